@@ -1,0 +1,97 @@
+//! Probes: one folder per thing observed. A probe fills typed rows and knows nothing of who reads them.
+
+use std::time::Duration;
+
+use gala_model::Table;
+
+use crate::kernel::HookReport;
+
+/// Where a probe puts its rows. The runtime gives each row its owner's labels and its time.
+pub trait RowSink {
+    /// Takes one row; `T` decides table and entity.
+    fn push_row(&mut self, row: &dyn ErasedRow);
+    /// Something judged or happened, with the words for it.
+    fn push_event(&mut self, event: gala_model::Event);
+}
+
+impl dyn RowSink + '_ {
+    pub fn push<T: Table>(&mut self, row: &T) {
+        self.push_row(row);
+    }
+}
+
+/// A table row without its type.
+pub trait ErasedRow {
+    fn def(&self) -> &'static gala_model::TableDef;
+    fn labels(&self, out: &mut dyn gala_model::value::LabelSink);
+    fn values(&self, out: &mut Vec<gala_model::Value>);
+    fn tgid(&self) -> Option<u32>;
+    fn container_id(&self) -> Option<&str>;
+}
+
+impl<T: Table> ErasedRow for T {
+    fn def(&self) -> &'static gala_model::TableDef {
+        T::def()
+    }
+    fn labels(&self, out: &mut dyn gala_model::value::LabelSink) {
+        Table::labels(self, out);
+    }
+    fn values(&self, out: &mut Vec<gala_model::Value>) {
+        Table::values(self, out);
+    }
+    fn tgid(&self) -> Option<u32> {
+        Table::tgid(self)
+    }
+    fn container_id(&self) -> Option<&str> {
+        Table::container_id(self)
+    }
+}
+
+/// What the runtime tells a probe at start and on every change.
+#[derive(Clone, Debug)]
+pub struct ProbeSettings {
+    pub report_period: Duration,
+    /// How often a value is sampled in the kernel.
+    pub sample_period: Duration,
+    /// Sub-probes that are on; empty for probes without any.
+    pub sub_probes: Vec<String>,
+    pub report_client_port: bool,
+    /// Processes to look at; `None` is all.
+    pub processes: Option<std::sync::Arc<std::collections::HashSet<u32>>>,
+}
+
+/// What a probe lost since its start, by reason; goes to the ledger.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// Stable key, e.g. `tcp.links.evicted`.
+    pub key: &'static str,
+    /// One sentence for a person.
+    pub what: String,
+    pub count: u64,
+}
+
+/// One period's tick.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick {
+    /// Wall clock of the report, milliseconds since 1970.
+    pub at_ms: i64,
+    /// Measured time since this probe's previous collect.
+    pub elapsed: Duration,
+}
+
+/// A thing observed. Created per start, dropped at stop: dropping detaches every hook and frees every map.
+pub trait Probe: Send {
+    /// Upstream's name of the probe (`tcp`, `proc`, `io`, `baseinfo`, `ksli`, `socket`).
+    fn name(&self) -> &'static str;
+    /// Reports what was seen since the last call.
+    fn collect(&mut self, tick: Tick, out: &mut dyn RowSink) -> anyhow::Result<()>;
+    /// Takes new settings without a restart; answers whether that was possible.
+    fn reconfigure(&mut self, settings: &ProbeSettings) -> bool;
+    /// State of each hook: which rung is in use, or why none is.
+    fn hooks(&self) -> Vec<HookReport>;
+    fn losses(&self) -> Vec<Loss>;
+    /// File descriptors of the loaded programs, for measuring their run time.
+    fn program_fds(&self) -> Vec<(String, i32)>;
+    /// Bytes of BPF maps.
+    fn map_bytes(&self) -> u64;
+}

@@ -1,0 +1,1 @@
+//! Entity types, their keys, levels and bands, and their ids.

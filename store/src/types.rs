@@ -1,0 +1,161 @@
+//! What every store offers: labels, matchers, samples, and the two traits analysis and the query engine are written
+//! against. The embedded store and a Prometheus-compatible server both stand behind them.
+
+use std::sync::Arc;
+
+/// Label names and values, sorted by name, `__name__` among them. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Labels(pub Arc<[(Arc<str>, Arc<str>)]>);
+
+impl Labels {
+    /// Sorts; an empty value means the label is absent (as in Prometheus); of equal names the last one stays.
+    pub fn new<N: Into<Arc<str>>, V: Into<Arc<str>>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut pairs: Vec<(Arc<str>, Arc<str>)> = pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        pairs.reverse();
+        pairs.sort_by(|left, right| left.0.cmp(&right.0));
+        pairs.dedup_by(|later, earlier| later.0 == earlier.0);
+        pairs.retain(|(_, value)| !value.is_empty());
+        Self(pairs.into())
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let index = self.0.binary_search_by(|(key, _)| (**key).cmp(name)).ok()?;
+        Some(&self.0[index].1)
+    }
+
+    /// The metric name, empty if there is none.
+    pub fn metric(&self) -> &str {
+        self.get("__name__").unwrap_or("")
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+/// One sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// Milliseconds since 1970.
+    pub t_ms: i64,
+    pub value: f64,
+}
+
+/// Prometheus's marker for "the series ended here": a NaN with this payload.
+pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// Whether a value is the staleness marker (an ordinary NaN is not).
+pub fn is_stale(value: f64) -> bool {
+    value.to_bits() == STALE_NAN_BITS
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchOp {
+    Equal,
+    NotEqual,
+    Regex,
+    NotRegex,
+}
+
+/// One label matcher; regular expressions are anchored at both ends, as in PromQL.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    pub name: String,
+    pub op: MatchOp,
+    pub value: String,
+    regex: Option<regex::Regex>,
+}
+
+impl Matcher {
+    /// Errors name the label and say what is wrong with the expression.
+    pub fn new(name: impl Into<String>, op: MatchOp, value: impl Into<String>) -> Result<Self, StoreError> {
+        let (name, value) = (name.into(), value.into());
+        let regex = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex => Some(
+                regex::Regex::new(&format!("^(?s:{value})$"))
+                    .map_err(|error| StoreError::BadRequest(format!("matcher on label {name}: {error}")))?,
+            ),
+        };
+        Ok(Self { name, op, value, regex })
+    }
+
+    pub fn equal(name: &str, value: &str) -> Self {
+        Self { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
+    }
+
+    /// `value` is empty where the label is absent.
+    pub fn matches(&self, value: &str) -> bool {
+        match self.op {
+            MatchOp::Equal => self.value == value,
+            MatchOp::NotEqual => self.value != value,
+            MatchOp::Regex => self.regex.as_ref().is_some_and(|regex| regex.is_match(value)),
+            MatchOp::NotRegex => self.regex.as_ref().is_some_and(|regex| !regex.is_match(value)),
+        }
+    }
+}
+
+/// A closed time range, both ends included, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    pub from_ms: i64,
+    pub to_ms: i64,
+}
+
+/// One series with its samples in the range asked for, ascending in time.
+#[derive(Clone, Debug)]
+pub struct Series {
+    pub labels: Labels,
+    pub samples: Vec<Sample>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The request itself is wrong; the text names the place and the fix.
+    #[error("{0}")]
+    BadRequest(String),
+    /// More samples than allowed were touched.
+    #[error("the query touches more than {limit} samples; narrow the matchers or the time range")]
+    TooManySamples { limit: usize },
+    #[error("{0}")]
+    Io(String),
+}
+
+/// Why a sample was not taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejected {
+    pub labels: Labels,
+    pub t_ms: i64,
+    /// Ready for a person: names the reason and the bound.
+    pub reason: String,
+}
+
+/// Result of an append: everything not in `rejected` is taken (and durable once `sync` returned).
+#[derive(Debug, Default)]
+pub struct Appended {
+    pub samples: usize,
+    pub rejected: Vec<Rejected>,
+}
+
+/// A series known to the store; stable until restart.
+pub type SeriesRef = u64;
+
+/// Reading; what analysis, the query engine and the HTTP API use.
+pub trait SeriesRead: Send + Sync {
+    /// Series that match all matchers and have samples in the range; at most `max_samples` samples in all.
+    fn select(&self, matchers: &[Matcher], range: TimeRange, max_samples: usize) -> Result<Vec<Series>, StoreError>;
+    /// Label sets of series with samples in the range.
+    fn series(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>, StoreError>;
+    fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError>;
+    fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError>;
+}
+
+/// Writing; one writer path for the agent in process, remote write and backfill.
+pub trait SeriesWrite: Send + Sync {
+    /// Interns a label set; cheap when known. Fails when the series cap is reached.
+    fn resolve(&self, labels: &Labels) -> Result<SeriesRef, StoreError>;
+    /// Appends `(series, time, value)`; within one series times must ascend over all calls.
+    fn append(&self, samples: &[(SeriesRef, i64, f64)]) -> Result<Appended, StoreError>;
+    /// Returns once everything appended before is safe from a crash of this process and of the machine.
+    fn sync(&self) -> Result<(), StoreError>;
+}
