@@ -10,6 +10,7 @@ pub mod entity;
 pub mod event;
 pub mod exposition;
 pub mod observation;
+pub mod series;
 pub mod table;
 pub mod tables;
 pub mod value;
@@ -17,7 +18,7 @@ pub mod value;
 pub use event::{Event, Severity};
 pub use gala_model_derive::Table;
 pub use observation::{LabelSet, Observation, ObservationSink};
-pub use table::{Bad, FieldDef, Kind, Role, Semantics, Table, TableDef};
+pub use table::{Bad, FieldDef, Kind, Role, Semantics, SeriesNames, Table, TableDef};
 pub use value::{Histogram, Value};
 
 /// Every metric of upstream and ours starts so.

@@ -58,6 +58,19 @@ pub struct FieldDef {
     pub bad: Bad,
     /// Sub-probe that fills it (`tcp_rtt`), empty where the probe has none.
     pub sub_probe: &'static str,
+    pub series: SeriesNames,
+}
+
+/// Exported names of a metric field, spelled once at compile time, so that nobody formats them per sample and caches may
+/// be keyed by their address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesNames {
+    /// `gala_gopher_<entity>_<field>`
+    pub base: &'static str,
+    pub sum: &'static str,
+    pub max: &'static str,
+    pub count: &'static str,
+    pub bucket: &'static str,
 }
 
 impl FieldDef {
@@ -95,7 +108,7 @@ impl TableDef {
 
     /// Exported metric name of a field of this table.
     pub fn metric_name(&self, field: &FieldDef) -> String {
-        format!("{}{}_{}", crate::PREFIX, self.entity, field.name)
+        field.series.base.to_owned()
     }
 }
 

@@ -41,7 +41,7 @@ fn expand(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
 
     let ident = &input.ident;
     let (name, entity, probe, help) = (&table.name, &table.entity, &table.probe, doc(&input.attrs));
-    let definitions = columns.iter().map(Column::definition);
+    let definitions = columns.iter().map(|column| column.definition(entity));
     let labels = columns.iter().filter(|c| c.is_label()).map(|c| {
         let (field, text) = (&c.ident, &c.name);
         quote! { ::gala_model::value::LabelText::with_text(&self.#field, &mut |text| out.label(#text, text)); }
@@ -176,7 +176,7 @@ impl Column {
         matches!(self.role, "key" | "label")
     }
 
-    fn definition(&self) -> proc_macro2::TokenStream {
+    fn definition(&self, entity: &str) -> proc_macro2::TokenStream {
         let role = match self.role {
             "key" => quote! { Key },
             "label" => quote! { Label },
@@ -188,6 +188,8 @@ impl Column {
         let semantics = quote::format_ident!("{}", self.semantics);
         let bad = quote::format_ident!("{}", self.bad);
         let (name, unit, help, sub) = (&self.name, &self.unit, &self.help, &self.sub_probe);
+        let base = format!("gala_gopher_{entity}_{name}");
+        let [sum, max, count, bucket] = ["sum", "max", "count", "bucket"].map(|suffix| format!("{base}_{suffix}"));
         quote! {
             ::gala_model::table::FieldDef {
                 name: #name,
@@ -197,6 +199,9 @@ impl Column {
                 semantics: ::gala_model::table::Semantics::#semantics,
                 bad: ::gala_model::table::Bad::#bad,
                 sub_probe: #sub,
+                series: ::gala_model::table::SeriesNames {
+                    base: #base, sum: #sum, max: #max, count: #count, bucket: #bucket,
+                },
             }
         }
     }
