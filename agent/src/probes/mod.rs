@@ -6,6 +6,11 @@ use gala_model::Table;
 
 use crate::kernel::HookReport;
 
+/// What every probe hooks, for reports without running it.
+pub fn object_specs() -> Vec<crate::kernel::ObjectSpec> {
+    vec![]
+}
+
 /// Where a probe puts its rows. The runtime gives each row its owner's labels and its time.
 pub trait RowSink {
     /// Takes one row; `T` decides table and entity.

@@ -1,0 +1,296 @@
+//! Loading a probe's object: the best rung of each hook that this kernel takes.
+//!
+//! libbpf loads an object as a whole, so one refused program fails all. The loader therefore opens the object again with
+//! that program's rung struck out, until what is left loads and attaches; the number of tries is bounded by the number of rungs.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Context, Result, anyhow, bail};
+use libbpf_rs::{Link, MapCore, Object, ObjectBuilder, OpenObject};
+
+use super::capabilities::KernelNames;
+use super::{Capabilities, HookReport, HookSpec, HookState, ObjectSpec, Step};
+
+/// A probe's object as loaded. Dropping it detaches every program and frees every map.
+pub struct Loaded {
+    /// Declared before the object: links go first.
+    links: HashMap<String, Link>,
+    object: Option<Object>,
+    pub hooks: Vec<HookReport>,
+}
+
+impl Loaded {
+    /// The object; `None` when nothing could be loaded (the hook reports say why).
+    pub fn object(&self) -> Option<&Object> {
+        self.object.as_ref()
+    }
+
+    pub fn link(&self, program: &str) -> Option<&Link> {
+        self.links.get(program)
+    }
+
+    /// Whether a hook works on whatever rung.
+    pub fn works(&self, hook: &str) -> bool {
+        self.hooks.iter().any(|report| report.hook == hook && report.state != HookState::Off)
+    }
+
+    /// A map by name as an owned handle.
+    pub fn map(&self, name: &str) -> Result<libbpf_rs::MapHandle> {
+        let object = self.object.as_ref().ok_or_else(|| anyhow!("the object is not loaded"))?;
+        let map = object.maps().find(|map| map.name() == name).with_context(|| format!("map {name} does not exist"))?;
+        Ok(libbpf_rs::MapHandle::try_from(&map)?)
+    }
+
+    /// Name and descriptor of each loaded program.
+    pub fn program_fds(&self) -> Vec<(String, i32)> {
+        use std::os::fd::{AsFd, AsRawFd};
+        let programs = self.object.iter().flat_map(Object::progs).filter(|program| program.autoload());
+        programs.map(|program| (program.name().to_string_lossy().into_owned(), program.as_fd().as_raw_fd())).collect()
+    }
+
+    /// Bytes the kernel holds for the maps, as it accounts them itself.
+    pub fn map_bytes(&self) -> u64 {
+        use std::os::fd::{AsFd, AsRawFd};
+        self.object.iter().flat_map(Object::maps).map(|map| super::cost::map_bytes(map.as_fd().as_raw_fd())).sum()
+    }
+}
+
+/// Loads and attaches. `setup` sets configuration and map sizes of the opened object; it runs once per try.
+pub fn load(spec: &ObjectSpec, setup: impl Fn(&mut OpenObject) -> Result<()>) -> Loaded {
+    let capabilities = Capabilities::probe();
+    let mut struck = Struck::default();
+    if let Some(reason) = capabilities.obstacle() {
+        strike_programs(spec, &mut struck, &reason);
+        return Loaded { links: HashMap::new(), object: None, hooks: reports(spec, &struck) };
+    }
+    strike_impossible(spec, &capabilities, &mut struck);
+    loop {
+        match attempt(spec, &struck, &setup) {
+            Ok((object, links)) => return Loaded { links, object: Some(object), hooks: reports(spec, &struck) },
+            Err(Failure::Program { program, reason }) if struck.strike(&program, &reason) => {}
+            Err(Failure::Program { reason, .. } | Failure::Object(reason)) => {
+                strike_programs(spec, &mut struck, &reason);
+                return Loaded { links: HashMap::new(), object: None, hooks: reports(spec, &struck) };
+            }
+        }
+    }
+}
+
+/// The hooks as they would stand, found by loading and letting go at once.
+pub fn check(spec: &ObjectSpec) -> Vec<HookReport> {
+    load(spec, |_| Ok(())).hooks
+}
+
+/// Sets the probe's one configuration structure, declared in C as `const volatile struct x_config config SEC(".rodata.config")`.
+pub fn set_config(open: &mut OpenObject, bytes: &[u8]) -> Result<()> {
+    let mut map = open
+        .maps_mut()
+        .find(|map| map.name().to_string_lossy().ends_with(".rodata.config"))
+        .context("the object has no .rodata.config section")?;
+    map.set_initial_value(bytes).context("setting the configuration of the object failed: its size differs from the C structure")
+}
+
+/// Sets the size of a map.
+pub fn set_max_entries(open: &mut OpenObject, name: &str, entries: u32) -> Result<()> {
+    let mut map = open.maps_mut().find(|map| map.name() == name).with_context(|| format!("map {name} does not exist"))?;
+    Ok(map.set_max_entries(entries)?)
+}
+
+/// Programs that cannot be used, with the reason.
+#[derive(Default)]
+struct Struck(HashMap<String, String>);
+
+impl Struck {
+    /// Answers whether that is news.
+    fn strike(&mut self, program: &str, reason: &str) -> bool {
+        self.0.insert(program.to_owned(), reason.to_owned()).is_none()
+    }
+
+    /// Why a step cannot be used.
+    fn obstacle(&self, step: &Step) -> Option<&str> {
+        step.programs.iter().find_map(|program| self.0.get(*program)).map(String::as_str)
+    }
+
+    fn chosen<'spec>(&self, hook: &'spec HookSpec) -> Option<&'spec Step> {
+        hook.ladder.iter().find(|step| self.obstacle(step).is_none())
+    }
+}
+
+fn strike_programs(spec: &ObjectSpec, struck: &mut Struck, reason: &str) {
+    for program in spec.hooks.iter().flat_map(|hook| hook.ladder).flat_map(|step| step.programs) {
+        struck.0.entry((*program).to_owned()).or_insert_with(|| reason.to_owned());
+    }
+}
+
+/// Strikes what this kernel cannot have, so that a load is tried with what may work only.
+fn strike_impossible(spec: &ObjectSpec, capabilities: &Capabilities, struck: &mut Struck) {
+    let sections: HashMap<String, String> = match super::log::captured(|| ObjectBuilder::default().open_memory(spec.object)).0 {
+        Ok(open) => open
+            .progs()
+            .map(|program| (program.name().to_string_lossy().into_owned(), program.section().to_string_lossy().into_owned()))
+            .collect(),
+        Err(_) => return,
+    };
+    let names = KernelNames::load();
+    for step in spec.hooks.iter().flat_map(|hook| hook.ladder) {
+        for program in step.programs {
+            let obstacle = capabilities.rung_obstacle(step.rung).map(str::to_owned).or_else(|| {
+                let section = sections.get(*program)?;
+                names.as_ref()?.section_obstacle(section)
+            });
+            if let Some(reason) = obstacle {
+                struck.strike(program, &reason);
+            }
+        }
+    }
+}
+
+enum Failure {
+    Program { program: String, reason: String },
+    Object(String),
+}
+
+fn attempt(
+    spec: &ObjectSpec,
+    struck: &Struck,
+    setup: &impl Fn(&mut OpenObject) -> Result<()>,
+) -> Result<(Object, HashMap<String, Link>), Failure> {
+    let wanted: HashSet<&str> =
+        spec.hooks.iter().filter_map(|hook| struck.chosen(hook)).flat_map(|step| step.programs).copied().collect();
+    let (object, log) = super::log::captured(|| open_and_load(spec, &wanted, setup));
+    let object = object.map_err(|error| load_failure(&log, &error))?;
+    let mut links = HashMap::new();
+    for program in object.progs_mut().filter(|program| program.name().to_str().is_some_and(|name| wanted.contains(name))) {
+        let name = program.name().to_string_lossy().into_owned();
+        let (link, log) = super::log::captured(|| program.attach());
+        let link = link.map_err(|error| Failure::Program {
+            program: name.clone(),
+            reason: format!("attaching failed: {}", log.last().cloned().unwrap_or_else(|| error.to_string())),
+        })?;
+        links.insert(name, link);
+    }
+    Ok((object, links))
+}
+
+fn open_and_load(spec: &ObjectSpec, wanted: &HashSet<&str>, setup: &impl Fn(&mut OpenObject) -> Result<()>) -> Result<Object> {
+    let mut open = ObjectBuilder::default().open_memory(spec.object)?;
+    let declared: HashSet<String> = open.progs().map(|program| program.name().to_string_lossy().into_owned()).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !declared.contains(**name)) {
+        bail!("the object has no program {unknown}");
+    }
+    for mut program in open.progs_mut() {
+        let load = program.name().to_str().is_some_and(|name| wanted.contains(name));
+        program.set_autoload(load);
+    }
+    setup(&mut open)?;
+    Ok(open.load()?)
+}
+
+/// Finds the refused program in libbpf's log: `prog 'x': failed to load: -1`.
+fn load_failure(log: &[String], error: &anyhow::Error) -> Failure {
+    let refused = log.iter().rev().find_map(|line| {
+        let (name, rest) = line.strip_prefix("prog '")?.split_once("': ")?;
+        (rest.starts_with("failed to") || rest.contains("load failed")).then(|| name.to_owned())
+    });
+    let words = log.iter().rev().find(|line| line.contains("load failed") || line.contains("failed to")).cloned();
+    match refused {
+        Some(program) => {
+            let verifier = log.iter().rev().find(|line| is_verdict(line));
+            let what = words.unwrap_or_else(|| error.to_string());
+            let reason = verifier.map_or_else(|| what.clone(), |verdict| format!("{what} ({verdict})"));
+            Failure::Program { program, reason }
+        }
+        None => Failure::Object(words.unwrap_or_else(|| format!("{error:#}"))),
+    }
+}
+
+/// The verifier's last word: the line before its statistics.
+fn is_verdict(line: &str) -> bool {
+    let noise = ["prog '", "processed ", "-- ", "failed to load object", "map '", "verification time", "stack depth", "insns "];
+    let state_or_code = line.starts_with(|c: char| c.is_ascii_digit() || c == ';' || c == 'R' && line.contains('='));
+    !state_or_code && !noise.iter().any(|prefix| line.starts_with(prefix)) && line.contains(' ')
+}
+
+fn reports(spec: &ObjectSpec, struck: &Struck) -> Vec<HookReport> {
+    spec.hooks.iter().map(|hook| report(spec.probe, hook, struck)).collect()
+}
+
+fn report(probe: &'static str, hook: &HookSpec, struck: &Struck) -> HookReport {
+    let chosen = struck.chosen(hook);
+    let first_obstacle = hook.ladder.first().and_then(|step| struck.obstacle(step)).unwrap_or_default();
+    let (state, reason) = match chosen {
+        None => (HookState::Off, first_obstacle.to_owned()),
+        Some(step) if step.lacks.is_empty() => (HookState::Full, String::new()),
+        Some(step) => (HookState::Degraded, format!("{}: {first_obstacle}", step.lacks)),
+    };
+    HookReport {
+        probe,
+        hook: hook.hook.to_owned(),
+        state,
+        rung: chosen.map(|step| step.rung),
+        ladder: hook.ladder.iter().map(|step| step.rung).collect(),
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Rung;
+
+    const HOOK: HookSpec = HookSpec {
+        hook: "bytes",
+        ladder: &[
+            Step { rung: Rung::TpBtf, programs: &["on_tracepoint"], lacks: "" },
+            Step { rung: Rung::Fexit, programs: &["on_enter", "on_exit"], lacks: "dearer" },
+        ],
+    };
+    const SPEC: ObjectSpec = ObjectSpec { probe: "tcp", object: &[], hooks: &[HOOK] };
+
+    #[test]
+    fn first_rung_is_full() {
+        let report = &reports(&SPEC, &Struck::default())[0];
+        assert_eq!((report.state, report.rung), (HookState::Full, Some(Rung::TpBtf)));
+        assert_eq!(report.reason, "");
+    }
+
+    #[test]
+    fn lower_rung_says_what_it_lacks_and_why() {
+        let mut struck = Struck::default();
+        struck.strike("on_tracepoint", "this kernel has no tracepoint x");
+        let report = &reports(&SPEC, &struck)[0];
+        assert_eq!((report.state, report.rung), (HookState::Degraded, Some(Rung::Fexit)));
+        assert_eq!(report.reason, "dearer: this kernel has no tracepoint x");
+    }
+
+    #[test]
+    fn a_rung_needs_all_its_programs() {
+        let mut struck = Struck::default();
+        struck.strike("on_tracepoint", "no");
+        struck.strike("on_exit", "refused");
+        assert_eq!(reports(&SPEC, &struck)[0].state, HookState::Off);
+    }
+
+    #[test]
+    fn refused_program_and_verdict_are_found_in_the_log() {
+        let log: Vec<String> = [
+            "prog 'on_exit': BPF program load failed: -EACCES",
+            "prog 'on_exit': -- BEGIN PROG LOAD LOG --",
+            "0: R1=ctx() R10=fp0",
+            "; return *p; @ x.bpf.c:3",
+            "3: (61) r0 = *(u32 *)(r1 +0)",
+            "R1 invalid mem access 'scalar'",
+            "processed 4 insns (limit 1000000) max_states_per_insn 0",
+            "-- END PROG LOAD LOG --",
+            "prog 'on_exit': failed to load: -13",
+            "failed to load object 'x'",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let Failure::Program { program, reason } = load_failure(&log, &anyhow!("permission denied")) else {
+            panic!("a program was refused");
+        };
+        assert_eq!(program, "on_exit");
+        assert!(reason.contains("R1 invalid mem access 'scalar'"), "{reason}");
+    }
+}
