@@ -1,0 +1,24 @@
+//! Offline analysis on files without the rest of the program: `detect --input A --output B`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use gala_analysis::detect::detect_file;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let option = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
+    let result = match (args.first().map(String::as_str), option("--input"), option("--output")) {
+        (Some("detect"), Some(input), Some(output)) => {
+            detect_file(Path::new(input), Path::new(output)).map(|_| ()).map_err(|error| error.to_string())
+        }
+        _ => Err("usage: gala_offline detect --input FILE --output FILE".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{error}\n").as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
