@@ -33,6 +33,19 @@ impl Labels {
     }
 }
 
+impl std::fmt::Display for Labels {
+    /// As PromQL writes a series: `metric{name="value"}`.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.metric())?;
+        out.write_str("{")?;
+        for (index, (name, value)) in self.iter().filter(|(name, _)| *name != "__name__").enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(out, "{comma}{name}={value:?}")?;
+        }
+        out.write_str("}")
+    }
+}
+
 /// One sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {

@@ -1,0 +1,393 @@
+//! The head: every series that reports now, its newest samples, and the index over them. All in memory; the log and the
+//! blocks make it durable.
+
+use crate::chunk::Chunk;
+use crate::postings::Postings;
+use crate::wal::{self, Replay};
+use crate::{Appended, Labels, Rejected, Sample, SeriesRef, StoreError, TimeRange};
+use ahash::{AHashMap, AHashSet, RandomState};
+use hashbrown::HashTable;
+use std::sync::Arc;
+
+/// Bounds an append is checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Samples older than this are refused.
+    pub oldest_ms: i64,
+    /// Samples later than this are refused: one wrong clock would shut a series off for good.
+    pub newest_ms: i64,
+}
+
+impl Bounds {
+    pub const NONE: Self = Self { oldest_ms: i64::MIN, newest_ms: i64::MAX };
+}
+
+/// One series of the head.
+#[derive(Debug)]
+pub struct HeadSeries {
+    pub labels: Labels,
+    pub fingerprint: u64,
+    /// Counts up when the slot is given to another series, so that a stale reference is noticed.
+    generation: u32,
+    /// Log segment that holds the description of this series.
+    described_in: u32,
+    last_t_ms: i64,
+    /// Bits of the newest value; `None` after a restart if the sample is in a block already.
+    last_bits: Option<u64>,
+    pub open: Chunk,
+    /// Being written into a block; still served from here until the block is.
+    pub frozen: Option<Arc<Chunk>>,
+}
+
+impl HeadSeries {
+    /// Samples in the range, ascending, appended to `out`.
+    pub fn read(&self, range: TimeRange, out: &mut Vec<Sample>) {
+        for chunk in self.frozen.as_deref().into_iter().chain([&self.open]) {
+            if overlaps(chunk, range) {
+                out.extend(
+                    chunk.iter().skip_while(|sample| sample.t_ms < range.from_ms).take_while(|sample| sample.t_ms <= range.to_ms),
+                );
+            }
+        }
+    }
+
+    /// Whether a sample may lie in the range (chunk bounds, then the samples themselves).
+    pub fn has_samples(&self, range: TimeRange) -> bool {
+        self.frozen.as_deref().into_iter().chain([&self.open]).any(|chunk| {
+            overlaps(chunk, range)
+                && ((chunk.first_t_ms() >= range.from_ms && chunk.first_t_ms() <= range.to_ms)
+                    || (chunk.last_t_ms() >= range.from_ms && chunk.last_t_ms() <= range.to_ms)
+                    || chunk.iter().any(|sample| sample.t_ms >= range.from_ms && sample.t_ms <= range.to_ms))
+        })
+    }
+}
+
+fn overlaps(chunk: &Chunk, range: TimeRange) -> bool {
+    !chunk.is_empty() && chunk.first_t_ms() <= range.to_ms && chunk.last_t_ms() >= range.from_ms
+}
+
+/// Counters of the head's life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    pub appended: u64,
+    pub duplicates: u64,
+    pub rejected: u64,
+    pub refused_series: u64,
+    pub expired_series: u64,
+}
+
+pub struct Head {
+    slots: Vec<Option<HeadSeries>>,
+    generations: Vec<u32>,
+    free: Vec<u32>,
+    by_labels: HashTable<u32>,
+    hasher: RandomState,
+    strings: AHashSet<Arc<str>>,
+    pub postings: Postings,
+    /// Newest time of series that have samples in blocks but not (or no longer) in the head, by fingerprint: what keeps
+    /// times ascending over a restart.
+    pub block_tails: AHashMap<u64, i64>,
+    /// Samples in open chunks: what the next block will hold.
+    pub open_samples: u64,
+    pub max_series: usize,
+    /// Number of the log segment being written; 0 without a log.
+    pub segment: u32,
+    pub counters: Counters,
+    batch: Vec<wal::LoggedSample>,
+}
+
+impl Head {
+    pub fn new(max_series: usize, hasher: RandomState) -> Self {
+        Self {
+            slots: Vec::new(),
+            generations: Vec::new(),
+            free: Vec::new(),
+            by_labels: HashTable::new(),
+            hasher,
+            strings: AHashSet::new(),
+            postings: Postings::default(),
+            block_tails: AHashMap::new(),
+            open_samples: 0,
+            max_series,
+            segment: 0,
+            counters: Counters::default(),
+            batch: Vec::new(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_labels.len()
+    }
+
+    pub fn get(&self, slot: u32) -> Option<&HeadSeries> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &HeadSeries> {
+        self.slots.iter().flatten()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut HeadSeries> {
+        self.slots.iter_mut().flatten()
+    }
+
+    pub fn fingerprint(&self, labels: &Labels) -> u64 {
+        fingerprint(&self.hasher, labels.iter())
+    }
+
+    /// The reference of a known series.
+    pub fn find(&self, labels: &Labels) -> Option<SeriesRef> {
+        let hash = self.fingerprint(labels);
+        let slot = *self.by_labels.find(hash, |&slot| self.get(slot).is_some_and(|series| series.labels == *labels))?;
+        Some(reference(slot, self.generations[slot as usize]))
+    }
+
+    pub fn is_live(&self, series: SeriesRef) -> bool {
+        let (slot, generation) = split(series);
+        self.get(slot).is_some_and(|present| present.generation == generation)
+    }
+
+    /// Finds or creates a series.
+    pub fn resolve(&mut self, labels: &Labels) -> Result<SeriesRef, StoreError> {
+        if let Some(known) = self.find(labels) {
+            return Ok(known);
+        }
+        if labels.0.is_empty() {
+            return Err(StoreError::BadRequest("a series needs at least one label with a value; give it a __name__".into()));
+        }
+        if self.len() >= self.max_series {
+            self.counters.refused_series += 1;
+            return Err(StoreError::BadRequest(format!(
+                "series {labels} refused: the store already holds its cap of {} series; raise max_series or send fewer label values",
+                self.max_series
+            )));
+        }
+        let labels = Labels(labels.0.iter().map(|(name, value)| (self.intern(name), self.intern(value))).collect());
+        let fingerprint = self.fingerprint(&labels);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.generations.push(0);
+            (self.slots.len() - 1) as u32
+        });
+        let generation = self.generations[slot as usize];
+        self.postings.insert(slot, labels.0.iter());
+        let last_t_ms = self.block_tails.get(&fingerprint).copied().unwrap_or(i64::MIN);
+        self.slots[slot as usize] = Some(HeadSeries {
+            labels,
+            fingerprint,
+            generation,
+            described_in: 0,
+            last_t_ms,
+            last_bits: None,
+            open: Chunk::default(),
+            frozen: None,
+        });
+        let slots = &self.slots;
+        self.by_labels
+            .insert_unique(fingerprint, slot, |&other| slots[other as usize].as_ref().map_or(0, |series| series.fingerprint));
+        Ok(reference(slot, generation))
+    }
+
+    fn intern(&mut self, text: &Arc<str>) -> Arc<str> {
+        match self.strings.get(text) {
+            Some(known) => known.clone(),
+            None => {
+                // A fresh copy: the caller's may be a slice of something larger kept alive.
+                let own: Arc<str> = Arc::from(&**text);
+                self.strings.insert(own.clone());
+                own
+            }
+        }
+    }
+
+    /// Appends what the rules allow and writes the same to `log`, descriptions of series first.
+    pub fn append(&mut self, samples: &[(SeriesRef, i64, f64)], bounds: Bounds, log: Option<&mut Vec<u8>>) -> Appended {
+        let mut appended = Appended::default();
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        let mut log = log;
+        for &(series_ref, t_ms, value) in samples {
+            let (slot, generation) = split(series_ref);
+            let Some(series) =
+                self.slots.get_mut(slot as usize).and_then(Option::as_mut).filter(|series| series.generation == generation)
+            else {
+                appended.rejected.push(Rejected {
+                    labels: Labels(Arc::from([])),
+                    t_ms,
+                    reason: "the series reference has expired because the series was silent for long; resolve it again".into(),
+                });
+                continue;
+            };
+            if t_ms <= series.last_t_ms || t_ms < bounds.oldest_ms || t_ms > bounds.newest_ms {
+                if t_ms == series.last_t_ms && series.last_bits.is_none_or(|bits| bits == value.to_bits()) {
+                    self.counters.duplicates += 1;
+                    appended.samples += 1;
+                } else {
+                    appended.rejected.push(reject(series, t_ms, value, bounds));
+                }
+                continue;
+            }
+            series.last_t_ms = t_ms;
+            series.last_bits = Some(value.to_bits());
+            series.open.push(t_ms, value);
+            self.open_samples += 1;
+            if let Some(log) = log.as_deref_mut() {
+                if series.described_in != self.segment {
+                    series.described_in = self.segment;
+                    wal::put_series(log, slot, &series.labels);
+                }
+                batch.push((slot, t_ms, value.to_bits()));
+            }
+            self.counters.appended += 1;
+            appended.samples += 1;
+        }
+        if let Some(log) = log
+            && !batch.is_empty()
+        {
+            wal::put_samples(log, &batch);
+        }
+        self.batch = batch;
+        self.counters.rejected += appended.rejected.len() as u64;
+        appended
+    }
+
+    /// Moves all open chunks aside for the next block. Nothing may be frozen already.
+    pub fn freeze(&mut self) {
+        for series in self.slots.iter_mut().flatten() {
+            if !series.open.is_empty() {
+                series.frozen = Some(Arc::new(std::mem::take(&mut series.open)));
+            }
+        }
+        self.open_samples = 0;
+    }
+
+    /// Lets go of frozen chunks once a block serves them.
+    pub fn thaw(&mut self) {
+        self.iter_mut().for_each(|series| series.frozen = None);
+    }
+
+    /// Forgets series without samples in the head whose newest sample is older than `silent_since_ms`. Their newest time
+    /// is kept so that it goes on ascending if they return.
+    pub fn expire(&mut self, silent_since_ms: i64) {
+        let silent: Vec<u32> = (0..self.slots.len() as u32)
+            .filter(|&slot| {
+                self.get(slot)
+                    .is_some_and(|series| series.open.is_empty() && series.frozen.is_none() && series.last_t_ms < silent_since_ms)
+            })
+            .collect();
+        for slot in silent {
+            let Some(series) = self.slots[slot as usize].take() else { continue };
+            if let Ok(entry) = self.by_labels.find_entry(series.fingerprint, |&other| other == slot) {
+                entry.remove();
+            }
+            self.postings.remove(slot, series.labels.0.iter());
+            if series.last_t_ms > i64::MIN {
+                self.block_tails.insert(series.fingerprint, series.last_t_ms);
+            }
+            self.generations[slot as usize] = self.generations[slot as usize].wrapping_add(1);
+            self.free.push(slot);
+            self.counters.expired_series += 1;
+        }
+        self.strings.retain(|text| Arc::strong_count(text) > 1);
+    }
+
+    /// Oldest and newest time in open chunks.
+    pub fn open_range(&self) -> Option<(i64, i64)> {
+        self.iter()
+            .filter(|series| !series.open.is_empty())
+            .map(|series| (series.open.first_t_ms(), series.open.last_t_ms()))
+            .reduce(|left, right| (left.0.min(right.0), left.1.max(right.1)))
+    }
+}
+
+fn reject(series: &HeadSeries, t_ms: i64, value: f64, bounds: Bounds) -> Rejected {
+    let labels = &series.labels;
+    let reason = if t_ms < bounds.oldest_ms {
+        format!("series {labels}: sample at {t_ms} ms is older than the retention, which begins at {} ms", bounds.oldest_ms)
+    } else if t_ms > bounds.newest_ms {
+        format!(
+            "series {labels}: sample at {t_ms} ms lies in the future (at most {} ms is taken); check the sender's clock",
+            bounds.newest_ms
+        )
+    } else if t_ms == series.last_t_ms {
+        let stored = f64::from_bits(series.last_bits.unwrap_or(0));
+        format!("series {labels}: duplicate sample at {t_ms} ms: {value} differs from the stored {stored}")
+    } else {
+        format!(
+            "series {labels}: out of order sample at {t_ms} ms, the newest stored one is at {} ms; send each series in ascending time",
+            series.last_t_ms
+        )
+    };
+    Rejected { labels: labels.clone(), t_ms, reason }
+}
+
+/// Hash of a label set from the hashes of its strings, so that an index can hash each distinct string once.
+pub fn fingerprint<'a>(hasher: &RandomState, labels: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
+    labels.fold(0, |hash, (name, value)| mix(mix(hash, hasher.hash_one(name)), hasher.hash_one(value)))
+}
+
+pub fn mix(hash: u64, next: u64) -> u64 {
+    (hash ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+fn reference(slot: u32, generation: u32) -> SeriesRef {
+    u64::from(generation) << 32 | u64::from(slot)
+}
+
+fn split(series: SeriesRef) -> (u32, u32) {
+    (series as u32, (series >> 32) as u32)
+}
+
+/// Rebuilds the head from a log segment.
+pub struct HeadReplay<'a> {
+    pub head: &'a mut Head,
+    slots: AHashMap<u32, u32>,
+    dense: Vec<u32>,
+    /// Samples whose series was described in damaged bytes.
+    pub orphans: u64,
+    pub samples: u64,
+}
+
+const UNKNOWN: u32 = u32::MAX;
+
+impl<'a> HeadReplay<'a> {
+    pub fn new(head: &'a mut Head) -> Self {
+        Self { head, slots: AHashMap::new(), dense: Vec::new(), orphans: 0, samples: 0 }
+    }
+}
+
+impl Replay for HeadReplay<'_> {
+    fn series(&mut self, slot: u32, labels: Labels) {
+        let cap = self.head.max_series;
+        // A cap lowered since must not lose what was acknowledged.
+        self.head.max_series = usize::MAX;
+        let resolved = self.head.resolve(&labels).map_or(UNKNOWN, |series| series as u32);
+        self.head.max_series = cap;
+        if (slot as usize) < 4 * self.dense.len() + 1024 {
+            if self.dense.len() <= slot as usize {
+                self.dense.resize(slot as usize + 1, UNKNOWN);
+            }
+            self.dense[slot as usize] = resolved;
+        } else {
+            self.slots.insert(slot, resolved);
+        }
+    }
+
+    fn sample(&mut self, slot: u32, t_ms: i64, value: f64) {
+        let target = match self.dense.get(slot as usize) {
+            Some(&known) if known != UNKNOWN => known,
+            _ => self.slots.get(&slot).copied().unwrap_or(UNKNOWN),
+        };
+        let Some(series) = self.head.slots.get_mut(target as usize).and_then(Option::as_mut) else {
+            self.orphans += 1;
+            return;
+        };
+        if t_ms > series.last_t_ms {
+            series.last_t_ms = t_ms;
+            series.last_bits = Some(value.to_bits());
+            series.open.push(t_ms, value);
+            self.head.open_samples += 1;
+            self.samples += 1;
+        }
+    }
+}
