@@ -11,6 +11,7 @@ pub mod event;
 pub mod exposition;
 pub mod observation;
 pub mod series;
+pub mod remote_write;
 pub mod table;
 pub mod tables;
 pub mod value;
