@@ -21,7 +21,12 @@ fn main() {
             .source(&source)
             .obj(out.join(name.replace(".bpf.c", ".bpf.o")))
             .clang(env::var_os("CLANG").unwrap_or_else(|| "clang".into()))
-            .clang_args(["-mcpu=v3", "-std=gnu11", "-Wall", "-Wextra", "-Werror"].map(str::to_owned).iter().chain(&includes))
+            .clang_args(
+                ["-mcpu=v3", "-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
+                    .map(str::to_owned)
+                    .iter()
+                    .chain(&includes),
+            )
             .build()
             .unwrap_or_else(|error| panic!("{error:?}"));
     }

@@ -66,6 +66,7 @@ enum {
 
 enum {
 	BPF_F_NO_PREALLOC = 1,
+	BPF_F_CLONE = 512,
 	BPF_SK_STORAGE_GET_F_CREATE = 1,
 	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
 	BPF_F_CURRENT_CPU = 0xffffffffULL,
@@ -259,7 +260,12 @@ struct sk_buff_head {
 	__u32 qlen;
 };
 
+struct inode {
+	unsigned long i_ino;
+};
+
 struct file {
+	struct inode *f_inode;
 	void *private_data;
 };
 
@@ -291,6 +297,7 @@ struct sock {
 	unsigned long sk_max_pacing_rate;
 	u16 sk_protocol;
 	u16 sk_type;
+	u8 sk_shutdown;
 	u32 sk_ack_backlog;
 	u32 sk_max_ack_backlog;
 };
@@ -454,10 +461,20 @@ struct bpf_iter__task {
 	struct task_struct *task;
 };
 
-struct bpf_iter__tcp {
+struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
-	struct sock_common *sk_common;
-	uid_t uid;
+	struct task_struct *task;
+	u32 fd;
+	struct file *file;
+};
+
+struct bpf_map;
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	struct sock *sk;
+	void *value;
 };
 
 /* --- classic tracepoints --- */

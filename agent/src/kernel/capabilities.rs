@@ -105,6 +105,12 @@ impl KernelNames {
         found
     }
 
+    /// The number an enumerator has in the running kernel.
+    pub fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
+        let found = self.btf.type_by_name::<libbpf_rs::btf::types::Enum<'_>>(enumeration)?;
+        found.iter().find(|member| member.name.is_some_and(|n| n == name)).map(|member| member.value as u32)
+    }
+
     /// Why the target of a program section does not exist on this kernel; `None` when it does or cannot be told.
     pub fn section_obstacle(&self, section: &str) -> Option<String> {
         let section = section.trim_start_matches('?');
@@ -117,6 +123,12 @@ impl KernelNames {
             _ => None,
         }
     }
+}
+
+/// The kernel's tick rate, told by the resolution of its coarse clock.
+pub fn jiffies_per_second() -> u32 {
+    let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    u32::try_from(tick.tv_nsec).ok().filter(|ns| *ns > 0).map_or(0, |ns| (1_000_000_000 + ns / 2) / ns)
 }
 
 #[derive(Clone, Copy)]

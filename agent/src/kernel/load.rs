@@ -6,10 +6,10 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, anyhow, bail};
-use libbpf_rs::{Link, MapCore, Object, ObjectBuilder, OpenObject};
+use libbpf_rs::{Link, MapCore, Object, ObjectBuilder, OpenObject, ProgramMut};
 
 use super::capabilities::KernelNames;
-use super::{Capabilities, HookReport, HookSpec, HookState, ObjectSpec, Step};
+use super::{Capabilities, HookReport, HookSpec, HookState, ObjectSpec, Rung, Step};
 
 /// A probe's object as loaded. Dropping it detaches every program and frees every map.
 pub struct Loaded {
@@ -34,11 +34,35 @@ impl Loaded {
         self.hooks.iter().any(|report| report.hook == hook && report.state != HookState::Off)
     }
 
+    /// The rung a hook works on.
+    pub fn rung(&self, hook: &str) -> Option<Rung> {
+        self.hooks.iter().find(|report| report.hook == hook)?.rung
+    }
+
     /// A map by name as an owned handle.
     pub fn map(&self, name: &str) -> Result<libbpf_rs::MapHandle> {
         let object = self.object.as_ref().ok_or_else(|| anyhow!("the object is not loaded"))?;
         let map = object.maps().find(|map| map.name() == name).with_context(|| format!("map {name} does not exist"))?;
         Ok(libbpf_rs::MapHandle::try_from(&map)?)
+    }
+
+    /// An iterator program, over a map's elements where one is named.
+    pub fn iterator(&self, program: &str, map: Option<&str>) -> Result<Walker> {
+        use std::os::fd::AsFd;
+        let object = self.object.as_ref().context("the object is not loaded")?;
+        let found = object
+            .progs_mut()
+            .find(|candidate| candidate.name() == program && candidate.autoload())
+            .with_context(|| format!("program {program} is not loaded"))?;
+        let (link, log) = match map {
+            Some(name) => {
+                let map = self.map(name)?;
+                super::log::captured(|| found.attach_iter(map.as_fd()))
+            }
+            None => super::log::captured(|| found.attach()),
+        };
+        let link = link.with_context(|| format!("attaching iterator {program} failed: {}", log.join("; ")))?;
+        Ok(Walker { link })
     }
 
     /// Name and descriptor of each loaded program.
@@ -55,7 +79,29 @@ impl Loaded {
     }
 }
 
-/// Loads and attaches. `setup` sets configuration and map sizes of the opened object; it runs once per try.
+/// An attached iterator: each run walks its objects once.
+pub struct Walker {
+    link: Link,
+}
+
+impl Walker {
+    /// Runs the program over everything there is; what it prints is handed to `take` in pieces.
+    pub fn run(&self, mut take: impl FnMut(&[u8])) -> Result<()> {
+        use std::io::Read;
+        let mut iterator = libbpf_rs::Iter::new(&self.link).context("starting a BPF iterator failed")?;
+        let mut buffer = [0; 8192];
+        loop {
+            match iterator.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(length) => take(&buffer[..length]),
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => {}
+                Err(error) => return Err(error).context("reading a BPF iterator failed"),
+            }
+        }
+    }
+}
+
+/// Loads and attaches. Iterators are loaded only, see [`Loaded::iterator`]. `setup` sets configuration and map sizes of the opened object; it runs once per try.
 pub fn load(spec: &ObjectSpec, setup: impl Fn(&mut OpenObject) -> Result<()>) -> Loaded {
     let capabilities = Capabilities::probe();
     let mut struck = Struck::default();
@@ -160,7 +206,9 @@ fn attempt(
     let (object, log) = super::log::captured(|| open_and_load(spec, &wanted, setup));
     let object = object.map_err(|error| load_failure(&log, &error))?;
     let mut links = HashMap::new();
-    for program in object.progs_mut().filter(|program| program.name().to_str().is_some_and(|name| wanted.contains(name))) {
+    let is_wanted = |program: &ProgramMut<'_>| program.name().to_str().is_some_and(|name| wanted.contains(name));
+    let is_iterator = |program: &ProgramMut<'_>| program.section().to_string_lossy().contains("iter/");
+    for program in object.progs_mut().filter(|program| is_wanted(program) && !is_iterator(program)) {
         let name = program.name().to_string_lossy().into_owned();
         let (link, log) = super::log::captured(|| program.attach());
         let link = link.map_err(|error| Failure::Program {
@@ -236,7 +284,6 @@ fn report(probe: &'static str, hook: &HookSpec, struck: &Struck) -> HookReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Rung;
 
     const HOOK: HookSpec = HookSpec {
         hook: "bytes",

@@ -11,10 +11,12 @@ mod cost;
 mod doctor;
 pub mod load;
 mod log;
+pub mod plain;
 
-pub use capabilities::{Capabilities, Release};
+pub use capabilities::{Capabilities, KernelNames, Release, jiffies_per_second};
 pub use cost::{ProgramCost, RunTimeWindow};
 pub use doctor::doctor;
+pub use plain::Plain;
 
 /// A rung of the ladder, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

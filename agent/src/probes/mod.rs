@@ -6,9 +6,11 @@ use gala_model::Table;
 
 use crate::kernel::HookReport;
 
+pub mod tcp;
+
 /// What every probe hooks, for reports without running it.
 pub fn object_specs() -> Vec<crate::kernel::ObjectSpec> {
-    vec![]
+    vec![tcp::SPEC]
 }
 
 /// Where a probe puts its rows. The runtime gives each row its owner's labels and its time.

@@ -2,9 +2,28 @@
 
 use crate::table::{Table, TableDef};
 
-pub mod host;
+pub mod baseinfo;
+pub mod tcp;
 
 /// Every table built in, in the order the documentation lists them.
 pub fn all() -> Vec<&'static TableDef> {
-    vec![host::Host::def()]
+    vec![
+        baseinfo::SystemCpu::def(),
+        baseinfo::SystemCpuUtil::def(),
+        baseinfo::SystemMeminfo::def(),
+        baseinfo::SystemDentry::def(),
+        baseinfo::MemVmstat::def(),
+        baseinfo::SystemIostat::def(),
+        baseinfo::SystemDf::def(),
+        baseinfo::Nic::def(),
+        baseinfo::SystemTcp::def(),
+        baseinfo::SystemUdp::def(),
+        baseinfo::NetTcpext::def(),
+        baseinfo::NetSockstat::def(),
+        baseinfo::SystemOs::def(),
+        baseinfo::HostPressure::def(),
+        baseinfo::HostTasks::def(),
+        baseinfo::SystemProc::def(),
+        tcp::TcpMetric::def(),
+    ]
 }

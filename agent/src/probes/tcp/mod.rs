@@ -1,0 +1,276 @@
+//! TCP connections: who talks to whom, how fast, what was lost.
+//!
+//! The kernel side (`tcp.bpf.c`) keeps a record at each socket and adds up one row per process, peer and server port; once a
+//! period this side lets it walk all sockets and takes the rows out.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use ahash::HashMap;
+use anyhow::{Context, Result};
+use gala_model::tables::tcp::TcpMetric;
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+
+use self::layout::{Config, Counters, Kept, Key, Link, ROLE_CLIENT, ROLE_SERVER};
+use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
+use crate::kernel::load::{self, Loaded, Walker};
+use crate::kernel::{HookReport, HookSpec, KernelNames, ObjectSpec, Rung, Step, plain};
+
+mod layout;
+
+const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
+    Step { rung, programs, lacks: "" }
+}
+
+/// What the probe hooks.
+pub const SPEC: ObjectSpec = ObjectSpec {
+    probe: "tcp",
+    object: crate::bpf_object!("tcp"),
+    hooks: &[
+        HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["tcp_set_state"])] },
+        HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["tcp_walk"])] },
+        HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["tcp_owners"])] },
+        HookSpec { hook: "tcp_send_reset", ladder: &[step(Rung::TpBtf, &["tcp_send_reset"])] },
+        HookSpec { hook: "tcp_receive_reset", ladder: &[step(Rung::TpBtf, &["tcp_receive_reset"])] },
+        HookSpec { hook: "inet_sk_error_report", ladder: &[step(Rung::TpBtf, &["tcp_error_report"])] },
+        HookSpec { hook: "sock_exceed_buf_limit", ladder: &[step(Rung::TpBtf, &["tcp_buffer_limit"])] },
+        HookSpec {
+            hook: "kfree_skb",
+            ladder: &[
+                step(Rung::TpBtf, &["tcp_drop"]),
+                Step {
+                    rung: Rung::Fexit,
+                    programs: &["tcp_backlog_exit"],
+                    lacks: "drops by filters and for want of memory are not told apart",
+                },
+            ],
+        },
+        HookSpec { hook: "tcp_check_oom", ladder: &[step(Rung::Fexit, &["tcp_oom_exit"])] },
+    ],
+};
+
+/// Most rows of one period; further links are counted as lost.
+pub const MAX_LINKS: u32 = 4096;
+/// Rows taken from the kernel in one call.
+const BATCH: u32 = 256;
+
+pub struct Tcp {
+    loaded: Loaded,
+    walker: Option<Walker>,
+    owners: Option<Walker>,
+    links: Option<MapHandle>,
+    counters: Option<MapHandle>,
+    settings: ProbeSettings,
+    seen: Counters,
+    /// Rows of processes that ended before they were found.
+    unowned: u64,
+    names: HashMap<u32, Arc<str>>,
+}
+
+impl Tcp {
+    /// Attaches the hooks and takes up the connections that exist. Never fails: what does not work is in [`Probe::hooks`].
+    pub fn start(settings: &ProbeSettings) -> Self {
+        let config = configuration(settings);
+        let loaded = load::load(&SPEC, |open| {
+            load::set_config(open, plain::bytes(&config))?;
+            load::set_max_entries(open, "links", MAX_LINKS)
+        });
+        let mut probe = Self {
+            walker: loaded.iterator("tcp_walk", Some("socks")).ok(),
+            owners: loaded.iterator("tcp_owners", None).ok(),
+            links: loaded.map("links").ok(),
+            counters: loaded.map(".bss.counters").ok(),
+            loaded,
+            settings: settings.clone(),
+            seen: Counters::default(),
+            unowned: 0,
+            names: HashMap::default(),
+        };
+        if let Err(error) = probe.adopt_existing() {
+            tracing::warn!("connections older than the agent are not seen: {error:#}");
+        }
+        probe
+    }
+
+    /// First the listeners, then, their ports being known, the connections.
+    fn adopt_existing(&mut self) -> Result<()> {
+        let Some(owners) = &self.owners else { return Ok(()) };
+        let phase = self.loaded.map(".bss.phase")?;
+        owners.run(|_| ())?;
+        phase.update(plain::bytes(&0u32), plain::bytes(&1u32), MapFlags::ANY).context("switching to connections failed")?;
+        owners.run(|_| ())
+    }
+
+    fn read_counters(&self) -> Result<Counters> {
+        let Some(map) = &self.counters else { return Ok(Counters::default()) };
+        let value = map.lookup(plain::bytes(&0u32), MapFlags::ANY)?.unwrap_or_default();
+        plain::read(&value).context("the counters of the tcp object have another size")
+    }
+
+    fn take_rows(&mut self, out: &mut dyn RowSink) -> Result<()> {
+        let Some(map) = self.links.take() else { return Ok(()) };
+        let taken = map.lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY).map(|rows| {
+            for (key, value) in rows {
+                if let (Some(key), Some(link)) = (plain::read::<Key>(&key), plain::read::<Link>(&value)) {
+                    self.push(&key, &link, out);
+                }
+            }
+        });
+        self.links = Some(map);
+        taken.context("taking the rows of the tcp probe from the kernel failed")
+    }
+
+    fn push(&mut self, key: &Key, link: &Link, out: &mut dyn RowSink) {
+        if key.tgid == 0 {
+            self.unowned += 1;
+            return;
+        }
+        if self.settings.processes.as_ref().is_some_and(|wanted| !wanted.contains(&key.tgid)) {
+            return;
+        }
+        let comm = self.names.entry(key.tgid).or_insert_with(|| process_name(key.tgid, &link.comm)).clone();
+        if let Some(row) = row(key, link, comm, &self.loaded) {
+            out.push(&row);
+        }
+    }
+}
+
+fn configuration(settings: &ProbeSettings) -> Config {
+    let mut config = Config::new();
+    let names = KernelNames::load();
+    let reason = |name: &str| names.as_ref().and_then(|names| names.enumerator("skb_drop_reason", name)).unwrap_or(0);
+    config.hz = crate::kernel::jiffies_per_second();
+    config.reason_backlog = reason("SKB_DROP_REASON_SOCKET_BACKLOG");
+    config.reason_filter = reason("SKB_DROP_REASON_SOCKET_FILTER");
+    config.reason_memory = reason("SKB_DROP_REASON_PROTO_MEM");
+    config.keep_client_port = u32::from(settings.report_client_port);
+    config
+}
+
+/// The process's name now; the one the kernel side noted when the process is gone.
+fn process_name(tgid: u32, noted: &[u8; 16]) -> Arc<str> {
+    let noted = || {
+        let end = noted.iter().position(|byte| *byte == 0).unwrap_or(noted.len());
+        String::from_utf8_lossy(&noted[..end]).into_owned()
+    };
+    let text = std::fs::read_to_string(Path::new("/proc").join(tgid.to_string()).join("comm"));
+    text.map_or_else(|_| noted(), |text| text.trim_end_matches('\n').to_owned()).into()
+}
+
+fn ratio(part: u32, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| f64::from(part) / whole as f64)
+}
+
+fn row(key: &Key, link: &Link, comm: Arc<str>, loaded: &Loaded) -> Option<TcpMetric> {
+    let role = match key.role {
+        ROLE_CLIENT => "client",
+        ROLE_SERVER => "server",
+        _ => return None,
+    };
+    let drop_rung = loaded.rung("kfree_skb");
+    let drops = |value: u32| (drop_rung == Some(Rung::TpBtf)).then_some(value);
+    let seen = |hook: &str, value: u32| loaded.works(hook).then_some(value);
+    let syn_srtt = link.histogram(Kept::SynSrtt);
+    Some(TcpMetric {
+        tgid: key.tgid,
+        comm,
+        role,
+        client_ip: key.client_ip(),
+        toa_client_ip: None::<IpAddr>,
+        server_ip: key.server_ip(),
+        client_port: key.client_port,
+        server_port: key.server_port,
+        protocol: key.family,
+        rx_bytes: link.rx_bytes,
+        tx_bytes: link.tx_bytes,
+        segs_in: link.segs_in,
+        segs_out: link.segs_out,
+        srtt: link.histogram(Kept::Srtt),
+        rcv_rtt: link.histogram(Kept::RcvRtt),
+        snd_cwnd: link.histogram(Kept::SndCwnd),
+        notsent_bytes: link.histogram(Kept::Notsent),
+        notack_bytes: link.histogram(Kept::Notack),
+        reordering: link.histogram(Kept::Reordering),
+        snd_wnd: link.histogram(Kept::SndWnd),
+        rcv_wnd: link.histogram(Kept::RcvWnd),
+        avl_snd_wnd: link.histogram(Kept::AvlSndWnd),
+        zero_rcv_wnd_count: link.zero_rcv_wnd,
+        zero_snd_wnd_count: link.zero_snd_wnd,
+        zero_win_rx_ratio: ratio(link.zero_rcv_wnd, link.samples.into()),
+        zero_win_tx_ratio: ratio(link.zero_snd_wnd, link.samples.into()),
+        rto: link.histogram(Kept::Rto),
+        ato: link.histogram(Kept::Ato),
+        syn_srtt_max: (!syn_srtt.counts.is_empty()).then_some(syn_srtt.max),
+        syn_srtt,
+        sk_rcvbuf: link.histogram(Kept::Rcvbuf),
+        sk_sndbuf: link.histogram(Kept::Sndbuf),
+        retran_packets: link.retrans,
+        backlog_drops: seen("kfree_skb", link.events.backlog_drops),
+        sk_drops: link.drops,
+        lost_out: link.lost,
+        sacked_out: link.sacked_max,
+        filter_drops: drops(link.events.filter_drops),
+        tmout_count: seen("inet_sk_error_report", link.events.timeouts),
+        snd_buf_limit_count: seen("sock_exceed_buf_limit", link.events.buffer_limits),
+        rmem_scheduls: drops(link.events.memory_failures),
+        tcp_oom: seen("tcp_check_oom", link.events.oom),
+        send_rsts: seen("tcp_send_reset", link.events.send_rsts),
+        receive_rsts: seen("tcp_receive_reset", link.events.receive_rsts),
+        retrans_ratio: ratio(link.retrans, link.segs_out),
+    })
+}
+
+impl Probe for Tcp {
+    fn name(&self) -> &'static str {
+        SPEC.probe
+    }
+
+    fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> Result<()> {
+        self.names.clear();
+        if let Some(walker) = &self.walker {
+            walker.run(|_| ()).context("walking the sockets failed")?;
+        }
+        let now = self.read_counters()?;
+        let guessed = now.guessed > self.seen.guessed;
+        self.seen = now;
+        self.take_rows(out)?;
+        if guessed && let Some(owners) = &self.owners {
+            owners.run(|_| ()).context("looking for the owners of sockets failed")?;
+        }
+        Ok(())
+    }
+
+    fn reconfigure(&mut self, settings: &ProbeSettings) -> bool {
+        let same_kernel_side = settings.report_client_port == self.settings.report_client_port;
+        if same_kernel_side {
+            self.settings = settings.clone();
+        }
+        same_kernel_side
+    }
+
+    fn hooks(&self) -> Vec<HookReport> {
+        self.loaded.hooks.clone()
+    }
+
+    fn losses(&self) -> Vec<Loss> {
+        let lost = |key, what: &str, count| Loss { key, what: what.to_owned(), count };
+        vec![
+            lost("tcp.links.lost", "links beyond the limit of one period were left out", self.seen.links_lost),
+            lost(
+                "tcp.records.lost",
+                "sockets the kernel had no memory to keep a record at were left out",
+                self.seen.records_lost,
+            ),
+            lost("tcp.links.unowned", "rows whose process could not be found were left out", self.unowned),
+        ]
+    }
+
+    fn program_fds(&self) -> Vec<(String, i32)> {
+        self.loaded.program_fds()
+    }
+
+    fn map_bytes(&self) -> u64 {
+        self.loaded.map_bytes()
+    }
+}
