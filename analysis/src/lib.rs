@@ -1,2 +1,3 @@
 //! analysis
+pub mod cause;
 pub mod detect;
