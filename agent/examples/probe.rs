@@ -55,7 +55,8 @@ fn main() -> Result<()> {
     };
     let mut probe: Box<dyn Probe> = match name.as_str() {
         "tcp" => Box::new(probes::tcp::Tcp::start(&settings)),
-        other => bail!("no probe {other}: tcp"),
+        "baseinfo" => probes::baseinfo::start(&settings)?,
+        other => bail!("no probe {other}: baseinfo, tcp"),
     };
     for hook in probe.hooks() {
         println!("{:24} {:?} {:?} {}", hook.hook, hook.state, hook.rung, hook.reason);

@@ -6,6 +6,7 @@ use gala_model::Table;
 
 use crate::kernel::HookReport;
 
+pub mod baseinfo;
 pub mod tcp;
 
 /// What every probe hooks, for reports without running it.

@@ -1,0 +1,181 @@
+//! The system view of a host, read from `/proc`: processors, memory, disks, interfaces, protocols, file systems, facts,
+//! pressure and load, and of its processes what they use and hold.
+//!
+//! No kernel hooks, so it works on every kernel and, but for the processes of others, without privileges. The first reading
+//! is taken at start, so that no report holds what happened before. Listen queues belong to the `socket` probe.
+
+use std::time::Duration;
+
+use crate::kernel::{HookReport, HookState, Rung};
+use crate::probes::{Loss, Probe, ProbeSettings, RowSink, Tick};
+
+mod cpu;
+mod disk;
+mod facts;
+mod filesystem;
+mod memory;
+mod network;
+
+/// Sub-probes of upstream; an empty choice is all of them.
+const SUB_PROBES: [&str; 7] = ["cpu", "mem", "nic", "net", "disk", "fs", "host"];
+
+pub fn start(settings: &ProbeSettings) -> anyhow::Result<Box<dyn Probe>> {
+    let mut probe = BaseInfo::default();
+    probe.choose(&settings.sub_probes);
+    Ok(Box::new(probe))
+}
+
+/// Ticks per second of the times in `/proc`.
+pub(crate) fn clock_ticks() -> u64 {
+    rustix::param::clock_ticks_per_second().max(1)
+}
+
+/// Each part is there while its sub-probe is on and its file can be read.
+#[derive(Default)]
+struct BaseInfo {
+    processors: Part<cpu::Processors>,
+    load: Option<cpu::Load>,
+    memory: Part<memory::Memory>,
+    disks: Part<disk::Disks>,
+    interfaces: Part<network::Interfaces>,
+    stack: Part<network::Stack>,
+    file_systems: Part<filesystem::FileSystems>,
+    facts: Option<facts::Facts>,
+    cpu_rows: bool,
+}
+
+/// A part that runs, or why it does not.
+enum Part<T> {
+    Off,
+    On(T),
+    Failed(String),
+}
+
+impl<T> Default for Part<T> {
+    fn default() -> Self {
+        Self::Off
+    }
+}
+
+impl<T> Part<T> {
+    fn switch(&mut self, on: bool, start: impl FnOnce() -> std::io::Result<T>) {
+        match (on, &self) {
+            (false, _) => *self = Self::Off,
+            (true, Self::On(_)) => {}
+            (true, _) => *self = start().map_or_else(|error| Self::Failed(error.to_string()), Self::On),
+        }
+    }
+
+    fn get(&self) -> Option<&T> {
+        if let Self::On(part) = self { Some(part) } else { None }
+    }
+
+    /// Runs the part; one that fails stops with its reason and leaves the others alone.
+    fn run<R>(&mut self, collect: impl FnOnce(&mut T) -> std::io::Result<R>) -> Option<R> {
+        let Self::On(part) = self else { return None };
+        match collect(part) {
+            Ok(result) => Some(result),
+            Err(error) => {
+                *self = Self::Failed(error.to_string());
+                None
+            }
+        }
+    }
+
+    fn report(&self, what: &str) -> Option<HookReport> {
+        let (state, reason) = match self {
+            Self::Off => return None,
+            Self::On(_) => (HookState::Full, String::new()),
+            Self::Failed(reason) => (HookState::Off, format!("{what} cannot be read: {reason}")),
+        };
+        let rung = (state == HookState::Full).then_some(Rung::Procfs);
+        Some(HookReport { probe: "baseinfo", hook: what.to_owned(), state, rung, ladder: vec![Rung::Procfs], reason })
+    }
+}
+
+impl BaseInfo {
+    fn choose(&mut self, sub_probes: &[String]) {
+        let known = |name: &String| SUB_PROBES.contains(&name.as_str());
+        let all = !sub_probes.iter().any(known);
+        let on = |name: &str| all || sub_probes.iter().any(|chosen| chosen == name);
+        // Load and pressure are facts of the host, but need `/proc/stat` too.
+        self.cpu_rows = on("cpu");
+        self.processors.switch(on("cpu") || on("host"), cpu::Processors::start);
+        self.memory.switch(on("mem"), memory::Memory::start);
+        self.disks.switch(on("disk"), disk::Disks::start);
+        self.interfaces.switch(on("nic"), network::Interfaces::start);
+        self.stack.switch(on("net"), network::Stack::start);
+        self.file_systems.switch(on("fs"), filesystem::FileSystems::start);
+        self.load = on("host").then(|| self.load.take().unwrap_or_else(cpu::Load::start));
+        self.facts = on("host").then(|| self.facts.take().unwrap_or_default());
+    }
+}
+
+impl Probe for BaseInfo {
+    fn name(&self) -> &'static str {
+        "baseinfo"
+    }
+
+    fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> anyhow::Result<()> {
+        let cpu_rows = self.cpu_rows;
+        let stat_before = self.processors.run(|part| part.collect(cpu_rows, out));
+        if let (Some(facts), now) = (&mut self.facts, self.processors.get().map(cpu::Processors::stat)) {
+            let hostname = facts.collect(now.and_then(|stat| stat.boot_time), out);
+            if let (Some(load), Some(before), Some(now)) = (&mut self.load, stat_before, now) {
+                load.collect(&hostname, &before, now, out);
+            }
+        }
+        self.memory.run(|part| part.collect(out));
+        self.disks.run(|part| part.collect(out));
+        self.interfaces.run(|part| part.collect(out));
+        self.stack.run(|part| part.collect(out));
+        self.file_systems.run(|part| part.collect(out));
+        Ok(())
+    }
+
+    fn reconfigure(&mut self, settings: &ProbeSettings) -> bool {
+        self.choose(&settings.sub_probes);
+        true
+    }
+
+    fn hooks(&self) -> Vec<HookReport> {
+        [
+            self.processors.report("/proc/stat"),
+            self.memory.report("/proc/meminfo"),
+            self.disks.report("/proc/diskstats"),
+            self.interfaces.report("/proc/net/dev"),
+            self.stack.report("/proc/net/snmp"),
+            self.file_systems.report("/proc/self/mounts"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn losses(&self) -> Vec<Loss> {
+        let disks = self.disks.get().map_or(0, |part| part.skipped);
+        let interfaces = self.interfaces.get().map_or(0, |part| part.skipped);
+        let (mounts, silent) = self.file_systems.get().map_or((0, 0), |part| (part.skipped, part.silent_periods()));
+        [
+            ("baseinfo.disks.skipped", "disks beyond the cap were left out of a report", disks),
+            ("baseinfo.interfaces.skipped", "interfaces beyond the cap were left out of a report", interfaces),
+            ("baseinfo.mounts.skipped", "mounts beyond the cap were left out of a report", mounts),
+            ("baseinfo.mounts.silent", "remote mounts did not answer for a period", silent),
+        ]
+        .into_iter()
+        .filter(|(_, _, count)| *count > 0)
+        .map(|(key, what, count)| Loss { key, what: what.to_owned(), count })
+        .collect()
+    }
+
+    fn program_fds(&self) -> Vec<(String, i32)> {
+        Vec::new()
+    }
+
+    fn map_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// How long facts that rarely change are kept.
+const FACTS_PERIOD: Duration = Duration::from_secs(60);
