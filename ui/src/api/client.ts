@@ -1,0 +1,82 @@
+// One way to ask the hub: same origin, JSON, errors with the request id so that they can be found in its log.
+import type { ErrorBody, PromAnswer } from "./types";
+
+export const API = "/api/v1";
+
+export type Params = Record<string, string | number | boolean | null | undefined | readonly string[]>;
+
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly requestId: string | null,
+  ) {
+    super(message);
+    this.name = "ApiError";
+  }
+}
+
+export function query(params: Params): string {
+  const out = new URLSearchParams();
+  for (const [name, value] of Object.entries(params)) {
+    if (value === null || value === undefined || value === "") continue;
+    if (Array.isArray(value)) for (const one of value as readonly string[]) out.append(name, one);
+    else out.set(name, String(value));
+  }
+  const text = out.toString();
+  return text ? `?${text}` : "";
+}
+
+export async function get<T>(path: string, params: Params = {}, signal?: AbortSignal): Promise<T> {
+  return request<T>(`${API}${path}${query(params)}`, { signal, headers: { Accept: "application/json" } });
+}
+
+export async function post<T>(path: string, body: unknown): Promise<T> {
+  return request<T>(`${API}${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+}
+
+/** Prometheus endpoints: long queries go as a form, so that no URL gets too long. */
+export async function prom<T>(path: string, params: Params, signal?: AbortSignal): Promise<PromAnswer<T>> {
+  const text = query(params).slice(1);
+  if (text.length < 2000) return request(`${API}${path}?${text}`, { signal });
+  return request(`${API}${path}`, {
+    method: "POST",
+    signal,
+    headers: { "Content-Type": "application/x-www-form-urlencoded" },
+    body: text,
+  });
+}
+
+async function request<T>(url: string, init: RequestInit): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(url, init);
+  } catch (cause) {
+    if (cause instanceof DOMException && cause.name === "AbortError") throw cause;
+    throw new ApiError(0, "unreachable", "the hub does not answer: it stopped, or the network between is gone", null);
+  }
+  const id = response.headers.get("x-request-id");
+  const body = await response.text();
+  if (response.ok || (response.status === 503 && url.endsWith("/health"))) {
+    if (body === "") return undefined as T;
+    try {
+      return JSON.parse(body) as T;
+    } catch {
+      throw new ApiError(response.status, "not_json", `${url.split("?")[0]} answered something that is not JSON`, id);
+    }
+  }
+  throw errorOf(response.status, body, id);
+}
+
+/** Reads both error formats: the hub's own and Prometheus's. */
+export function errorOf(status: number, body: string, id: string | null): ApiError {
+  try {
+    const parsed = JSON.parse(body) as Partial<ErrorBody> & { errorType?: string };
+    if (typeof parsed.error === "string") return new ApiError(status, parsed.errorType ?? "error", parsed.error, id);
+    if (parsed.error) return new ApiError(status, parsed.error.code, parsed.error.message, id);
+  } catch {
+    // not JSON: a proxy's page; its text helps nobody
+  }
+  return new ApiError(status, "http", `the hub answered with status ${status}`, id);
+}

@@ -1,0 +1,179 @@
+// The questions pages ask, each with its key. The first part of a key names the stream's topic that makes it stale.
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { stepFor } from "../time/time";
+import type { Time } from "../time/useTime";
+import { get, prom } from "./client";
+import type * as T from "./types";
+
+/** Live answers are asked again this often even when the stream is silent. */
+const LIVE_MS = 10_000;
+const SLOW_MS = 30_000;
+
+const live = (time: Time, every = LIVE_MS) => ({
+  refetchInterval: time.live ? every : (false as const),
+  placeholderData: keepPreviousData,
+});
+
+export function useHealth() {
+  return useQuery({ queryKey: ["health"], queryFn: ({ signal }) => get<T.Health>("/health", {}, signal), refetchInterval: SLOW_MS });
+}
+
+export function useServices(time: Time, host: string | null) {
+  return useQuery({
+    queryKey: ["services", time.key, host],
+    queryFn: ({ signal }) => get<T.Page<T.Service>>("/services", { at: time.at, machine: host, limit: 1000 }, signal),
+    ...live(time),
+  });
+}
+
+export function useHosts(time: Time) {
+  return useQuery({
+    queryKey: ["services", "hosts", time.at],
+    queryFn: ({ signal }) => get<T.Page<T.HostRow>>("/hosts", { at: time.at, limit: 1000 }, signal),
+    ...live(time),
+  });
+}
+
+export function useFaults(params: { state?: string; from?: number; to?: number; entity?: string; limit?: number }, time?: Time) {
+  return useQuery({
+    queryKey: ["fault", "list", params.state, params.entity, params.limit, time?.key],
+    queryFn: ({ signal }) => get<T.Page<T.Fault>>("/faults", { ...params }, signal),
+    refetchInterval: !time || time.live ? LIVE_MS : false,
+    placeholderData: keepPreviousData,
+  });
+}
+
+export function useFault(id: string) {
+  return useQuery({
+    queryKey: ["fault", id],
+    queryFn: ({ signal }) => get<T.FaultDetail>(`/faults/${encodeURIComponent(id)}`, {}, signal),
+    refetchInterval: (query) => (query.state.data?.state === "open" ? LIVE_MS : false),
+  });
+}
+
+export function useAnomalies(time: Time, params: { entity?: string; limit?: number } = {}) {
+  return useQuery({
+    queryKey: ["anomaly", time.key, params.entity, params.limit],
+    queryFn: ({ signal }) => get<T.Page<T.Anomaly>>("/anomalies", { from: Math.round(time.from), to: Math.round(time.to), ...params }, signal),
+    ...live(time),
+  });
+}
+
+export function useHorizontal(layer: T.Layer, at: number | null, options: { center?: string; hops?: number; enabled?: boolean } = {}) {
+  return useQuery({
+    queryKey: ["topology", "horizontal", layer, at, options.center, options.hops],
+    queryFn: ({ signal }) => get<T.Horizontal>("/topology/horizontal", { layer, at, center: options.center, hops: options.hops }, signal),
+    enabled: options.enabled ?? true,
+    refetchInterval: at === null ? LIVE_MS : false,
+    placeholderData: keepPreviousData,
+  });
+}
+
+export function useVertical(entity: string | null, at: number | null, options: { perspective?: T.Layer; expand?: string } = {}) {
+  return useQuery({
+    queryKey: ["topology", "vertical", entity, at, options.perspective, options.expand],
+    queryFn: ({ signal }) => get<T.Vertical>("/topology/vertical", { entity, at, ...options }, signal),
+    enabled: entity !== null,
+    refetchInterval: at === null ? LIVE_MS : false,
+    placeholderData: (previous) => (previous && previous.root === entity ? previous : undefined),
+  });
+}
+
+export function useChanges(from: number, to: number, key: string) {
+  return useQuery({
+    queryKey: ["topology", "changes", key],
+    queryFn: ({ signal }) =>
+      get<T.Changes>("/topology/changes", { from: Math.round(from), to: Math.round(to), buckets: 120, limit: 1 }, signal),
+    placeholderData: keepPreviousData,
+    refetchInterval: SLOW_MS,
+    retry: false,
+  });
+}
+
+export function useEntities(params: { type?: string; machine?: string; state?: string; q?: string; limit: number; at?: number | null }, enabled = true) {
+  return useQuery({
+    queryKey: ["topology", "entities", params],
+    queryFn: ({ signal }) => get<T.Entities>("/entities", params, signal),
+    placeholderData: keepPreviousData,
+    enabled,
+  });
+}
+
+export function useEntity(id: string, at: number | null) {
+  return useQuery({
+    queryKey: ["entity", id, at],
+    queryFn: ({ signal }) => get<T.EntityDetail>(`/entities/${encodeURIComponent(id)}`, { at }, signal),
+    refetchInterval: at === null ? LIVE_MS : false,
+    placeholderData: (previous) => (previous && previous.entity.id === id ? previous : undefined),
+  });
+}
+
+export function useEntityEdges(id: string, at: number | null) {
+  return useQuery({
+    queryKey: ["entity", id, "edges", at],
+    queryFn: ({ signal }) => get<T.EntityEdges>(`/entities/${encodeURIComponent(id)}/edges`, { at, limit: 1000 }, signal),
+  });
+}
+
+export function useEntityMetrics(id: string | null, time: Time, metrics?: readonly string[]) {
+  return useQuery({
+    queryKey: ["entity", id, "metrics", time.key, metrics],
+    queryFn: ({ signal }) =>
+      get<T.EntityMetrics>(
+        `/entities/${encodeURIComponent(id!)}/metrics`,
+        { metric: metrics, from: Math.round(time.from), to: Math.round(time.to), step: stepFor(time.rangeMs) },
+        signal,
+      ),
+    enabled: id !== null,
+    refetchInterval: time.live ? LIVE_MS : false,
+    placeholderData: (previous, query) => (query?.queryKey[1] === id ? previous : undefined),
+  });
+}
+
+export function useProbes() {
+  return useQuery({ queryKey: ["agent", "probes"], queryFn: ({ signal }) => get<T.Probes>("/agent/probes", {}, signal), refetchInterval: LIVE_MS });
+}
+export function useLedger() {
+  return useQuery({ queryKey: ["agent", "ledger"], queryFn: ({ signal }) => get<T.Ledger>("/agent/ledger", {}, signal), refetchInterval: LIVE_MS });
+}
+export function useBudget() {
+  return useQuery({ queryKey: ["agent", "budget"], queryFn: ({ signal }) => get<T.Budget>("/agent/budget", {}, signal), refetchInterval: LIVE_MS });
+}
+
+export function useRangeQuery(query: string, time: Time, enabled: boolean) {
+  return useQuery({
+    queryKey: ["prom", "range", query, time.key],
+    queryFn: async ({ signal }) => {
+      const started = performance.now();
+      const step = stepFor(time.rangeMs, 240) / 1000;
+      const answer = await prom<T.PromResult>("/query_range", { query, start: time.from / 1000, end: time.to / 1000, step }, signal);
+      return { answer, tookMs: performance.now() - started, stepS: step, from: time.from, to: time.to };
+    },
+    enabled: enabled && query !== "",
+    retry: false,
+    ...live(time),
+  });
+}
+
+export function useInstantQuery(query: string, time: Time, enabled: boolean) {
+  return useQuery({
+    queryKey: ["prom", "instant", query, time.at],
+    queryFn: async ({ signal }) => {
+      const started = performance.now();
+      const answer = await prom<T.PromResult>("/query", { query, time: time.to / 1000 }, signal);
+      return { answer, tookMs: performance.now() - started };
+    },
+    enabled: enabled && query !== "",
+    retry: false,
+    ...live(time),
+  });
+}
+
+export function useMetadata(enabled = true) {
+  return useQuery({
+    queryKey: ["prom", "metadata"],
+    queryFn: async ({ signal }) => (await prom<T.PromMetadata>("/metadata", {}, signal)).data,
+    staleTime: 60_000,
+    enabled,
+  });
+}

@@ -1,0 +1,144 @@
+// Numbers, units and times as people read them. Pure; the language only changes words, never digits.
+
+const DASH = "–";
+
+/** Three significant digits, thousands separated, no exponent below 10^12. */
+export function num(value: number | null | undefined, digits = 3): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return DASH;
+  const size = Math.abs(value);
+  if (size === 0) return "0";
+  if (size >= 1e12 || size < 1e-6) return value.toExponential(1).replace("e+", "e");
+  if (size >= 10 ** (digits - 1)) return Math.round(value).toLocaleString("en-US");
+  const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
+  return String(Number(value.toFixed(Math.min(places, 8))));
+}
+
+export interface Scale {
+  factor: number;
+  unit: string;
+}
+
+const TIME: [number, string][] = [
+  [60e9, "min"],
+  [1e9, "s"],
+  [1e6, "ms"],
+  [1e3, "µs"],
+  [1, "ns"],
+];
+const BYTES: [number, string][] = [
+  [2 ** 40, "TiB"],
+  [2 ** 30, "GiB"],
+  [2 ** 20, "MiB"],
+  [2 ** 10, "KiB"],
+  [1, "B"],
+];
+
+const TIME_UNITS: Record<string, number> = { ns: 1, nsec: 1, us: 1e3, "µs": 1e3, usec: 1e3, ms: 1e6, msec: 1e6, s: 1e9, sec: 1e9, seconds: 1e9 };
+const BYTE_UNITS: Record<string, number> = { bytes: 1, byte: 1, b: 1, kb: 1024, kib: 1024, mb: 2 ** 20, mib: 2 ** 20, gib: 2 ** 30 };
+
+/** How values of a unit are best shown when the largest is `max`. A rate keeps its "/s". */
+export function scaleFor(unit: string, max: number): Scale {
+  const rate = /\/(s|sec|second)$/.test(unit) ? "/s" : "";
+  const base = unit.replace(/\/(s|sec|second)$/, "").trim();
+  const size = Math.abs(max);
+  const key = base.toLowerCase();
+  if (key in TIME_UNITS) {
+    const from = TIME_UNITS[key]!;
+    const [step, name] = TIME.find(([step]) => size * from >= step) ?? TIME[TIME.length - 1]!;
+    if (rate) return step >= 1e9 ? { factor: from / 1e9, unit: "s/s" } : { factor: from / step, unit: `${name}/s` };
+    return { factor: from / step, unit: name };
+  }
+  if (key in BYTE_UNITS) {
+    const from = BYTE_UNITS[key]!;
+    const [step, name] = BYTES.find(([step]) => size * from >= step) ?? BYTES[BYTES.length - 1]!;
+    return { factor: from / step, unit: name + rate };
+  }
+  if (key === "ratio") return { factor: 100, unit: `%${rate}` };
+  if (key === "percent" || key === "%") return { factor: 1, unit: `%${rate}` };
+  if (key === "count" || key === "" || key === "bool" || key === "number" || key === "1") return { factor: 1, unit: rate };
+  return { factor: 1, unit: base + rate };
+}
+
+/** A single value with its unit. */
+export function quantity(value: number | null | undefined, unit: string): { text: string; unit: string } {
+  if (value === null || value === undefined || !Number.isFinite(value)) return { text: DASH, unit: "" };
+  const scale = scaleFor(unit, value);
+  return { text: num(value * scale.factor), unit: scale.unit };
+}
+
+export function withUnit(value: number | null | undefined, unit: string): string {
+  const { text, unit: shown } = quantity(value, unit);
+  return shown ? `${text}${shown.startsWith("/") ? "" : " "}${shown}` : text;
+}
+
+export function percent(ratio: number | null | undefined, digits = 2): string {
+  if (ratio === null || ratio === undefined || !Number.isFinite(ratio)) return DASH;
+  const value = ratio * 100;
+  if (value > 99 && value < 100) return `${(Math.floor(value * 10) / 10).toFixed(1)} %`;
+  return `${num(value, digits)} %`;
+}
+
+export function bytes(value: number | null | undefined): string {
+  return withUnit(value, "bytes");
+}
+
+const pad = (value: number, width = 2) => String(value).padStart(width, "0");
+
+/** Local clock; the date leads when it is not today. */
+export function clock(ms: number, options: { seconds?: boolean; now?: number } = {}): string {
+  const date = new Date(ms);
+  const time = `${pad(date.getHours())}:${pad(date.getMinutes())}${options.seconds === false ? "" : `:${pad(date.getSeconds())}`}`;
+  if (options.now === undefined || new Date(options.now).toDateString() === date.toDateString()) return time;
+  return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${time}`;
+}
+
+export function utc(ms: number): string {
+  return `${new Date(ms).toISOString().replace("T", " ").replace("Z", "")} UTC`;
+}
+
+export interface DurationWords {
+  d: string;
+  h: string;
+  min: string;
+  s: string;
+  ms: string;
+}
+const WORDS: DurationWords = { d: "d", h: "h", min: "min", s: "s", ms: "ms" };
+
+/** Two largest parts: `8 min 48 s`, `2 h 5 min`. */
+export function duration(ms: number, words: DurationWords = WORDS): string {
+  if (!Number.isFinite(ms)) return DASH;
+  const size = Math.abs(ms);
+  if (size < 1000) return `${Math.round(size)} ${words.ms}`;
+  const seconds = Math.floor(size / 1000);
+  const parts: [number, string][] = [
+    [Math.floor(seconds / 86400), words.d],
+    [Math.floor(seconds / 3600) % 24, words.h],
+    [Math.floor(seconds / 60) % 60, words.min],
+    [seconds % 60, words.s],
+  ];
+  const first = parts.findIndex(([count]) => count > 0);
+  return parts
+    .slice(first, first + 2)
+    .filter(([count], index) => index === 0 || count > 0)
+    .map(([count, word]) => `${count} ${word}`)
+    .join(" ");
+}
+
+/** Middle of a long id left out, so that both ends can be compared. */
+export function shortId(id: string, keep = 26): string {
+  if (id.length <= keep) return id;
+  const head = Math.ceil(keep * 0.35);
+  return `${id.slice(0, head)}…${id.slice(id.length - (keep - head - 1))}`;
+}
+
+const ACRONYMS = new Set(["cpu", "io", "tcp", "udp", "rtt", "srtt", "fd", "rss", "tx", "rx", "vm", "pm", "gc", "dns", "psi", "mc", "tc", "sli", "rcu", "irq"]);
+
+/** A metric's name for people where the dictionary has none: `gala_gopher_disk_w_await` of a disk becomes `w await`. */
+export function metricWords(metric: string, type?: string): string {
+  let rest = metric.replace(/^gala_gopher_/, "");
+  if (type && rest.startsWith(`${type}_`)) rest = rest.slice(type.length + 1);
+  const words = rest.split("_").filter(Boolean);
+  const text = words.map((word) => (ACRONYMS.has(word.toLowerCase()) ? word.toUpperCase() : word)).join(" ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,231 @@
+// The frame around every page: brand, host, search, the one time, theme, language, the agent's own cost; the rail of pages.
+import { Suspense, useCallback, useEffect, useRef, useState } from "react";
+import { Outlet, useLocation, useNavigate, useSearchParams } from "react-router";
+import { useBudget, useFaults, useHosts, useLedger } from "./api/queries";
+import { useStream } from "./api/stream";
+import { bytes, num, percent } from "./format";
+import { type Key, setLanguage, useLang, useT } from "./i18n";
+import { Icon, type IconName } from "./parts/icons";
+import { keep, To } from "./parts/links";
+import { Skeleton } from "./parts/page";
+import { Palette } from "./parts/Palette";
+import { toggleTheme, useTheme } from "./theme";
+import { TimeBar } from "./time/TimeBar";
+import { useTime } from "./time/useTime";
+
+const PAGES: { path: string; name: Key; icon: IconName; key: string }[] = [
+  { path: "/", name: "page.now", icon: "now", key: "n" },
+  { path: "/incidents", name: "page.incidents", icon: "incidents", key: "i" },
+  { path: "/map", name: "page.map", icon: "map", key: "m" },
+  { path: "/entities", name: "page.entities", icon: "entities", key: "e" },
+  { path: "/explore", name: "page.explore", icon: "explore", key: "x" },
+  { path: "/agent", name: "page.agent", icon: "agent", key: "a" },
+];
+/** After `g` the second key must follow within this. */
+const CHORD_MS = 1500;
+
+export function Frame() {
+  const t = useT();
+  const [searching, setSearching] = useState(false);
+  const open = useCallback(() => setSearching(true), []);
+  useKeys(open);
+  return (
+    <>
+      <a className="skip" href="#main">
+        {t("frame.skip")}
+      </a>
+      <Top onSearch={open} />
+      <div className="body">
+        <Rail />
+        <main id="main" tabIndex={-1}>
+          <Suspense fallback={<Skeleton lines={8} />}>
+            <Outlet />
+          </Suspense>
+        </main>
+      </div>
+      {searching ? <Palette onClose={() => setSearching(false)} /> : null}
+    </>
+  );
+}
+
+function Top({ onSearch }: { onSearch: () => void }) {
+  const t = useT();
+  const lang = useLang();
+  const theme = useTheme();
+  return (
+    <header className="top">
+      <To className="brand" to="/">
+        <svg viewBox="0 0 18 18" aria-hidden="true">
+          <path
+            d="M1 13.5h4.2c2.4 0 2.6-10 4.3-10s1.7 6.5 3.6 6.5H17"
+            fill="none"
+            stroke="currentColor"
+            strokeWidth="1.9"
+            strokeLinecap="round"
+          />
+        </svg>
+        gala
+      </To>
+      <HostPick />
+      <button type="button" className="find" onClick={onSearch} aria-label={t("frame.search_label")}>
+        <Icon name="search" />
+        <span>{t("frame.search")}</span>
+        <kbd>/</kbd>
+      </button>
+      <TimeBar />
+      <button
+        type="button"
+        className="pick plain"
+        onClick={toggleTheme}
+        aria-label={t(theme === "dark" ? "frame.to_light" : "frame.to_dark")}
+        title={t(theme === "dark" ? "frame.to_light" : "frame.to_dark")}
+      >
+        <Icon name="theme" />
+      </button>
+      <button
+        type="button"
+        className="pick plain lang"
+        onClick={() => setLanguage(lang === "en" ? "zh" : "en")}
+        aria-label={`${lang === "en" ? "EN" : "中"}, ${t("frame.language")}`}
+      >
+        {lang === "en" ? "EN" : "中"}
+      </button>
+      <Cost />
+    </header>
+  );
+}
+
+function HostPick() {
+  const t = useT();
+  const time = useTime();
+  const hosts = useHosts(time);
+  const [params, setParams] = useSearchParams();
+  const host = params.get("host") ?? "";
+  const items = hosts.data?.items ?? [];
+  return (
+    <label className="pick sel">
+      <span className="sr">{t("frame.host")}</span>
+      <select
+        value={host}
+        aria-label={t("frame.host")}
+        onChange={(event) =>
+          setParams((old) => {
+            const next = new URLSearchParams(old);
+            if (event.target.value) next.set("host", event.target.value);
+            else next.delete("host");
+            return next;
+          })
+        }
+      >
+        <option value="">{items.length === 1 ? items[0]!.name : t("frame.all_hosts")}</option>
+        {items.length > 1 || host
+          ? items.map((one) => (
+              <option key={one.entity_id} value={one.name}>
+                {one.name}
+              </option>
+            ))
+          : null}
+      </select>
+    </label>
+  );
+}
+
+function Cost() {
+  const t = useT();
+  const budget = useBudget();
+  const { pulse } = useStream();
+  const cpu = pulse?.cpu_ratio ?? budget.data?.cpu.used_ratio;
+  const memory = pulse?.memory_bytes ?? budget.data?.memory.used_bytes;
+  const known = cpu !== undefined;
+  const title = known ? t("frame.cost", { cpu: percent(cpu), memory: bytes(memory) }) : t("frame.cost_unknown");
+  return (
+    <To className="cost" to="/agent" title={title} aria-label={title}>
+      <Icon name="agent" />
+      <span className="w">{t("frame.agent")}</span> <b>{known ? percent(cpu, 1) : "–"}</b>
+    </To>
+  );
+}
+
+function Rail() {
+  const t = useT();
+  const { pathname } = useLocation();
+  const open = useFaults({ state: "open", limit: 100 });
+  const ledger = useLedger();
+  const { lostSince } = useStream();
+  const count = open.data?.items.length ?? 0;
+  const watched = ledger.data?.watched;
+  return (
+    <nav className="rail" aria-label={t("frame.pages")}>
+      {PAGES.map((page) => {
+        const here = page.path === "/" ? pathname === "/" : pathname === page.path || pathname.startsWith(`${page.path}/`);
+        return (
+          <To key={page.path} to={page.path} aria-current={here ? "page" : undefined} title={`g ${page.key}`}>
+            <Icon name={page.icon} />
+            <span>{t(page.name)}</span>
+            {page.path === "/incidents" && count > 0 ? (
+              <span className="n" title={t("frame.open", { count })}>
+                {count}
+              </span>
+            ) : null}
+          </To>
+        );
+      })}
+      <p className="foot">
+        {lostSince === null ? t("frame.live") : t("frame.not_live")}
+        {watched ? (
+          <>
+            <br />
+            {t(watched.hosts === 1 ? "frame.hosts_1" : "frame.hosts", { count: watched.hosts })}
+            <br />
+            {t("frame.processes", { count: num(watched.processes) })}
+          </>
+        ) : null}
+      </p>
+    </nav>
+  );
+}
+
+/** Keys that work everywhere but in a field. */
+function useKeys(search: () => void): void {
+  const navigate = useNavigate();
+  const location = useLocation();
+  const time = useTime();
+  const chord = useRef(0);
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+        event.preventDefault();
+        search();
+        return;
+      }
+      const target = event.target as HTMLElement;
+      if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog, [contenteditable]")) return;
+      const chorded = Date.now() - chord.current < CHORD_MS;
+      chord.current = 0;
+      if (chorded) {
+        const page = PAGES.find((one) => one.key === event.key);
+        if (!page) return;
+        event.preventDefault();
+        void navigate(keep(page.path, location.search));
+      } else if (event.key === "g") chord.current = Date.now();
+      else if (event.key === "/") {
+        event.preventDefault();
+        search();
+      } else if (event.key === "[") time.step(-1);
+      else if (event.key === "]") time.step(1);
+      else if (event.key === "t") {
+        const params = new URLSearchParams(location.search);
+        if (params.has("table")) params.delete("table");
+        else params.set("table", "1");
+        void navigate({ search: params.toString() }, { replace: true });
+      } else if (event.key === "Escape" && !event.defaultPrevented && location.key !== "default") void navigate(-1);
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, [navigate, location, time, search]);
+}
+
+/** Whether pictures are shown as tables (`t`). */
+export function useTwin(): boolean {
+  return useSearchParams()[0].has("table");
+}

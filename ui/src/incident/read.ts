@@ -1,0 +1,27 @@
+// Reading a result: the path of its first cause, names where it leaves them out. Pure.
+import type { FaultDetail, PathStep } from "../api/types";
+
+/** Steps from cause to symptom of the cause with this rank; empty before the first result. */
+export function pathOf(detail: FaultDetail, rank = 1): PathStep[] {
+  const cause = detail.Resource.cause_metrics.find((one) => one.rank === rank) ?? detail.Resource.cause_metrics[rank - 1];
+  return cause?.path ?? [];
+}
+
+/** Name of a step, from its id where no name is given: `<machine>_disk_sdb` is `sdb`. */
+export function stepName(step: { entity_name?: string | undefined; entity_id?: string; entity_type: string }): string {
+  if (step.entity_name) return step.entity_name;
+  const id = step.entity_id ?? "";
+  const mark = `_${step.entity_type}_`;
+  const at = id.indexOf(mark);
+  if (at >= 0) return id.slice(at + mark.length) || step.entity_type;
+  return step.entity_type;
+}
+
+/** Distinct entities of a path, first position of each kept: the number on a node of a picture. */
+export function numbers(steps: readonly PathStep[]): Map<string, number> {
+  const out = new Map<string, number>();
+  steps.forEach((step, index) => {
+    if (step.entity_id && !out.has(step.entity_id)) out.set(step.entity_id, index + 1);
+  });
+  return out;
+}

@@ -1,0 +1,344 @@
+// Now: the answer first. Open incidents worst first, services, hosts, and what is watched and what is not.
+import { useSearchParams } from "react-router";
+import { useFaults, useHealth, useHosts, useLedger, useServices } from "../api/queries";
+import type { Fault, Health, HostRow, Ledger, Meter, Service, Signal } from "../api/types";
+import { clock, duration, num, percent } from "../format";
+import { type Key, useT, useText } from "../i18n";
+import { Spark } from "../parts/Chart";
+import { EntityName, To } from "../parts/links";
+import { Answer, Empty, Page, Section } from "../parts/page";
+import { Rich } from "../parts/rich";
+import { type Judged, State } from "../parts/state";
+import { useTime } from "../time/useTime";
+import { OpenIncident } from "./OpenIncident";
+import "./now.css";
+
+const RANK = { FATAL: 0, ERROR: 1, WARN: 2, INFO: 3 };
+/** Incidents shown with picture and path; the rest are one line each. */
+const MAX_FULL = 3;
+
+export default function Now() {
+  const t = useT();
+  const time = useTime();
+  const faults = useFaults({ limit: 100, ...(time.live ? { state: "open" } : { from: Math.round(time.from), to: Math.round(time.to) }) }, time);
+  const [params] = useSearchParams();
+  const host = params.get("host");
+  const open = (faults.data?.items ?? [])
+    .filter((fault) => (time.live ? fault.state === "open" : fault.onset_ms <= time.to && (fault.closed_ms ?? time.to) >= time.from))
+    .filter((fault) => !host || !fault.host_name || fault.host_name === host)
+    .sort((a, b) => RANK[a.severity] - RANK[b.severity] || b.onset_ms - a.onset_ms);
+  return (
+    <Page title={open[0] ? t("now.title_open", { what: open[0].entity_name }) : t("page.now")}>
+      <Answer of={faults} lines={3}>
+        {() => (open.length > 0 ? <Wrong open={open} /> : <Well />)}
+      </Answer>
+      <Services host={host} />
+      <Hosts host={host} />
+      <Watched />
+    </Page>
+  );
+}
+
+function Wrong({ open }: { open: Fault[] }) {
+  const t = useT();
+  const say = useText();
+  const time = useTime();
+  const worst = open[0]!;
+  const cause = worst.cause;
+  return (
+    <>
+      <h1>
+        {open.length === 1
+          ? t("now.slow", { what: worst.entity_name, time: clock(worst.onset_ms, { now: time.now }) })
+          : t("now.several", { count: open.length })}
+      </h1>
+      <p className="lead">
+        <Rich
+          text={
+            cause
+              ? t(open.length === 1 ? "now.one_cause" : "now.worst_cause", { cause: cause.entity_name, probability: percent(cause.probability) })
+              : t("now.no_cause_yet")
+          }
+        />
+      </p>
+      {open.slice(0, MAX_FULL).map((fault) => (
+        <OpenIncident key={fault.id} fault={fault} />
+      ))}
+      {open.length > MAX_FULL ? (
+        <ul className="more">
+          {open.slice(MAX_FULL).map((fault) => (
+            <li key={fault.id}>
+              <State state={fault.severity === "WARN" ? "warn" : "crit"} />
+              <To to={`/incidents/${encodeURIComponent(fault.id)}`}>{say(fault.summary)}</To>
+              <span className="dim">{clock(fault.onset_ms, { now: time.now })}</span>
+            </li>
+          ))}
+        </ul>
+      ) : null}
+    </>
+  );
+}
+
+function Well() {
+  const t = useT();
+  const time = useTime();
+  const health = useHealth();
+  const closed = useFaults({ state: "closed", limit: 1 });
+  const last = closed.data?.items[0];
+  const started = health.data ? time.now - health.data.uptime_ms : null;
+  const since = last?.closed_ms && (started === null || last.closed_ms > started) ? last.closed_ms : started;
+  return (
+    <>
+      <h1>{t(time.live ? "now.well" : "now.well_then")}</h1>
+      <p className="lead">
+        {since !== null && time.live ? (
+          <Rich text={t("now.well_since", { time: clock(since, { now: time.now }), duration: duration(time.now - since) })} />
+        ) : null}{" "}
+        {last && time.live ? (
+          <To className="lnk" to={`/incidents/${encodeURIComponent(last.id)}`}>
+            {t("now.last_incident")}
+          </To>
+        ) : null}
+      </p>
+      {health.data && time.live ? <Learning health={health.data} now={time.now} /> : null}
+    </>
+  );
+}
+
+/** While series are not warm the page must not claim that all is well. */
+function Learning({ health, now }: { health: Health; now: number }) {
+  const t = useT();
+  const detection = health.components.detection;
+  if (!detection) return null;
+  const { kpis } = detection;
+  if (kpis && kpis.total > 0 && kpis.warm < kpis.total) {
+    const rest = kpis.warm_at_ms !== null && kpis.warm_at_ms > now ? t("now.learning_until", { time: clock(kpis.warm_at_ms) }) : "";
+    return (
+      <p className="note">
+        <State state="na" /> <Rich text={t("now.learning", { warm: kpis.warm, total: kpis.total })} /> {rest}
+      </p>
+    );
+  }
+  if (detection.status === "ok") return null;
+  return (
+    <p className="note">
+      <State state="na" /> {detection.reason}
+    </p>
+  );
+}
+
+const SIGNALS: [keyof Service["signals"], Key, Key][] = [
+  ["latency", "signal.latency", "signal.lat"],
+  ["errors", "signal.errors", "signal.err"],
+  ["traffic", "signal.traffic", "signal.rate"],
+  ["saturation", "signal.saturation", "signal.sat"],
+  ["resources", "signal.resources", "signal.res"],
+];
+
+function Services({ host }: { host: string | null }) {
+  const t = useT();
+  const time = useTime();
+  const services = useServices(time, null);
+  const rows = (services.data?.items ?? []).filter((row) => !host || row.host_names.includes(host));
+  return (
+    <Section
+      title={t("now.services")}
+      note={services.data ? t("now.services_note", { count: rows.length }) : null}
+      right={t("now.services_right")}
+    >
+      <Answer of={services} lines={5}>
+        {() =>
+          rows.length === 0 ? (
+            <Empty title={t("now.no_requests")}>{t("now.no_requests_help")}</Empty>
+          ) : (
+            <div className="scroll svc" tabIndex={0} role="region" aria-label={t("now.services")}>
+              <table>
+                <thead>
+                  <tr>
+                    <th>{t("now.service")}</th>
+                    <th className="num">{t("now.rate")}</th>
+                    <th>{t("now.rate_trend")}</th>
+                    <th className="num">{t("now.errors")}</th>
+                    <th className="num">p50 ms</th>
+                    <th className="num">p99 ms</th>
+                    <th>{t("now.range")}</th>
+                    <th className="num">{t("now.saturation")}</th>
+                    <th className="num">{t("now.yesterday")}</th>
+                    {SIGNALS.map(([name, long, short]) => (
+                      <th key={name} className="sg" title={t(long)}>
+                        {t(short)}
+                      </th>
+                    ))}
+                  </tr>
+                </thead>
+                <tbody>
+                  {rows.map((row) => (
+                    <ServiceRow key={row.entity_id} row={row} />
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )
+        }
+      </Answer>
+    </Section>
+  );
+}
+
+function ServiceRow({ row }: { row: Service }) {
+  const t = useT();
+  const { latency, errors, saturation } = row.signals;
+  return (
+    <tr>
+      <td>
+        <EntityName id={row.entity_id} type={row.entity_type} name={row.name} host={[row.app, ...row.host_names].filter(Boolean).join(" · ")} />
+      </td>
+      <td className="num">{num(row.rate_per_s)}</td>
+      <td className="sp">
+        <Spark points={row.rate_points} />
+      </td>
+      <td className={`num ${tone(errors)}`}>{percent(row.error_ratio)}</td>
+      <td className="num">{num(row.p50_ms, 2)}</td>
+      <td className={`num ${tone(latency)}`}>{tone(latency) ? <b className={tone(latency)}>{num(row.p99_ms)}</b> : num(row.p99_ms)}</td>
+      <td>
+        {row.p99_ms !== null && row.p99_normal_ms ? (
+          <RangeDot now={row.p99_ms} normal={row.p99_normal_ms} bad={latency.state === "crit" || latency.state === "warn"} />
+        ) : (
+          <span className="dim">{t(row.p99_ms === null ? "now.too_few" : "now.not_warm")}</span>
+        )}
+      </td>
+      <td className={`num ${tone(saturation)}`}>{row.saturation ? `${row.saturation.what} ${percent(row.saturation.ratio)}` : "–"}</td>
+      <td className="num dim">{against(row.yesterday_ratio)}</td>
+      {SIGNALS.map(([name, long]) => (
+        <td key={name} className="sg">
+          <SignalState signal={row.signals[name]} name={t(long)} />
+        </td>
+      ))}
+    </tr>
+  );
+}
+
+const tone = (signal: Signal) => (signal.state === "crit" || signal.state === "warn" ? signal.state : "");
+
+function against(ratio: number | null): string {
+  if (ratio === null || !Number.isFinite(ratio)) return "–";
+  if (ratio >= 2) return `× ${num(ratio)}`;
+  const change = Math.round((ratio - 1) * 100);
+  return `${change < 0 ? "−" : "+"} ${Math.abs(change)} %`;
+}
+
+function SignalState({ signal, name }: { signal: Signal; name: string }) {
+  const t = useT();
+  const say = useText();
+  const words: Record<Judged, Key> = { crit: "state.crit", warn: "state.warn", ok: "state.ok", na: "state.na", gone: "state.gone" };
+  return <State state={signal.state} label={signal.reason ? `${name}: ${say(signal.reason)}` : `${name}: ${t(words[signal.state])}`} />;
+}
+
+const RD_LOW = -2;
+const RD_HIGH = 4;
+
+/** Normal range as a block, now as a dot, logarithmic from 0.01 ms to 10 s; the line between is the distance. */
+function RangeDot({ now, normal, bad }: { now: number; normal: { lo: number; hi: number }; bad: boolean }) {
+  const x = (ms: number) => 4 + (Math.min(1, Math.max(0, (Math.log10(Math.max(ms, 1e-4)) - RD_LOW) / (RD_HIGH - RD_LOW))) * 160);
+  const low = x(normal.lo);
+  const high = Math.max(low + 4, x(normal.hi));
+  const label = `${num(now)} ms, ${num(normal.lo)}–${num(normal.hi)} ms`;
+  return (
+    <svg className={`rd ${bad ? "bad" : ""}`} width="168" height="16" viewBox="0 0 168 16" role="img" aria-label={label}>
+      <title>{label}</title>
+      <path className="a" d="M4 8H164" />
+      <rect className="b" x={low} y="3.5" width={high - low} height="9" rx="1.5" />
+      {bad ? <path className="c" d={`M${now > normal.hi ? high : low} 8H${x(now)}`} /> : null}
+      <circle className="d" cx={x(now)} cy="8" r="3" />
+    </svg>
+  );
+}
+
+const METERS: [keyof Pick<HostRow, "cpu" | "memory" | "disk" | "network">, Key][] = [
+  ["cpu", "now.cpu"],
+  ["memory", "now.memory"],
+  ["disk", "now.disk"],
+  ["network", "now.network"],
+];
+
+function Hosts({ host }: { host: string | null }) {
+  const t = useT();
+  const time = useTime();
+  const hosts = useHosts(time);
+  const rows = (hosts.data?.items ?? []).filter((row) => !host || row.name === host);
+  return (
+    <Section title={t("now.hosts")} note={t("now.hosts_note")}>
+      <Answer of={hosts} lines={2}>
+        {() =>
+          rows.length === 0 ? (
+            <Empty title={t("now.no_hosts")}>{t("now.no_hosts_help")}</Empty>
+          ) : (
+            <ul className={`hosts ${rows.length === 1 ? "single" : ""}`}>
+              {rows.map((row) => (
+                <li key={row.entity_id}>
+                  <p className="hn">
+                    <EntityName id={row.entity_id} type="host" name={row.name} host={row.services.join(", ")} />
+                    <State state={row.life === "offline" ? "gone" : row.state} />
+                  </p>
+                  <dl>
+                    {METERS.map(([name, word]) => (
+                      <MeterView key={name} word={t(word)} meter={row[name]} />
+                    ))}
+                  </dl>
+                </li>
+              ))}
+            </ul>
+          )
+        }
+      </Answer>
+    </Section>
+  );
+}
+
+function MeterView({ word, meter }: { word: string; meter: Meter }) {
+  const bad = meter.state === "crit" ? "bad" : meter.state === "warn" ? "wrn" : "";
+  return (
+    <div>
+      <dt>{word}</dt>
+      <dd className={meter.state === "crit" || meter.state === "warn" ? meter.state : undefined}>
+        {percent(meter.ratio)}
+        <span className={`mtr ${bad}`} aria-hidden="true">
+          <i style={{ width: `${Math.min(1, Math.max(0, meter.ratio ?? 0)) * 100}%` }} />
+        </span>
+      </dd>
+    </div>
+  );
+}
+
+function Watched() {
+  const ledger = useLedger();
+  if (!ledger.data) return null;
+  return <WatchedLine ledger={ledger.data} />;
+}
+
+function WatchedLine({ ledger }: { ledger: Ledger }) {
+  const t = useT();
+  const { watched } = ledger;
+  const missed = ledger.items.filter((row) => row.ratio === null || row.ratio < 0.9995).slice(0, 3);
+  return (
+    <p className="seen">
+      <Rich
+        text={t("now.watched", {
+          processes: num(watched.processes),
+          connections: num(watched.connections),
+          devices: num(watched.devices),
+          hosts: t(watched.hosts === 1 ? "frame.hosts_1" : "frame.hosts", { count: watched.hosts }),
+        })}
+      />{" "}
+      {ledger.requests_ratio === null ? null : <Rich text={t("now.requests_seen", { ratio: percent(ledger.requests_ratio) })} />}{" "}
+      {missed.length > 0 ? (
+        <>
+          <b>{t("now.not_seen")}</b> {missed.map((row) => `${row.place}${row.reason ? ` (${row.reason})` : ""}`).join("; ")}.{" "}
+        </>
+      ) : null}
+      <To className="lnk" to="/agent">
+        {t("now.ledger")}
+      </To>
+    </p>
+  );
+}

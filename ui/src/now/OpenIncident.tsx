@@ -1,0 +1,146 @@
+// One open incident on Now: sentence, first cause, path, and the KPI that suffers.
+import { useEntityMetrics, useFault } from "../api/queries";
+import type { Fault, FaultDetail } from "../api/types";
+import { clock, duration, num, percent, scaleFor, withUnit } from "../format";
+import { useT, useText } from "../i18n";
+import { pathOf, stepName } from "../incident/read";
+import { sentenceCase, unitOf, useMetricName } from "../metrics";
+import { Chart } from "../parts/Chart";
+import { EntityName, To } from "../parts/links";
+import { ofSeverity, State } from "../parts/state";
+import { lastValue } from "../parts/trace";
+import { stepFor } from "../time/time";
+import { useTime } from "../time/useTime";
+
+export function OpenIncident({ fault }: { fault: Fault }) {
+  const t = useT();
+  const say = useText();
+  const time = useTime();
+  const detail = useFault(fault.id);
+  const stated = detail.data?.Resource.timing?.cause;
+  const judged = ofSeverity(fault.severity);
+  const word = judged === "crit" ? "crit" : judged === "warn" ? "warn" : "dim";
+  return (
+    <article className={`inc ${word}`} aria-labelledby={`i-${fault.id}`}>
+      <div className="say">
+        <p className="meta">
+          <span className={`${word} nw`}>
+            <State state={judged} /> <b className={word}>{t(`severity.${fault.severity}`)}</b>
+          </span>
+          <span>
+            {fault.state === "open"
+              ? t("now.open_for", { duration: duration(time.now - fault.opened_ms) })
+              : t("incident.closed_after", { duration: duration((fault.closed_ms ?? time.now) - fault.opened_ms) })}
+          </span>
+          {stated === undefined ? <span>{t(`stage.${fault.stage}`)}</span> : <span>{t("now.cause_after", { duration: duration(stated) })}</span>}
+        </p>
+        <h2 id={`i-${fault.id}`}>
+          <To to={`/incidents/${encodeURIComponent(fault.id)}`}>{say(fault.summary)}</To>
+        </h2>
+        {detail.data ? <Why detail={detail.data} /> : null}
+      </div>
+      <Kpi fault={fault} />
+    </article>
+  );
+}
+
+function Why({ detail }: { detail: FaultDetail }) {
+  const t = useT();
+  const say = useText();
+  const metricName = useMetricName();
+  const cause = detail.Resource.cause_metrics[0];
+  if (!cause) return <p className="why">{t("now.no_cause_yet")}</p>;
+  const sentence = say(cause.desc) || say(cause.evidence[0]?.text) || `${sentenceCase(metricName(cause.metric_id, cause.entity_type))}: ${cause.entity_name ?? cause.entity_id}`;
+  const steps = pathOf(detail);
+  return (
+    <>
+      <p className="why">
+        {sentence.replace(/\.?$/, ".")} <span className="nw">{t("now.likely", { category: t(`category.${categoryKey(cause.fault_category)}`) })} (<b>{percent(cause.probability)}</b>).</span>
+      </p>
+      {steps.length > 1 ? (
+        <ol className="chain" aria-label={t("incident.path_label")}>
+          {steps.map((step, index) => (
+            <li key={`${step.entity_id}${step.metric_id}${index}`}>
+              <span className="bdg">{index + 1}</span>
+              <span>
+                <EntityName id={step.entity_id || null} type={step.entity_type} name={stepName(step)} />
+                <span className="lab">
+                  {step.hidden ? t("incident.hidden_step") : `${metricName(step.metric_id, step.entity_type)} ${withUnit(step.value_after, unitOf(step.metric_id, step.unit))}`}
+                </span>
+              </span>
+            </li>
+          ))}
+        </ol>
+      ) : null}
+    </>
+  );
+}
+
+const CODES = ["S1", "S2", "S3", "S4", "S5", "S6", "H1", "H2", "H3"] as const;
+export function categoryKey(code: string): (typeof CODES)[number] | "unknown" {
+  return (CODES as readonly string[]).includes(code) ? (code as (typeof CODES)[number]) : "unknown";
+}
+
+function Kpi({ fault }: { fault: Fault }) {
+  const t = useT();
+  const time = useTime();
+  const metricName = useMetricName();
+  const metrics = useEntityMetrics(fault.entity_id, time, [fault.metric_id]);
+  const metric = metrics.data?.items[0];
+  const points = metric?.series[0]?.points ?? [];
+  const now = lastValue(points);
+  const unit = unitOf(fault.metric_id, metric?.unit);
+  const scale = scaleFor(unit, now ?? 0);
+  const name = metricName(fault.metric_id);
+  return (
+    <figure className="kpi">
+      <figcaption>
+        <span>
+          {name}, {fault.entity_name}
+        </span>
+        <span className="big crit">
+          {now === null ? "–" : num(now * scale.factor)} <small>{scale.unit}</small>
+        </span>
+      </figcaption>
+      <Chart
+        series={metric?.series.slice(0, 1) ?? []}
+        from={time.from}
+        to={time.to}
+        height={92}
+        label={`${name}, ${fault.entity_name}`}
+        factor={scale.factor}
+        unit={scale.unit}
+        band={metric?.normal ?? null}
+        onset={fault.onset_ms}
+        state="crit"
+        stepMs={metrics.data?.step_ms ?? stepFor(time.rangeMs)}
+      />
+      <div className="xa">
+        <span className="tick" style={{ left: 0 }}>
+          {clock(time.from, { seconds: false })}
+        </span>
+        {fault.onset_ms > time.from && fault.onset_ms < time.to ? (
+          <span className="tick c" style={{ left: `${Math.min(82, Math.max(18, ((fault.onset_ms - time.from) / (time.to - time.from)) * 100))}%` }}>
+            {clock(fault.onset_ms)}
+          </span>
+        ) : null}
+        <span className="tick" style={{ right: 0 }}>
+          {clock(time.to, { seconds: false })}
+        </span>
+      </div>
+      <p className="lab key">
+        <span>
+          {metric?.normal ? (
+            <>
+              <i className="sw" />
+              {t("chart.normal", { low: num(metric.normal.lo * scale.factor), high: num(metric.normal.hi * scale.factor), unit: scale.unit })}
+            </>
+          ) : null}
+        </span>
+        <To className="lnk" to={`/incidents/${encodeURIComponent(fault.id)}`}>
+          {t("now.open_incident")}
+        </To>
+      </p>
+    </figure>
+  );
+}

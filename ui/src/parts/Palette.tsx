@@ -1,0 +1,149 @@
+// Search of everything: pages, incidents, entities, metrics. Arrows choose, Enter goes.
+import { useEffect, useId, useMemo, useRef, useState } from "react";
+import { useLocation, useNavigate } from "react-router";
+import { useEntities, useFaults, useMetadata } from "../api/queries";
+import { metricWords } from "../format";
+import { type Key, useT, useText } from "../i18n";
+import { Icon, type IconName, typeIcon } from "./icons";
+import { entityPath, keep } from "./links";
+
+interface Hit {
+  key: string;
+  icon: IconName;
+  name: string;
+  note: string;
+  kind: Key;
+  to: string;
+}
+
+const PAGES: [string, Key, IconName][] = [
+  ["/", "page.now", "now"],
+  ["/incidents", "page.incidents", "incidents"],
+  ["/map", "page.map", "map"],
+  ["/entities", "page.entities", "entities"],
+  ["/explore", "page.explore", "explore"],
+  ["/agent", "page.agent", "agent"],
+];
+const MAX_EACH = 8;
+
+/** Every word of the query occurs somewhere in the text. */
+export function matches(text: string, query: string): boolean {
+  const low = text.toLowerCase();
+  return query
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => low.includes(word));
+}
+
+export function Palette({ onClose }: { onClose: () => void }) {
+  const t = useT();
+  const say = useText();
+  const id = useId();
+  const dialog = useRef<HTMLDialogElement>(null);
+  const navigate = useNavigate();
+  const location = useLocation();
+  const [text, setText] = useState("");
+  const [asked, setAsked] = useState("");
+  const [chosen, setChosen] = useState(0);
+  const faults = useFaults({ limit: 100 });
+  const entities = useEntities({ q: asked || undefined, limit: 50 });
+  const metadata = useMetadata();
+
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
+  useEffect(() => {
+    const timer = setTimeout(() => setAsked(text.trim()), 120);
+    return () => clearTimeout(timer);
+  }, [text]);
+
+  const hits = useMemo(() => {
+    const query = text.trim();
+    const out: Hit[] = [];
+    for (const [to, name, icon] of PAGES) if (matches(t(name), query)) out.push({ key: to, icon, name: t(name), note: "", kind: "search.page", to });
+    const found = (faults.data?.items ?? []).filter((fault) => matches(`${say(fault.summary)} ${fault.entity_name}`, query));
+    for (const fault of found.slice(0, MAX_EACH))
+      out.push({ key: fault.id, icon: "incidents", name: say(fault.summary), note: "", kind: "search.incident", to: `/incidents/${encodeURIComponent(fault.id)}` });
+    const known = (entities.data?.items ?? []).filter((one) => matches(`${one.name} ${one.type} ${one.host_name} ${one.id}`, query));
+    for (const one of known.slice(0, MAX_EACH))
+      out.push({ key: one.id, icon: typeIcon(one.type), name: one.name, note: `${one.type} · ${one.host_name}`, kind: "search.entity", to: entityPath(one.id) });
+    if (query.length > 1) {
+      const metrics = Object.entries(metadata.data ?? {}).filter(([name, rows]) => matches(`${name} ${rows[0]?.help ?? ""}`, query));
+      for (const [name, rows] of metrics.slice(0, MAX_EACH))
+        out.push({ key: name, icon: "explore", name, note: rows[0]?.help ?? metricWords(name), kind: "search.metric", to: `/explore?q=${encodeURIComponent(name)}` });
+    }
+    return out;
+  }, [text, t, say, faults.data, entities.data, metadata.data]);
+
+  const go = (hit: Hit | undefined) => {
+    if (!hit) return;
+    onClose();
+    void navigate(keep(hit.to, location.search));
+  };
+  const onKeyDown = (event: React.KeyboardEvent) => {
+    if (event.key === "ArrowDown") setChosen((old) => Math.min(hits.length - 1, old + 1));
+    else if (event.key === "ArrowUp") setChosen((old) => Math.max(0, old - 1));
+    else if (event.key === "Enter") go(hits[chosen]);
+    else return;
+    event.preventDefault();
+  };
+  useEffect(() => {
+    document.getElementById(`${id}-${chosen}`)?.scrollIntoView({ block: "nearest" });
+  }, [chosen, id]);
+
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: a click beside the box closes it; Esc does the same
+    <dialog
+      ref={dialog}
+      className="palette"
+      aria-label={t("frame.search_label")}
+      onClose={onClose}
+      onClick={(event) => event.target === dialog.current && onClose()}
+    >
+      <div className="pbox">
+        <label className="pin">
+          <Icon name="search" />
+          <span className="sr">{t("frame.search_label")}</span>
+          <input
+            // biome-ignore lint/a11y/noAutofocus: the search was asked for by a key
+            autoFocus
+            value={text}
+            placeholder={t("search.placeholder")}
+            role="combobox"
+            aria-expanded="true"
+            aria-controls={`${id}-list`}
+            aria-activedescendant={hits[chosen] ? `${id}-${chosen}` : undefined}
+            autoComplete="off"
+            spellCheck={false}
+            onChange={(event) => {
+              setText(event.target.value);
+              setChosen(0);
+            }}
+            onKeyDown={onKeyDown}
+          />
+          <kbd>Esc</kbd>
+        </label>
+        <div id={`${id}-list`} className="plist" role="listbox" aria-label={t("search.results")}>
+          {hits.map((hit, index) => (
+            // biome-ignore lint/a11y/useKeyWithClickEvents: keys are handled by the field
+            <div
+              key={hit.kind + hit.key}
+              id={`${id}-${index}`}
+              role="option"
+              tabIndex={-1}
+              aria-selected={index === chosen}
+              onClick={() => go(hit)}
+              onPointerMove={() => setChosen(index)}
+            >
+              <Icon name={hit.icon} />
+              <span className="pn">{hit.name}</span>
+              <small>{hit.note}</small>
+              <span className="lab">{t(hit.kind)}</span>
+            </div>
+          ))}
+        </div>
+        {hits.length === 0 ? <p className="pnone dim">{t("search.none", { text })}</p> : null}
+      </div>
+    </dialog>
+  );
+}
