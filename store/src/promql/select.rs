@@ -1,0 +1,274 @@
+//! Selectors: reading series once for the whole range and walking each with a moving window.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::{Labels, Sample, Series, TimeRange, is_stale};
+
+use super::ast::{At, Expr, Kind, Selector, Subquery};
+use super::eval::{Evaluator, Failure, Value};
+use super::functions::rate::{self, Reach, Window};
+use super::rows::{Row, Steps};
+
+/// Step of subqueries that name none.
+const DEFAULT_SUBQUERY_STEP_MS: i64 = 60_000;
+
+/// A range vector before it is cut into windows.
+pub(super) struct Ranges {
+    series: Source,
+    at: Option<i64>,
+    offset_ms: i64,
+    range_ms: i64,
+    range_seconds: f64,
+    reach: Reach,
+    lookback_ms: i64,
+}
+
+enum Source {
+    Stored(Arc<Vec<Series>>),
+    Computed(Vec<Series>),
+}
+
+impl Ranges {
+    pub fn series(&self) -> &[Series] {
+        match &self.series {
+            Source::Stored(series) => series,
+            Source::Computed(series) => series,
+        }
+    }
+
+    /// Calls `visit` with every window of the series that holds samples.
+    pub fn walk<E>(
+        &self,
+        series: &Series,
+        steps: Steps,
+        mut visit: impl FnMut(usize, &Window) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let samples = without_stale(&series.samples);
+        let (before, after) = match self.reach {
+            Reach::Plain => (0, 0),
+            Reach::Anchored => (self.lookback_ms, 0),
+            Reach::Smoothed => (self.lookback_ms, self.lookback_ms),
+        };
+        let (mut low, mut high) = (0, 0);
+        for (step, eval_ms) in steps.times() {
+            let end_ms = self.at.unwrap_or(eval_ms) - self.offset_ms;
+            let start_ms = end_ms - self.range_ms;
+            while low < samples.len() && samples[low].t_ms <= start_ms - before {
+                low += 1;
+            }
+            high = high.max(low);
+            while high < samples.len() && samples[high].t_ms <= end_ms + after {
+                high += 1;
+            }
+            if low == high {
+                continue;
+            }
+            let window = Window {
+                samples: &samples[low..high],
+                start_ms,
+                end_ms,
+                eval_ms,
+                range_seconds: self.range_seconds,
+                reach: self.reach,
+            };
+            visit(step, &window)?;
+        }
+        Ok(())
+    }
+}
+
+fn without_stale(samples: &[Sample]) -> Cow<'_, [Sample]> {
+    if samples.iter().any(|sample| is_stale(sample.value)) {
+        Cow::Owned(samples.iter().filter(|sample| !is_stale(sample.value)).copied().collect())
+    } else {
+        Cow::Borrowed(samples)
+    }
+}
+
+fn fixed_time(at: At) -> Option<i64> {
+    if let At::Time(ms) = at { Some(ms) } else { None }
+}
+
+impl Evaluator<'_> {
+    /// Series of the selector with all samples that evaluation at `steps` can touch, sorted by labels.
+    fn load(&mut self, selector: &Selector, steps: Steps, before_ms: i64, after_ms: i64) -> Result<Arc<Vec<Series>>, Failure> {
+        if steps.count == 0 {
+            return Ok(Arc::default());
+        }
+        let (first, last) = match fixed_time(selector.at) {
+            Some(ms) => (ms, ms),
+            None => (steps.start_ms, steps.last_ms()),
+        };
+        let offset = selector.offset.ms();
+        let range = TimeRange {
+            from_ms: first.saturating_sub(offset).saturating_sub(before_ms).saturating_add(1),
+            to_ms: last.saturating_sub(offset).saturating_add(after_ms),
+        };
+        self.fetch(&selector.matchers, range)
+    }
+
+    pub(super) fn instant_vector(&mut self, selector: &Selector, steps: Steps) -> Result<Vec<Row>, Failure> {
+        if selector.smoothed {
+            return self.smoothed_vector(selector, steps);
+        }
+        self.pick(selector, steps, |sample| sample.value)
+    }
+
+    /// The times of the samples an instant selector picks, in seconds.
+    pub(super) fn sample_times(&mut self, selector: &Selector, steps: Steps) -> Result<Vec<Row>, Failure> {
+        self.pick(selector, steps, |sample| sample.t_ms as f64 / 1000.0)
+    }
+
+    fn pick(&mut self, selector: &Selector, steps: Steps, value_of: fn(&Sample) -> f64) -> Result<Vec<Row>, Failure> {
+        let lookback = self.lookback_ms;
+        let series = self.load(selector, steps, lookback, 0)?;
+        let (at, offset) = (fixed_time(selector.at), selector.offset.ms());
+        let mut rows = Vec::with_capacity(series.len());
+        for one in series.iter() {
+            let row = pick_row(one, steps, at, offset, lookback, value_of);
+            if !row.is_empty() {
+                self.charge(row.len())?;
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn smoothed_vector(&mut self, selector: &Selector, steps: Steps) -> Result<Vec<Row>, Failure> {
+        let lookback = self.lookback_ms;
+        let series = self.load(selector, steps, lookback, lookback)?;
+        let (at, offset) = (fixed_time(selector.at), selector.offset.ms());
+        let mut rows = Vec::with_capacity(series.len());
+        for one in series.iter() {
+            let samples = without_stale(&one.samples);
+            let mut row = Row::new(one.labels.clone());
+            for (step, t_ms) in steps.times() {
+                let t_ms = at.unwrap_or(t_ms) - offset;
+                let next = samples.partition_point(|sample| sample.t_ms < t_ms);
+                let right = samples.get(next).filter(|sample| sample.t_ms <= t_ms + lookback);
+                let left = next.checked_sub(1).map(|index| samples[index]).filter(|sample| sample.t_ms > t_ms - lookback);
+                match (left, right) {
+                    (_, Some(right)) if right.t_ms == t_ms => row.push(step, right.value),
+                    (Some(left), Some(right)) => row.push(step, rate::interpolate(left, *right, t_ms, false)),
+                    (Some(left), None) => row.push(step, left.value),
+                    (None, _) => {}
+                }
+            }
+            if !row.is_empty() {
+                self.charge(row.len())?;
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The range vector of a range selector or subquery.
+    pub(super) fn ranges(&mut self, expr: &Expr, steps: Steps) -> Result<Ranges, Failure> {
+        match &expr.kind {
+            Kind::Matrix { selector, range } => {
+                let lookback = self.lookback_ms;
+                let (reach, before, after) = match (selector.anchored, selector.smoothed) {
+                    (true, _) => (Reach::Anchored, lookback, 0),
+                    (_, true) => (Reach::Smoothed, lookback, lookback),
+                    _ => (Reach::Plain, 0, 0),
+                };
+                let series = self.load(selector, steps, range.ms().saturating_add(before), after)?;
+                Ok(Ranges {
+                    series: Source::Stored(series),
+                    at: fixed_time(selector.at),
+                    offset_ms: selector.offset.ms(),
+                    range_ms: range.ms(),
+                    range_seconds: range.seconds(),
+                    reach,
+                    lookback_ms: lookback,
+                })
+            }
+            Kind::Subquery(subquery) => Ok(Ranges {
+                series: Source::Computed(self.subquery(subquery, steps)?),
+                at: fixed_time(subquery.at),
+                offset_ms: subquery.offset.ms(),
+                range_ms: subquery.range.ms(),
+                range_seconds: subquery.range.seconds(),
+                reach: Reach::Plain,
+                lookback_ms: 0,
+            }),
+            Kind::StepInvariant(inner) | Kind::Paren(inner) => self.ranges(inner, steps),
+            _ => Err(Failure::Execution("expected a range vector".into())),
+        }
+    }
+
+    /// Evaluates the inside of a subquery on its own grid, over everything the steps can see.
+    pub(super) fn subquery(&mut self, subquery: &Subquery, steps: Steps) -> Result<Vec<Series>, Failure> {
+        if steps.count == 0 {
+            return Ok(Vec::new());
+        }
+        let (first, last) = match fixed_time(subquery.at) {
+            Some(ms) => (ms, ms),
+            None => (steps.start_ms, steps.last_ms()),
+        };
+        let (offset, range) = (subquery.offset.ms(), subquery.range.ms());
+        let interval = if subquery.step.is_set() { subquery.step.ms().max(1) } else { DEFAULT_SUBQUERY_STEP_MS };
+        let from = first.saturating_sub(offset).saturating_sub(range);
+        // Steps are multiples of the interval; the one at the very start is outside.
+        let mut start = interval * (from / interval);
+        if start <= from {
+            start += interval;
+        }
+        let inner = Steps::between(start, last.saturating_sub(offset), interval);
+        self.bound_steps(inner)?;
+        let rows = match self.eval(&subquery.expr, inner)? {
+            Value::Rows(rows) => rows,
+            _ => return Err(Failure::Execution("subquery is only allowed on instant vector".into())),
+        };
+        let to_series = |row: Row| {
+            let samples = row.iter().map(|(step, value)| Sample { t_ms: inner.time(step), value }).collect();
+            Series { labels: row.labels, samples }
+        };
+        Ok(rows.into_iter().filter(|row| !row.is_empty()).map(to_series).collect())
+    }
+
+    /// A range vector as the result of a query: the windows at one time.
+    pub(super) fn range_result(&mut self, expr: &Expr, steps: Steps) -> Result<Vec<Series>, Failure> {
+        if let Kind::Subquery(subquery) = &expr.kind {
+            return self.subquery(subquery, steps);
+        }
+        let ranges = self.ranges(expr, steps)?;
+        let mut out: Vec<Series> = Vec::new();
+        for series in ranges.series() {
+            ranges.walk(series, steps, |_, window| {
+                let samples = if window.reach == Reach::Plain { window.samples.to_vec() } else { rate::extended_samples(window) };
+                if !samples.is_empty() {
+                    out.push(Series { labels: series.labels.clone(), samples });
+                }
+                Ok::<(), Failure>(())
+            })?;
+        }
+        Ok(out)
+    }
+}
+
+pub(super) fn pick_row(
+    series: &Series,
+    steps: Steps,
+    at: Option<i64>,
+    offset: i64,
+    lookback: i64,
+    value_of: fn(&Sample) -> f64,
+) -> Row {
+    let samples = &series.samples;
+    let mut row = Row::with_capacity(Labels::clone(&series.labels), steps.count);
+    let mut next = 0;
+    for (step, t_ms) in steps.times() {
+        let t_ms = at.unwrap_or(t_ms) - offset;
+        while next < samples.len() && samples[next].t_ms <= t_ms {
+            next += 1;
+        }
+        let Some(sample) = next.checked_sub(1).map(|index| &samples[index]) else { continue };
+        // The edge of the lookback is outside, as is a series that has ended.
+        if sample.t_ms > t_ms - lookback && !is_stale(sample.value) {
+            row.push(step, value_of(sample));
+        }
+    }
+    row
+}
