@@ -8,7 +8,7 @@ use super::ast::{Aggregate, AggregateOp, Kind};
 use super::eval::{Evaluator, Failure};
 use super::functions::math::{Kahan, Mean, nan_first, quantile};
 use super::labels::{self, keep};
-use super::literal::{format_general, format_plain};
+use super::literal::{format_general, format_plain, quote};
 use super::rows::{Row, Steps, merge};
 
 /// What one group has gathered at one step.
@@ -215,8 +215,8 @@ impl Evaluator<'_> {
         let Some(Kind::Text(label)) = aggregate.param.as_ref().map(|param| &param.kind) else {
             return Err(Failure::Execution("count_values needs a label name".into()));
         };
-        if label.is_empty() {
-            return Err(Failure::Execution("invalid label name \"\"".into()));
+        if !labels::is_valid_name(label) {
+            return Err(Failure::Execution(format!("invalid label name {}", quote(label))));
         }
         let rows = self.rows(&aggregate.expr, steps)?;
         let mut counts: AHashMap<Labels, Vec<u32>> = AHashMap::new();

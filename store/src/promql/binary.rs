@@ -236,9 +236,8 @@ impl Join<'_> {
 
     fn group(&self, many_rows: &[usize], one_rows: &[usize], out: &mut Vec<Row>) -> Result<(), Failure> {
         let matching = &self.binary.matching;
-        // In terms of the swapped sides.
-        let (fill_many, fill_one) =
-            if self.swapped { (matching.fill_right, matching.fill_left) } else { (matching.fill_left, matching.fill_right) };
+        // Prometheus fills by role, not by side: with group_right, "left" is the many side on the right.
+        let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
         let one_to_one = matching.cardinality == Cardinality::OneToOne;
         let check_unique = many_rows.len() > 1 || fill_many.is_some();
         let mut taken = vec![false; if check_unique { self.steps } else { 0 }];

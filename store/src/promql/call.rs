@@ -225,7 +225,7 @@ impl Evaluator<'_> {
         let (source, pattern) = (text_of(&args[3])?, text_of(&args[4])?);
         let regex = regex::Regex::new(&format!("^(?s:{pattern})$"))
             .map_err(|_| Failure::Execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
-        if target.is_empty() {
+        if !labels::is_valid_name(target) {
             return Err(Failure::Execution(format!("invalid destination label name in label_replace(): {target}")));
         }
         let mut rows = self.rows(&args[0], steps)?;
@@ -242,10 +242,10 @@ impl Evaluator<'_> {
     fn label_join(&mut self, args: &[Expr], steps: Steps) -> Result<Vec<Row>, Failure> {
         let (target, separator) = (text_of(&args[1])?, text_of(&args[2])?);
         let sources = args[3..].iter().map(text_of).collect::<Result<Vec<&str>, Failure>>()?;
-        if let Some(source) = sources.iter().find(|source| source.is_empty()) {
+        if let Some(source) = sources.iter().find(|source| !labels::is_valid_name(source)) {
             return Err(Failure::Execution(format!("invalid source label name in label_join(): {source}")));
         }
-        if target.is_empty() {
+        if !labels::is_valid_name(target) {
             return Err(Failure::Execution(format!("invalid destination label name in label_join(): {target}")));
         }
         let mut rows = self.rows(&args[0], steps)?;
@@ -326,6 +326,8 @@ impl Evaluator<'_> {
         for (label, quantile) in quantiles {
             for (labels, rows) in &histograms {
                 self.pulse()?;
+                // A quantile that changes makes a new row: its value is a label.
+                let mut current: Option<(f64, Row)> = None;
                 for (step, t_ms) in steps.times() {
                     if !fill(&mut scratch, rows, step) {
                         continue;
@@ -335,12 +337,19 @@ impl Evaluator<'_> {
                     if let Some(repair) = repair {
                         self.notes.repaired(expr.span.start, t_ms, repair);
                     }
-                    let labels = match label {
-                        Some(label) => labels::set(labels, label, &format_open_metrics(q)),
-                        None => labels.clone(),
-                    };
-                    push_to_last(&mut out, labels, step, value);
+                    let goes_on = current.as_ref().is_some_and(|(known, _)| label.is_none() || known.to_bits() == q.to_bits());
+                    if !goes_on {
+                        let labels = match label {
+                            Some(label) => labels::set(labels, label, &format_open_metrics(q)),
+                            None => labels.clone(),
+                        };
+                        out.extend(current.replace((q, Row::new(labels))).map(|(_, row)| row));
+                    }
+                    if let Some((_, row)) = &mut current {
+                        row.push(step, value);
+                    }
                 }
+                out.extend(current.map(|(_, row)| row));
             }
         }
         merge(out)
@@ -369,18 +378,6 @@ fn fill(scratch: &mut Vec<Bucket>, rows: &[(f64, Row)], step: usize) -> bool {
     scratch.clear();
     scratch.extend(rows.iter().filter_map(|(upper, row)| row.get(step).map(|count| Bucket { upper: *upper, count })));
     !scratch.is_empty()
-}
-
-/// A quantile that changes from step to step makes a new row where it does.
-fn push_to_last(out: &mut Vec<Row>, labels: Labels, step: usize, value: f64) {
-    match out.last_mut() {
-        Some(row) if row.labels == labels => row.push(step, value),
-        _ => {
-            let mut row = Row::new(labels);
-            row.push(step, value);
-            out.push(row);
-        }
-    }
 }
 
 fn absent_row(expr: &Expr, present: &[bool]) -> Vec<Row> {

@@ -4,6 +4,11 @@ use crate::Labels;
 
 use super::literal::{is_plain_label, quote};
 
+/// Any text but the empty one; bytes that are no UTF-8 have become replacement characters by now.
+pub(super) fn is_valid_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('\u{fffd}')
+}
+
 /// Labels that describe the metric rather than the series; they go with the name.
 fn is_reserved(name: &str) -> bool {
     matches!(name, "__name__" | "__type__" | "__unit__")

@@ -185,13 +185,6 @@ pub fn is_plain_label(name: &str) -> bool {
     chars.next().is_some_and(|c| c == '_' || c.is_ascii_alphabetic()) && chars.all(|c| c == '_' || c.is_ascii_alphanumeric())
 }
 
-/// Names that need no quotes as a metric.
-pub fn is_plain_metric(name: &str) -> bool {
-    let mut chars = name.chars();
-    chars.next().is_some_and(|c| c == '_' || c == ':' || c.is_ascii_alphabetic())
-        && chars.all(|c| c == '_' || c == ':' || c.is_ascii_alphanumeric())
-}
-
 /// `strconv.FormatFloat(value, 'f', -1, 64)`: the shortest digits, never an exponent.
 pub fn format_plain(value: f64) -> String {
     if value.is_nan() {

@@ -421,7 +421,7 @@ impl<'a> Parser<'a> {
                 tok if is_label(tok) => text.to_string(),
                 _ => return Err(self.unexpected(CONTEXT, "label")),
             };
-            if label.is_empty() {
+            if !super::labels::is_valid_name(&label) {
                 let message = format!("invalid label name for grouping: {}", literal::quote(&label));
                 return self.error(token.start, message);
             }

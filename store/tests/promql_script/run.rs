@@ -55,6 +55,8 @@ fn load(store: &mut Memory, step_ms: i64, lines: &[Line], histograms_too: bool) 
                 samples.push(Sample { t_ms: index as i64 * step_ms, value: *value });
             }
         }
+        // A line given twice counts as given last.
+        samples.reverse();
         samples.sort_by_key(|sample| sample.t_ms);
         samples.dedup_by_key(|sample| sample.t_ms);
     }
