@@ -4,6 +4,7 @@ mod chunk;
 mod head;
 mod postings;
 mod store;
+pub mod promql;
 pub mod types;
 mod varint;
 mod wal;
