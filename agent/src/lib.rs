@@ -2,6 +2,14 @@
 //!
 //! Flow: `probes` fill typed rows, `identity` says whose they are, the runtime gives them time, `sinks` carry them away.
 
+pub mod budget;
+pub mod control;
+pub mod identity;
 pub mod kernel;
+pub mod ledger;
 pub mod probes;
 pub mod procfs;
+pub mod runtime;
+pub mod sinks;
+
+pub use runtime::{Agent, AgentConfig, AgentError, AgentHandle, AgentStatus};

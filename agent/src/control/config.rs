@@ -1,0 +1,142 @@
+//! What is configured for one probe, its answer to GET, and the settings it runs with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
+
+use super::catalogue::ProbeEntry;
+use super::params::{PARAMS, ParamDef};
+use super::range::{Mode, Objects, Range};
+use crate::probes::ProbeSettings;
+use crate::runtime::enrich::RowContext;
+
+/// Label names people may introduce during the life of an agent.
+const MAX_LABEL_NAMES: usize = 1024;
+
+/// One probe's configuration. Names are answered whole, also those upstream cuts, so that answers can be sent back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProbeConfig {
+    /// Enabled sub-probes in catalogue order.
+    pub sub_probes: Vec<&'static str>,
+    pub mode: Mode,
+    pub objects: Objects,
+    /// Sorted by name.
+    pub custom_labels: Vec<(&'static str, String)>,
+    pub pod_labels: Vec<String>,
+    /// Only what was set.
+    pub params: BTreeMap<&'static str, Value>,
+}
+
+impl ProbeConfig {
+    pub fn param(&self, param: &ParamDef) -> Value {
+        self.params.get(param.name).cloned().unwrap_or_else(|| param.default())
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        super::params::find(name).and_then(|param| self.param(param).as_i64()).unwrap_or(0)
+    }
+
+    /// The object GET answers, keys in alphabetical order.
+    pub fn answer(&self, entry: &ProbeEntry, running: bool) -> Value {
+        let mut command = Map::new();
+        command.insert("bin".into(), entry.program.into());
+        command.insert("probe".into(), self.sub_probes.clone().into());
+        let shown = PARAMS.iter().map(|param| (param, self.param(param)));
+        let shown = shown.filter(|(param, value)| param.is_shown_for(entry.name, value));
+        let params: Map<String, Value> = shown.map(|(param, value)| (param.name.to_owned(), value)).collect();
+        let mut answer = Map::new();
+        if self.mode == Mode::Black {
+            answer.insert("blacklist".into(), self.objects_answer().into());
+        }
+        answer.insert("cmd".into(), command.into());
+        answer.insert("params".into(), params.into());
+        if self.mode == Mode::White {
+            let mut snoopers = self.objects_answer();
+            if !self.custom_labels.is_empty() {
+                let labels = self.custom_labels.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str())));
+                snoopers.insert("custom_labels".into(), labels.collect::<Map<_, _>>().into());
+            }
+            if !self.pod_labels.is_empty() {
+                snoopers.insert("pod_labels".into(), self.pod_labels.clone().into());
+            }
+            // Alphabetical whether or not the map keeps the order of insertion.
+            let sorted: BTreeMap<String, Value> = snoopers.into_iter().collect();
+            answer.insert("snoopers".into(), sorted.into_iter().collect::<Map<_, _>>().into());
+        }
+        answer.insert("state".into(), if running { "running" } else { "stopped" }.into());
+        answer.into()
+    }
+
+    fn objects_answer(&self) -> Map<String, Value> {
+        let mut answer = Map::new();
+        if self.objects.is_empty() {
+            return answer;
+        }
+        let names = self.objects.proc_name.iter().map(|entry| {
+            let mut object = Map::new();
+            if !entry.cmdline.is_empty() {
+                object.insert("cmdline".into(), entry.cmdline.as_str().into());
+            }
+            object.insert("comm".into(), entry.pattern.as_str().into());
+            if let Some((name, value)) = &entry.label {
+                let label = Map::from_iter([((*name).to_owned(), Value::from(value.as_str()))]);
+                object.insert("label".into(), label.into());
+            }
+            Value::from(object)
+        });
+        answer.insert("container_id".into(), self.objects.container_id.clone().into());
+        answer.insert("container_name".into(), self.objects.container_name.clone().into());
+        answer.insert("pod_id".into(), self.objects.pod_id.clone().into());
+        answer.insert("proc_id".into(), self.objects.proc_id.clone().into());
+        answer.insert("proc_name".into(), names.collect::<Vec<_>>().into());
+        answer
+    }
+
+    pub fn range(&self, entry: &ProbeEntry) -> Range {
+        Range::new(self.mode, &self.objects, entry.observes)
+    }
+
+    pub fn settings(&self, entry: &ProbeEntry) -> ProbeSettings {
+        ProbeSettings {
+            report_period: Duration::from_secs(self.number("report_period").max(1) as u64),
+            sample_period: Duration::from_millis(self.number("sample_period").max(1) as u64),
+            sub_probes: self.sub_probes.iter().map(|name| (*name).to_owned()).collect(),
+            report_client_port: self.number("report_cport") == 1,
+            processes: self.range(entry).processes(),
+        }
+    }
+
+    /// `version` must differ between any two contexts of a probe.
+    pub fn context(&self, version: u64) -> RowContext {
+        let custom_labels = self.custom_labels.iter().map(|(name, value)| (*name, Arc::from(value.as_str()))).collect();
+        let pod_labels = self.pod_labels.iter().filter_map(|name| intern(&exported_name(name))).collect();
+        RowContext { custom_labels, pod_labels, version, ..RowContext::default() }
+    }
+}
+
+/// A pod's label as a label of a series: `app.kubernetes.io/name` becomes `app_kubernetes_io_name`.
+fn exported_name(name: &str) -> String {
+    let mut out: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if out.starts_with(|c: char| c.is_ascii_digit()) {
+        out.insert(0, '_');
+    }
+    out
+}
+
+/// A label name that lives as long as the program, for label sets hold names by address; `None` when too many were made.
+pub fn intern(name: &str) -> Option<&'static str> {
+    static NAMES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+    let mut names = NAMES.lock();
+    if let Some(known) = names.iter().find(|known| **known == name) {
+        return Some(known);
+    }
+    if names.len() >= MAX_LABEL_NAMES {
+        return None;
+    }
+    let kept: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    names.push(kept);
+    Some(kept)
+}

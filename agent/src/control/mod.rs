@@ -1,0 +1,291 @@
+//! Configuration and life of the probes: what the REST API, the start and a reload change. A request works on a copy; the
+//! probe starts and stops in the requester's thread, so neither collection nor requests for other probes wait for it.
+
+pub mod catalogue;
+pub mod config;
+pub mod params;
+pub mod range;
+pub mod request;
+pub mod rest;
+pub mod run_folder;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::ledger::Ledger;
+use crate::runtime::sampler::{Command, RunSpec, drop_caught, panic_text};
+use crate::runtime::status::{ProbeState, ProbeStatus};
+use catalogue::{PROBES, ProbeEntry};
+use config::ProbeConfig;
+use range::Mode;
+use request::Wish;
+
+/// The sampling thread answers within this, unless a probe hangs in a report.
+const SAMPLER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A probe may take this long to let go of its hooks; then it goes on by itself.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// What a request is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+impl Answer {
+    fn success() -> Self {
+        Self { status: 200, body: "{ \"result\": \"success\", \"message\":\"New config takes effect\" }\n".to_owned() }
+    }
+
+    /// Upstream's form, blanks included, the text escaped.
+    pub fn failed(status: u16, message: &str) -> Self {
+        let message = Value::from(message);
+        Self { status, body: format!("{{ \"result\": \"failed\", \"message\":{message} }}\n") }
+    }
+
+    fn not_found() -> Self {
+        Self::failed(404, "url not found")
+    }
+}
+
+#[derive(Default)]
+struct Entry {
+    config: ProbeConfig,
+    /// A PUT named it, or it was started unasked: GET shows everything.
+    addressed: bool,
+    /// It is to run: keep-alive starts it again when it broke.
+    wanted: bool,
+}
+
+pub struct Control {
+    entries: Mutex<BTreeMap<&'static str, Entry>>,
+    /// One request per probe at a time.
+    gates: BTreeMap<&'static str, Mutex<()>>,
+    commands: Sender<Command>,
+    statuses: Arc<Mutex<BTreeMap<&'static str, ProbeStatus>>>,
+    ledger: Ledger,
+    versions: AtomicU64,
+}
+
+impl Control {
+    pub fn new(commands: Sender<Command>, statuses: Arc<Mutex<BTreeMap<&'static str, ProbeStatus>>>, ledger: Ledger) -> Self {
+        let mut known = statuses.lock();
+        for entry in &PROBES {
+            let mut status = ProbeStatus::stopped(entry.name);
+            if entry.start.is_none() {
+                status.state = ProbeState::Unsupported;
+                status.reason = "not supported in the current version".to_owned();
+            }
+            known.insert(entry.name, status);
+        }
+        drop(known);
+        Self {
+            entries: Mutex::new(PROBES.iter().map(|entry| (entry.name, Entry::default())).collect()),
+            gates: PROBES.iter().map(|entry| (entry.name, Mutex::new(()))).collect(),
+            commands,
+            statuses,
+            ledger,
+            versions: AtomicU64::new(0),
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Answer {
+        let Some(entry) = catalogue::find(name) else { return Answer::not_found() };
+        let entries = self.entries.lock();
+        let known = &entries[entry.name];
+        let body =
+            if known.addressed { known.config.answer(entry, self.is_running(entry.name)).to_string() } else { "{}".to_owned() };
+        Answer { status: 200, body: body + "\n" }
+    }
+
+    pub fn put(&self, name: &str, body: &[u8]) -> Answer {
+        if name.is_empty() {
+            return Answer::not_found();
+        }
+        let Some(entry) = catalogue::find(name) else { return Answer::failed(400, &format!("invalid probe name {name}")) };
+        let _gate = self.gates[entry.name].lock();
+        if let Some(known) = self.entries.lock().get_mut(entry.name) {
+            known.addressed = true;
+        }
+        match self.try_put(entry, body) {
+            Ok(()) => Answer::success(),
+            Err(message) => Answer::failed(400, &message),
+        }
+    }
+
+    fn try_put(&self, entry: &'static ProbeEntry, body: &[u8]) -> Result<(), String> {
+        let object = request::parse_body(body)?;
+        if entry.start.is_none() {
+            return Err("not supported in the current version".to_owned());
+        }
+        let before = self.entries.lock()[entry.name].config.clone();
+        let mut config = before.clone();
+        let running = self.is_running(entry.name);
+        let wish = request::apply(&object, entry, &mut config, running)?;
+        self.take_effect(entry, config, &before, wish, running)
+    }
+
+    /// Runs, changes or stops the probe, then keeps the configuration.
+    fn take_effect(
+        &self,
+        entry: &'static ProbeEntry,
+        config: ProbeConfig,
+        before: &ProbeConfig,
+        wish: Wish,
+        running: bool,
+    ) -> Result<(), String> {
+        match (wish, running) {
+            (Wish::Stopped, true) => self.stop(entry.name),
+            (Wish::Running, false) => self.start(entry, &config)?,
+            (Wish::Running | Wish::AsItIs, true) if config != *before => self.change(entry, &config)?,
+            _ => {}
+        }
+        let mut entries = self.entries.lock();
+        let known = entries.entry(entry.name).or_default();
+        self.warn_of_unwritten(entry, &config);
+        known.config = config;
+        match wish {
+            Wish::Running => known.wanted = true,
+            Wish::Stopped => known.wanted = false,
+            Wish::AsItIs => {}
+        }
+        Ok(())
+    }
+
+    /// Some parameters ask for what we never do; they are accepted and said so.
+    fn warn_of_unwritten(&self, entry: &ProbeEntry, config: &ProbeConfig) {
+        let place = format!("probe.{}", entry.name);
+        if config.params.get("cluster_ip_backend").and_then(Value::as_i64) == Some(2) {
+            self.ledger.add(
+                &place,
+                "cluster_ip_backend=2",
+                "it would insert a TCP option into others' packets; conntrack is used instead",
+                1,
+            );
+        } else {
+            self.ledger.clear(&place, "cluster_ip_backend=2");
+        }
+    }
+
+    fn spec(&self, entry: &'static ProbeEntry, config: &ProbeConfig) -> Option<RunSpec> {
+        // Room between versions: a range counts up by itself when what it resolves to changes.
+        let version = self.versions.fetch_add(1, Ordering::Relaxed) << 32;
+        Some(RunSpec {
+            name: entry.name,
+            start: entry.start?,
+            settings: config.settings(entry),
+            range: config.range(entry),
+            context: config.context(version),
+        })
+    }
+
+    fn start(&self, entry: &'static ProbeEntry, config: &ProbeConfig) -> Result<(), String> {
+        let spec = self.spec(entry, config).ok_or_else(|| "not supported in the current version".to_owned())?;
+        let started = catch_unwind(AssertUnwindSafe(|| (spec.start)(&spec.settings)));
+        let reason = match started {
+            Ok(Ok(probe)) => {
+                self.ledger.clear(&format!("probe.{}", entry.name), "everything this probe sees");
+                // `state` must be `running` for whoever asks after our answer.
+                self.statuses.lock().insert(entry.name, ProbeStatus::started(entry.name, &*probe));
+                let sent = self.commands.send(Command::Install(Box::new(spec), probe));
+                return sent.map_err(|_| "failed to start probe: the agent is stopping".to_owned());
+            }
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(panic) => panic_text(&*panic),
+        };
+        let mut statuses = self.statuses.lock();
+        let status = statuses.entry(entry.name).or_insert_with(|| ProbeStatus::stopped(entry.name));
+        status.state = ProbeState::Failed;
+        status.reason.clone_from(&reason);
+        self.ledger.add(&format!("probe.{}", entry.name), "everything this probe sees", &reason, 1);
+        Err(format!("failed to start probe: {reason}"))
+    }
+
+    fn stop(&self, name: &'static str) {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        if self.commands.send(Command::Remove(name, answer)).is_err() {
+            return;
+        }
+        let Ok(Some(probe)) = answered.recv_timeout(SAMPLER_PATIENCE) else { return };
+        // Letting go of hooks may wait for the kernel; a request does not wait for ever.
+        let (done, is_done) = crossbeam_channel::bounded::<()>(1);
+        let dropping = std::thread::Builder::new().name("gala-agent-stop".to_owned()).spawn(move || {
+            drop_caught(probe);
+            let _ = done.send(());
+        });
+        if dropping.is_ok() && is_done.recv_timeout(STOP_GRACE).is_err() {
+            self.ledger.add(&format!("probe.{name}"), "stop", "its hooks are still being removed after 10 s", 1);
+        }
+    }
+
+    fn change(&self, entry: &'static ProbeEntry, config: &ProbeConfig) -> Result<(), String> {
+        let Some(spec) = self.spec(entry, config) else { return Ok(()) };
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let sent = self.commands.send(Command::Change(Box::new(spec), answer));
+        if sent.is_ok() && answered.recv_timeout(SAMPLER_PATIENCE).unwrap_or(false) {
+            return Ok(());
+        }
+        self.stop(entry.name);
+        self.start(entry, config)
+    }
+
+    pub fn is_running(&self, name: &str) -> bool {
+        self.statuses.lock().get(name).is_some_and(|status| status.state.is_running())
+    }
+
+    /// Starts what runs unasked, observing everything, with this report period. What does not start is in the ledger.
+    pub fn start_unasked(&self, period: Duration) {
+        for entry in PROBES.iter().filter(|entry| entry.start.is_some()) {
+            let Some(sub_probes) = entry.unasked else { continue };
+            let mut config = ProbeConfig { sub_probes: sub_probes.to_vec(), mode: Mode::Black, ..ProbeConfig::default() };
+            config.params.insert("report_period", Value::from(period.as_secs().clamp(1, 600)));
+            self.begin(entry, config);
+        }
+    }
+
+    /// Takes a configured probe (a section of the configuration file) as a PUT would.
+    pub fn configure(&self, name: &str, section: &serde_json::Map<String, Value>) -> Result<(), String> {
+        let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
+        let answer = self.put(entry.name, Value::Object(section.clone()).to_string().as_bytes());
+        if answer.status == 200 {
+            return Ok(());
+        }
+        let message =
+            serde_json::from_str::<Value>(&answer.body).ok().and_then(|body| Some(body["message"].as_str()?.to_owned()));
+        Err(message.unwrap_or(answer.body))
+    }
+
+    fn begin(&self, entry: &'static ProbeEntry, config: ProbeConfig) {
+        let _gate = self.gates[entry.name].lock();
+        if let Some(known) = self.entries.lock().get_mut(entry.name) {
+            known.addressed = true;
+            known.wanted = true;
+            known.config = config.clone();
+        }
+        if let Err(reason) = self.start(entry, &config) {
+            tracing::warn!("probe {}: {reason}", entry.name);
+        }
+    }
+
+    /// Starts again what is to run and does not.
+    pub fn keep_alive(&self) {
+        for entry in &PROBES {
+            let wanted = self.entries.lock()[entry.name].wanted;
+            if wanted && !self.is_running(entry.name) {
+                let _gate = self.gates[entry.name].lock();
+                let config = self.entries.lock()[entry.name].config.clone();
+                if let Err(reason) = self.start(entry, &config) {
+                    tracing::debug!("probe {} does not start again: {reason}", entry.name);
+                }
+            }
+        }
+    }
+}

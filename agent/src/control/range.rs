@@ -1,0 +1,215 @@
+//! The observation range of a probe: which processes, containers and pods it looks at, as `snoopers` and `blacklist` say.
+//! Entries are compared again before each report, so processes that appear or end are followed for every kind.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hashbrown::HashMap;
+use regex::Regex;
+
+use super::catalogue::Observes;
+use crate::identity::process::{ProcessFacts, all_pids};
+use crate::identity::{Identity, cgroup};
+use crate::runtime::enrich::{Filter, RowContext};
+
+/// Objects a probe is given at most.
+const MAX_PROCESSES: usize = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Only what is listed.
+    #[default]
+    White,
+    /// Everything but what is listed.
+    Black,
+}
+
+/// One `proc_name` entry.
+#[derive(Clone, Debug)]
+pub struct NameEntry {
+    /// As configured, for the answer.
+    pub pattern: String,
+    pub regex: Regex,
+    pub cmdline: String,
+    pub label: Option<(&'static str, String)>,
+}
+
+impl PartialEq for NameEntry {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.pattern, &self.cmdline, &self.label) == (&other.pattern, &other.cmdline, &other.label)
+    }
+}
+
+/// What is listed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Objects {
+    pub proc_id: Vec<u32>,
+    pub proc_name: Vec<NameEntry>,
+    pub pod_id: Vec<String>,
+    /// At most 12 digits each.
+    pub container_id: Vec<String>,
+    pub container_name: Vec<String>,
+}
+
+impl Objects {
+    pub fn len(&self) -> usize {
+        self.proc_id.len() + self.proc_name.len() + self.pod_id.len() + self.container_id.len() + self.container_name.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether one entry names the process; the entry's label comes with it.
+    fn admits(&self, pid: u32, facts: &ProcessFacts) -> Option<Option<&(&'static str, String)>> {
+        // `"` is compared as upstream escapes it.
+        let named = self.proc_name.iter().find(|entry| {
+            entry.regex.is_match(&facts.comm)
+                && (entry.cmdline.is_empty() || facts.cmdline.replace('"', "\\\"").contains(&entry.cmdline))
+        });
+        if let Some(entry) = named {
+            return Some(entry.label.as_ref());
+        }
+        let in_container = facts.container.as_ref().is_some_and(|container| {
+            let pod = container.pod_uid.as_deref().unwrap_or_default();
+            self.container_id.iter().any(|id| id == container.short_id())
+                || self.pod_id.iter().any(|id| !pod.is_empty() && same_uid(id, pod))
+        });
+        (in_container || self.proc_id.contains(&pid)).then_some(None)
+    }
+}
+
+fn same_uid(a: &str, b: &str) -> bool {
+    let digits = |text: &str| text.bytes().filter(|byte| *byte != b'-').map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
+    digits(a) == digits(b)
+}
+
+/// The range with what it resolved to last.
+#[derive(Clone, Debug, Default)]
+pub struct Range {
+    mode: Mode,
+    objects: Objects,
+    everything: bool,
+    resolved: Arc<HashSet<u32>>,
+}
+
+impl Range {
+    pub fn new(mode: Mode, objects: &Objects, observes: Observes) -> Self {
+        let everything = observes == Observes::Nothing || (mode == Mode::Black && objects.is_empty());
+        Self { mode, objects: objects.clone(), everything, resolved: Arc::default() }
+    }
+
+    /// Compares all processes again; answers whether the range changed, which is then in the context too.
+    pub fn refresh(&mut self, identity: &mut Identity, now: Instant, context: &mut RowContext) -> bool {
+        if self.everything {
+            return false;
+        }
+        let mut found = HashSet::new();
+        let mut labels = HashMap::new();
+        let own = std::process::id();
+        for pid in all_pids(&identity.proc_root().to_owned()) {
+            let Some(facts) = identity.facts(pid, now) else { continue };
+            let Some(label) = self.objects.admits(pid, facts) else { continue };
+            if pid == own || found.len() >= MAX_PROCESSES {
+                continue;
+            }
+            found.insert(pid);
+            if let Some((name, value)) = label {
+                labels.insert(pid, (*name, Arc::<str>::from(value.as_str())));
+            }
+        }
+        let first = matches!(context.filter, Filter::All);
+        if found == *self.resolved && labels == *context.selector_labels && !first {
+            return false;
+        }
+        self.resolved = Arc::new(found);
+        context.filter = match self.mode {
+            Mode::White => Filter::Only(Arc::clone(&self.resolved)),
+            Mode::Black => Filter::Except(Arc::clone(&self.resolved)),
+        };
+        context.selector_labels = Arc::new(labels);
+        context.version += 1;
+        true
+    }
+
+    /// For the probe itself: the processes to look at; `None` is all. What a black list names is filtered from its rows.
+    pub fn processes(&self) -> Option<Arc<HashSet<u32>>> {
+        (!self.everything && self.mode == Mode::White).then(|| Arc::clone(&self.resolved))
+    }
+}
+
+/// A container id as it is stored and compared.
+pub fn short_id(id: &str) -> String {
+    id.get(..cgroup::SHORT_ID).unwrap_or(id).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::cgroup::ContainerRef;
+
+    fn facts(comm: &str, cmdline: &str, container: Option<(&str, Option<&str>)>) -> ProcessFacts {
+        let container = container.map(|(id, pod)| ContainerRef { id: id.into(), pod_uid: pod.map(Into::into) });
+        ProcessFacts { comm: comm.into(), cmdline: cmdline.into(), start_ticks: 1, container }
+    }
+
+    fn name(pattern: &str, cmdline: &str) -> Objects {
+        let regex = Regex::new(pattern).unwrap();
+        let entry = NameEntry { pattern: pattern.into(), regex, cmdline: cmdline.into(), label: Some(("task", "t1".into())) };
+        Objects { proc_name: vec![entry], ..Objects::default() }
+    }
+
+    #[test]
+    fn names_are_searched_anywhere_and_command_lines_are_substrings() {
+        let objects = name("java", "app1");
+        assert!(objects.admits(7, &facts("myjava", "java -jar app1.jar", None)).is_some());
+        assert!(objects.admits(7, &facts("myjava", "java -jar app2.jar", None)).is_none());
+        assert!(name("^java$", "").admits(7, &facts("myjava", "", None)).is_none());
+        assert_eq!(objects.admits(7, &facts("java", "app1", None)).unwrap().unwrap().1, "t1");
+    }
+
+    #[test]
+    fn containers_and_pods_name_all_their_processes() {
+        let id = "3f4b1a9c7d2e4f60819a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f70";
+        let process = facts("x", "", Some((id, Some("b1946ac9-2ad3-4f7e-9c61-0d8a0f3e5c21"))));
+        let by_container = Objects { container_id: vec![short_id(id)], ..Objects::default() };
+        let by_pod = Objects { pod_id: vec!["B1946AC92AD34F7E9C610D8A0F3E5C21".into()], ..Objects::default() };
+        assert!(by_container.admits(7, &process).is_some());
+        assert!(by_pod.admits(7, &process).is_some());
+        assert!(by_pod.admits(7, &facts("x", "", None)).is_none());
+    }
+
+    #[test]
+    fn a_white_list_follows_processes_and_a_black_list_filters_rows() {
+        let now = Instant::now();
+        let state = tempfile::tempdir().unwrap();
+        let mut identity = Identity::new(std::path::Path::new("/proc"), state.path(), now);
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let objects = Objects { proc_id: vec![child.id()], ..Objects::default() };
+
+        let mut context = RowContext::default();
+        let mut range = Range::new(Mode::White, &objects, Observes::Processes);
+        assert!(range.refresh(&mut identity, now, &mut context));
+        assert!(range.processes().unwrap().contains(&child.id()));
+        assert!(!range.refresh(&mut identity, now, &mut context), "nothing changed");
+
+        let mut black = Range::new(Mode::Black, &objects, Observes::Processes);
+        let mut black_context = RowContext::default();
+        assert!(black.refresh(&mut identity, now, &mut black_context));
+        assert!(black.processes().is_none() && matches!(&black_context.filter, Filter::Except(set) if set.contains(&child.id())));
+
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(range.refresh(&mut identity, now, &mut context));
+        assert!(range.processes().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_empty_black_list_is_everything() {
+        let range = Range::new(Mode::Black, &Objects::default(), Observes::Processes);
+        assert!(range.everything && range.processes().is_none());
+        assert!(!Range::new(Mode::White, &Objects::default(), Observes::Processes).everything);
+        assert!(Range::new(Mode::White, &Objects::default(), Observes::Nothing).everything);
+    }
+}

@@ -1,0 +1,406 @@
+//! The agent as one object: starts its threads, answers questions about itself, stops everything again.
+//!
+//! Threads: `gala-agent-sample` ticks the probes, `gala-agent-http` serves exporter and REST on a runtime of its own (a hub
+//! in the same process has another), `gala-agent-start` loads the first probes and ends.
+
+pub mod enrich;
+pub mod metrics;
+pub mod sampler;
+pub mod status;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use gala_model::ObservationSink;
+use gala_model::exposition::Style;
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::budget::{Accountant, BudgetReport, Limits, THREAD_PREFIX};
+use crate::control::run_folder::{RunFolder, RunFolderError};
+use crate::control::{Control, rest};
+use crate::identity::Identity;
+use crate::ledger::{Ledger, LedgerLine};
+use crate::sinks::exporter;
+use crate::sinks::latest::{DEFAULT_MAX_ROWS, Latest};
+use enrich::Enricher;
+use sampler::{Command, Sampler};
+use status::ProbeStatus;
+
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// How long `stop` waits for a thread; a probe that hangs must not keep the program.
+const STOP_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// What an agent is started with.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// `None` turns the exporter off; port 0 picks a free one.
+    pub metrics_listen: Option<SocketAddr>,
+    pub rest_listen: Option<SocketAddr>,
+    /// Report period of the probes that run unasked.
+    pub interval: Duration,
+    pub limits: Limits,
+    pub run_dir: PathBuf,
+    /// Kept state of the agent; made when missing.
+    pub state_dir: PathBuf,
+    /// Whether probes run that nobody asked for.
+    pub run_unasked: bool,
+    /// Configured probes, each as the object of a PUT.
+    pub probes: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+    /// Where a hub takes remote write, e.g. `http://hub:7070`.
+    pub hub: Option<String>,
+    /// Nothing else runs in this process: the whole process is the agent's cost.
+    pub alone: bool,
+    pub style: Style,
+    pub max_rows: usize,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            metrics_listen: Some(SocketAddr::from(([127, 0, 0, 1], 8888))),
+            rest_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9999))),
+            interval: Duration::from_secs(5),
+            limits: Limits::default(),
+            run_dir: default_run_dir(),
+            state_dir: PathBuf::from("/var/lib/gala"),
+            run_unasked: true,
+            probes: BTreeMap::new(),
+            hub: None,
+            alone: true,
+            style: Style::default(),
+            max_rows: DEFAULT_MAX_ROWS,
+        }
+    }
+}
+
+/// `/run/gala_gopher` for root, else below the user's own run folder.
+pub fn default_run_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/run/gala_gopher");
+    }
+    std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from).join("gala_gopher")
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error(transparent)]
+    RunFolder(#[from] RunFolderError),
+    #[error("{what} cannot listen on {address} ({source}): choose another address with {option}, or `off`")]
+    Listen { what: &'static str, address: SocketAddr, option: &'static str, source: std::io::Error },
+    #[error("state folder {folder} cannot be made ({source}): choose another one with --data")]
+    State { folder: PathBuf, source: std::io::Error },
+    #[error("configuration of probe {probe}: {message}")]
+    Probe { probe: String, message: String },
+    #[error("hub {url} is no address to push to: {reason}; give one like http://127.0.0.1:7070")]
+    Hub { url: String, reason: String },
+    #[error("thread {name} cannot be started ({source})")]
+    Thread { name: &'static str, source: std::io::Error },
+}
+
+/// The agent itself, for `gala status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct AgentStatus {
+    pub version: &'static str,
+    pub uptime_ms: u64,
+    pub machine_id: String,
+    /// Ports are open and a first report was collected.
+    pub ready: bool,
+    pub metrics_listen: Option<SocketAddr>,
+    pub rest_listen: Option<SocketAddr>,
+    /// Rows and series the exporter shows.
+    pub rows: usize,
+    pub series: usize,
+    pub probes_running: usize,
+    pub probes_failed: usize,
+    pub budget: BudgetReport,
+}
+
+pub struct Agent;
+
+impl Agent {
+    /// Opens the ports, then starts the probes in the background; `sink` gets everything that is observed.
+    pub fn start(config: AgentConfig, sink: Arc<dyn ObservationSink>) -> Result<AgentHandle, AgentError> {
+        let run_folder = RunFolder::acquire(&config.run_dir)?;
+        make_private(&config.state_dir)?;
+        let ledger = Ledger::default();
+        note_missing_rights(&ledger);
+        let latest = Arc::new(Latest::new(config.max_rows));
+        let statuses = Arc::new(Mutex::new(BTreeMap::new()));
+        let budget = Arc::new(Mutex::new(BudgetReport::default()));
+        let (commands, received) = crossbeam_channel::unbounded();
+        let control = Arc::new(Control::new(commands.clone(), Arc::clone(&statuses), ledger.clone()));
+        let exporter = listen("the metric exporter", "--metrics-listen", config.metrics_listen)?;
+        let rest = listen("the REST API", "--rest-listen", config.rest_listen)?;
+
+        let sinks = vec![sink];
+        let identity = Identity::new(Path::new("/proc"), &config.state_dir, Instant::now());
+        let machine_id = Arc::clone(identity.machine_id());
+        let enricher = Enricher::new(identity, Arc::clone(&latest), ledger.clone());
+        let accountant = Accountant::new(config.limits, config.alone, Arc::clone(&budget));
+        let ready = Arc::new(AtomicBool::new(false));
+        let sampler =
+            Sampler::new(received, enricher, sinks, Arc::clone(&statuses), ledger.clone(), accountant, Arc::clone(&ready));
+        let sampling = spawn("gala-agent-sample", move || sampler.run())?;
+
+        let addresses = (address_of(&exporter), address_of(&rest));
+        let (stop_http, stopped) = oneshot::channel();
+        let servers = Servers { exporter, rest, latest: Arc::clone(&latest), control: Arc::clone(&control), style: config.style };
+        let serving = spawn("gala-agent-http", move || servers.run(stopped))?;
+
+        let starting = {
+            let control = Arc::clone(&control);
+            let (interval, unasked, probes, ledger) =
+                (config.interval, config.run_unasked, config.probes.clone(), ledger.clone());
+            spawn("gala-agent-start", move || {
+                if unasked {
+                    control.start_unasked(interval);
+                }
+                for (name, section) in &probes {
+                    if let Err(message) = control.configure(name, section) {
+                        ledger.add(&format!("probe.{name}"), "its section of the configuration file", &message, 1);
+                        tracing::warn!("configuration of probe {name}: {message}");
+                    }
+                }
+            })?
+        };
+        Ok(AgentHandle {
+            started: Instant::now(),
+            machine_id,
+            addresses,
+            commands,
+            control,
+            latest,
+            statuses,
+            budget,
+            ledger,
+            ready,
+            config: Mutex::new(config),
+            threads: Mutex::new(Some(Threads { stop_http, sampling, serving, starting })),
+            _run_folder: run_folder,
+        })
+    }
+}
+
+struct Threads {
+    stop_http: oneshot::Sender<()>,
+    sampling: JoinHandle<()>,
+    serving: JoinHandle<()>,
+    starting: JoinHandle<()>,
+}
+
+/// A running agent. Dropping it stops the agent.
+pub struct AgentHandle {
+    started: Instant,
+    machine_id: Arc<str>,
+    addresses: (Option<SocketAddr>, Option<SocketAddr>),
+    commands: Sender<Command>,
+    control: Arc<Control>,
+    latest: Arc<Latest>,
+    statuses: Arc<Mutex<BTreeMap<&'static str, ProbeStatus>>>,
+    budget: Arc<Mutex<BudgetReport>>,
+    ledger: Ledger,
+    ready: Arc<AtomicBool>,
+    config: Mutex<AgentConfig>,
+    threads: Mutex<Option<Threads>>,
+    _run_folder: RunFolder,
+}
+
+impl AgentHandle {
+    pub fn status(&self) -> AgentStatus {
+        let statuses = self.statuses.lock();
+        let (rows, series) = self.latest.size();
+        AgentStatus {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_ms: self.started.elapsed().as_millis() as u64,
+            machine_id: self.machine_id.to_string(),
+            ready: self.is_ready(),
+            metrics_listen: self.addresses.0,
+            rest_listen: self.addresses.1,
+            rows,
+            series,
+            probes_running: statuses.values().filter(|status| status.state.is_running()).count(),
+            probes_failed: statuses.values().filter(|status| status.state == status::ProbeState::Failed).count(),
+            budget: self.budget.lock().clone(),
+        }
+    }
+
+    /// Every probe upstream knows, in its order.
+    pub fn probes(&self) -> Vec<ProbeStatus> {
+        let statuses = self.statuses.lock();
+        crate::control::catalogue::PROBES.iter().filter_map(|entry| statuses.get(entry.name).cloned()).collect()
+    }
+
+    pub fn ledger(&self) -> Vec<LedgerLine> {
+        self.ledger.lines()
+    }
+
+    pub fn budget(&self) -> BudgetReport {
+        self.budget.lock().clone()
+    }
+
+    /// What the exporter answers.
+    pub fn exposition(&self) -> String {
+        exporter::text(&self.latest, self.config.lock().style)
+    }
+
+    /// The agent's own metrics, Prometheus text, prefix `gala_agent_`.
+    pub fn metrics_text(&self) -> String {
+        metrics::render(&self.status(), &self.probes(), &self.ledger())
+    }
+
+    /// Ports are open and a first report was collected.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub fn machine_id(&self) -> &str {
+        &self.machine_id
+    }
+
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.addresses.0
+    }
+
+    pub fn rest_address(&self) -> Option<SocketAddr> {
+        self.addresses.1
+    }
+
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Takes what may change while running: the configured probes. What needs a restart is refused by name, and nothing
+    /// changes then.
+    pub fn reload(&self, new: AgentConfig) -> Result<(), AgentError> {
+        let mut old = self.config.lock();
+        for (name, section) in &new.probes {
+            if old.probes.get(name) != Some(section) {
+                let told = self.control.configure(name, section);
+                told.map_err(|message| AgentError::Probe { probe: name.clone(), message })?;
+            }
+        }
+        *old = new;
+        Ok(())
+    }
+
+    /// Stops probes, ports and threads; returns within two seconds.
+    pub fn stop(&self) {
+        let Some(threads) = self.threads.lock().take() else { return };
+        let _ = threads.stop_http.send(());
+        let deadline = Instant::now() + STOP_PATIENCE;
+        let started = join_until(threads.starting, deadline);
+        let _ = self.commands.send(Command::Stop);
+        let sampled = join_until(threads.sampling, deadline);
+        let served = join_until(threads.serving, deadline);
+        if !(started && sampled && served) {
+            tracing::warn!("a probe does not stop; its hooks go when the process ends");
+        }
+    }
+}
+
+impl Drop for AgentHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn join_until(thread: JoinHandle<()>, deadline: Instant) -> bool {
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    thread.join().is_ok()
+}
+
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AgentError> {
+    debug_assert!(name.starts_with(THREAD_PREFIX), "the budget finds our threads by name");
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|source| AgentError::Thread { name, source })
+}
+
+fn make_private(folder: &Path) -> Result<(), AgentError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| AgentError::State { folder: folder.to_owned(), source })
+}
+
+fn note_missing_rights(ledger: &Ledger) {
+    if !rustix::process::geteuid().is_root() {
+        let reason = "not root: eBPF needs CAP_BPF and CAP_PERFMON, other users' processes CAP_SYS_PTRACE; start with sudo or give the binary these capabilities";
+        ledger.add("agent", "kernel events, and files of other users' processes", reason, 1);
+        tracing::warn!("degraded: {reason}");
+    }
+}
+
+fn listen(
+    what: &'static str,
+    option: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<std::net::TcpListener>, AgentError> {
+    let Some(address) = address else { return Ok(None) };
+    let failed = |source| AgentError::Listen { what, address, option, source };
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let chosen = listener.local_addr().map_err(failed)?;
+    tracing::info!("{what} listens on http://{chosen}");
+    Ok(Some(listener))
+}
+
+fn address_of(listener: &Option<std::net::TcpListener>) -> Option<SocketAddr> {
+    listener.as_ref().and_then(|listener| listener.local_addr().ok())
+}
+
+struct Servers {
+    exporter: Option<std::net::TcpListener>,
+    rest: Option<std::net::TcpListener>,
+    latest: Arc<Latest>,
+    control: Arc<Control>,
+    style: Style,
+}
+
+impl Servers {
+    fn run(self, stopped: oneshot::Receiver<()>) {
+        let built = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("gala-agent-work")
+            .max_blocking_threads(8)
+            .build();
+        let runtime = match built {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!("exporter and REST API are off: {error}");
+                return;
+            }
+        };
+        runtime.block_on(async move {
+            if let Some(listener) = self.exporter.and_then(|listener| TcpListener::from_std(listener).ok()) {
+                tokio::spawn(async move { axum::serve(listener, exporter::router(self.latest, self.style)).await });
+            }
+            if let Some(listener) = self.rest.and_then(|listener| TcpListener::from_std(listener).ok()) {
+                let router = rest::router(Arc::clone(&self.control));
+                tokio::spawn(async move { axum::serve(listener, router).await });
+            }
+            let control = self.control;
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(KEEP_ALIVE).await;
+                    let control = Arc::clone(&control);
+                    let _ = tokio::task::spawn_blocking(move || control.keep_alive()).await;
+                }
+            });
+            let _ = stopped.await;
+        });
+        runtime.shutdown_background();
+    }
+}

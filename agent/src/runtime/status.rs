@@ -1,0 +1,113 @@
+//! How each probe stands: state, hooks, cost, losses. What `status`, the hub's agent page and the REST state read.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::kernel::{HookReport, HookState};
+use crate::probes::Probe;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeState {
+    /// Runs, every hook on its best rung.
+    Full,
+    /// Runs, some hook on a lower rung or off.
+    Degraded,
+    Stopped,
+    /// Broke or could not start; the reason says why.
+    Failed,
+    /// Not in this version.
+    Unsupported,
+}
+
+impl ProbeState {
+    pub const fn is_running(self) -> bool {
+        matches!(self, Self::Full | Self::Degraded)
+    }
+}
+
+/// One probe now.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProbeStatus {
+    pub name: &'static str,
+    pub state: ProbeState,
+    /// Empty when full.
+    pub reason: String,
+    pub hooks: Vec<HookReport>,
+    /// Rows of the last report.
+    pub rows: u64,
+    /// Time of the last report, milliseconds since 1970; 0 before the first.
+    pub last_ms: i64,
+    pub reports: u64,
+    pub failed_reports: u64,
+    /// User-side CPU time of all reports.
+    pub cpu_ns: u64,
+    /// Share of one core our side used, measured over the last budget window.
+    pub cpu_ratio: f64,
+    /// Share of one core its BPF programs used in the last measured window.
+    pub bpf_cpu_ratio: f64,
+    /// BPF program runs per second in that window.
+    pub events_per_s: f64,
+    /// Mean run time of one program run in that window.
+    pub ns_per_event: f64,
+    pub map_bytes: u64,
+    /// Sum of what was lost.
+    pub drops: u64,
+    /// Sub-probes the budget took away.
+    pub shed: Vec<&'static str>,
+}
+
+impl ProbeStatus {
+    pub fn stopped(name: &'static str) -> Self {
+        Self {
+            name,
+            state: ProbeState::Stopped,
+            reason: String::new(),
+            hooks: Vec::new(),
+            rows: 0,
+            last_ms: 0,
+            reports: 0,
+            failed_reports: 0,
+            cpu_ns: 0,
+            cpu_ratio: 0.0,
+            bpf_cpu_ratio: 0.0,
+            events_per_s: 0.0,
+            ns_per_event: 0.0,
+            map_bytes: 0,
+            drops: 0,
+            shed: Vec::new(),
+        }
+    }
+
+    pub fn started(name: &'static str, probe: &dyn Probe) -> Self {
+        let mut status = Self::stopped(name);
+        status.look_at(probe);
+        status
+    }
+
+    pub fn collected(&mut self, at_ms: i64, rows: u64, cpu: Duration, probe: &dyn Probe) {
+        self.last_ms = at_ms;
+        self.rows = rows;
+        self.reports += 1;
+        self.cpu_ns += cpu.as_nanos() as u64;
+        self.drops = probe.losses().iter().map(|loss| loss.count).sum();
+        // Hooks change rarely (a lazily attached program): the first reports and then every minute or so.
+        if self.reports <= 2 || self.reports.is_multiple_of(12) {
+            self.look_at(probe);
+        }
+    }
+
+    fn look_at(&mut self, probe: &dyn Probe) {
+        self.hooks = probe.hooks();
+        self.map_bytes = probe.map_bytes();
+        let missing: Vec<String> = self
+            .hooks
+            .iter()
+            .filter(|hook| hook.state != HookState::Full)
+            .map(|hook| format!("{}: {}", hook.hook, hook.reason))
+            .collect();
+        self.state = if missing.is_empty() { ProbeState::Full } else { ProbeState::Degraded };
+        self.reason = missing.join("; ");
+    }
+}
