@@ -1,0 +1,233 @@
+//! Answers as Prometheus writes them: the envelope, errors with their types and status codes, values and times.
+
+use std::fmt::Write;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use gala_store::promql::{Answer, QueryError, QueryValue, format_value};
+use gala_store::{Labels, StoreError};
+
+/// Nginx's code for a client that has gone, used by Prometheus.
+const CLIENT_CLOSED: u16 = 499;
+
+/// Why there is no result.
+#[derive(Debug)]
+pub struct Refusal {
+    kind: &'static str,
+    message: String,
+    status: StatusCode,
+    retry_after_s: Option<u32>,
+}
+
+impl Refusal {
+    fn new(kind: &'static str, status: StatusCode, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), status, retry_after_s: None }
+    }
+
+    pub fn bad_data(message: impl Into<String>) -> Self {
+        Self::new("bad_data", StatusCode::BAD_REQUEST, message)
+    }
+
+    pub fn execution(message: impl Into<String>) -> Self {
+        Self::new("execution", StatusCode::UNPROCESSABLE_ENTITY, message)
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new("internal", StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// Too much is going on; the client may come again.
+    pub fn unavailable(message: impl Into<String>, retry_after_s: u32) -> Self {
+        Self { retry_after_s: Some(retry_after_s), ..Self::new("unavailable", StatusCode::SERVICE_UNAVAILABLE, message) }
+    }
+
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+}
+
+pub fn bad_parameter(name: &str, reason: impl std::fmt::Display) -> Refusal {
+    Refusal::bad_data(format!("invalid parameter {name:?}: {reason}"))
+}
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
+        let message = error.to_string();
+        match error {
+            QueryError::Parse(_) | QueryError::Invalid(_) => bad_parameter("query", message),
+            QueryError::Execution(_) | QueryError::TooManySamples { .. } => Self::execution(message),
+            QueryError::Timeout => Self::new("timeout", StatusCode::SERVICE_UNAVAILABLE, message),
+            QueryError::Canceled => {
+                let status = StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST);
+                Self::new("canceled", status, message)
+            }
+            QueryError::Storage(_) => Self::internal(message),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::BadRequest(message) => Self::bad_data(message),
+            StoreError::TooManySamples { .. } => Self::execution(error.to_string()),
+            StoreError::Io(message) => Self::internal(message),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({"status": "error", "errorType": self.kind, "error": self.message});
+        let mut response = json(self.status, body.to_string());
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+fn json(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// `data` is JSON already.
+pub fn success(data: &str, warnings: &[String], infos: &[String]) -> Response {
+    let mut body = String::with_capacity(data.len() + 64);
+    body.push_str("{\"status\":\"success\",\"data\":");
+    body.push_str(data);
+    for (name, list) in [("warnings", warnings), ("infos", infos)] {
+        if !list.is_empty() {
+            let _ = write!(body, ",\"{name}\":{}", serde_json::json!(list));
+        }
+    }
+    body.push('}');
+    json(StatusCode::OK, body)
+}
+
+pub fn success_of(data: &impl serde::Serialize, warnings: &[String]) -> Response {
+    match serde_json::to_string(data) {
+        Ok(data) => success(&data, warnings, &[]),
+        Err(error) => Refusal::internal(format!("the answer cannot be written: {error}")).into_response(),
+    }
+}
+
+pub const TRUNCATED: &str = "results truncated due to limit";
+
+/// The answer to a query; with a limit, at most so many series.
+pub fn query_answer(mut answer: Answer, limit: usize) -> Response {
+    let count = match &answer.value {
+        QueryValue::Vector(samples) => samples.len(),
+        QueryValue::Matrix(series) => series.len(),
+        _ => 0,
+    };
+    if limit > 0 && count > limit {
+        match &mut answer.value {
+            QueryValue::Vector(samples) => samples.truncate(limit),
+            QueryValue::Matrix(series) => series.truncate(limit),
+            _ => {}
+        }
+        answer.warnings.push(TRUNCATED.into());
+    }
+    success(&query_data(&answer.value), &answer.warnings, &answer.infos)
+}
+
+fn query_data(value: &QueryValue) -> String {
+    let mut out = String::new();
+    let open = |out: &mut String, kind: &str| {
+        let _ = write!(out, "{{\"resultType\":\"{kind}\",\"result\":");
+    };
+    match value {
+        QueryValue::Scalar(sample) => {
+            open(&mut out, "scalar");
+            push_point(&mut out, sample.t_ms, sample.value);
+        }
+        QueryValue::Text { t_ms, text } => {
+            open(&mut out, "string");
+            out.push('[');
+            push_time(&mut out, *t_ms);
+            let _ = write!(out, ",{}]", serde_json::json!(text));
+        }
+        QueryValue::Vector(samples) => {
+            open(&mut out, "vector");
+            push_list(&mut out, samples, |out, sample| {
+                out.push_str("{\"metric\":");
+                push_labels(out, &sample.labels);
+                out.push_str(",\"value\":");
+                push_point(out, sample.t_ms, sample.value);
+                out.push('}');
+            });
+        }
+        QueryValue::Matrix(series) => {
+            open(&mut out, "matrix");
+            push_list(&mut out, series, |out, series| {
+                out.push_str("{\"metric\":");
+                push_labels(out, &series.labels);
+                out.push_str(",\"values\":");
+                push_list(out, &series.samples, |out, sample| push_point(out, sample.t_ms, sample.value));
+                out.push('}');
+            });
+        }
+    }
+    out.push('}');
+    out
+}
+
+pub fn push_list<T>(out: &mut String, items: &[T], mut push: impl FnMut(&mut String, &T)) {
+    out.push('[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        push(out, item);
+    }
+    out.push(']');
+}
+
+pub fn push_text(out: &mut String, text: &str) {
+    let plain = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    if plain {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        let _ = write!(out, "{}", serde_json::json!(text));
+    }
+}
+
+pub fn push_labels(out: &mut String, labels: &Labels) {
+    out.push('{');
+    for (index, (name, value)) in labels.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        push_text(out, name);
+        out.push(':');
+        push_text(out, value);
+    }
+    out.push('}');
+}
+
+/// Seconds, with three decimals where there are milliseconds.
+fn push_time(out: &mut String, t_ms: i64) {
+    if t_ms < 0 {
+        out.push('-');
+    }
+    let size = t_ms.unsigned_abs();
+    let _ = write!(out, "{}", size / 1000);
+    if !size.is_multiple_of(1000) {
+        let _ = write!(out, ".{:03}", size % 1000);
+    }
+}
+
+fn push_point(out: &mut String, t_ms: i64, value: f64) {
+    out.push('[');
+    push_time(out, t_ms);
+    out.push_str(",\"");
+    out.push_str(&format_value(value));
+    out.push_str("\"]");
+}

@@ -1,0 +1,120 @@
+//! The Prometheus HTTP API: queries, series and labels, metadata, and the small answers dashboards ask for before them.
+//! Formats, error texts and status codes are Prometheus's, so that its clients need no exception for us.
+//!
+//! Queries run on blocking threads, a bounded number at once; a query whose client has gone is stopped.
+
+mod answer;
+mod params;
+mod query;
+mod series;
+mod status;
+mod time;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use gala_store::SeriesRead;
+use tokio::sync::Semaphore;
+
+/// What is known about a metric family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    pub family: String,
+    /// counter, gauge, histogram, summary, info, stateset or unknown.
+    pub kind: String,
+    pub help: String,
+    pub unit: String,
+}
+
+/// Where metadata comes from.
+pub trait MetadataSource: Send + Sync {
+    /// All families, or those of one metric name; the order is the order of the answer.
+    fn metadata(&self, metric: Option<&str>) -> Vec<Metadata>;
+}
+
+/// Nothing is known about any metric.
+impl MetadataSource for () {
+    fn metadata(&self, _: Option<&str>) -> Vec<Metadata> {
+        Vec::new()
+    }
+}
+
+/// What queries may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryLimits {
+    pub timeout: Duration,
+    /// Samples one query may hold at once.
+    pub max_samples: usize,
+    /// Queries that run at once.
+    pub concurrency: usize,
+    /// How long a query waits for a place before it is refused.
+    pub queue_timeout: Duration,
+    /// How far back an instant selector looks.
+    pub lookback: Duration,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(60),
+            max_samples: 50_000_000,
+            concurrency: 20,
+            queue_timeout: Duration::from_secs(10),
+            lookback: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What the status answers say about this process.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Version of the program.
+    pub version: String,
+    pub revision: String,
+    pub build_date: String,
+    pub started_ms: i64,
+    /// As configured, for example `7d or 2GiB`.
+    pub retention: String,
+}
+
+/// Everything the handlers share; cheap to clone.
+#[derive(Clone)]
+pub struct PromState {
+    read: Arc<dyn SeriesRead>,
+    metadata: Arc<dyn MetadataSource>,
+    limits: QueryLimits,
+    places: Arc<Semaphore>,
+    about: Arc<About>,
+}
+
+impl PromState {
+    pub fn new(read: Arc<dyn SeriesRead>, metadata: Arc<dyn MetadataSource>, limits: QueryLimits, about: About) -> Self {
+        let places = Arc::new(Semaphore::new(limits.concurrency));
+        Self { read, metadata, limits, places, about: Arc::new(about) }
+    }
+}
+
+/// All routes, relative to `/api/v1`.
+pub fn router(state: PromState) -> Router {
+    Router::new()
+        .route("/query", get(query::instant).post(query::instant))
+        .route("/query_range", get(query::range).post(query::range))
+        .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
+        .route("/format_query", get(query::format).post(query::format))
+        .route("/series", get(series::series).post(series::series))
+        .route("/labels", get(series::label_names).post(series::label_names))
+        .route("/label/{name}/values", get(series::label_values))
+        .route("/metadata", get(series::metadata))
+        .route("/rules", get(status::rules))
+        .route("/alerts", get(status::alerts))
+        .route("/alertmanagers", get(status::alertmanagers))
+        .route("/targets", get(status::targets))
+        .route("/status/buildinfo", get(status::buildinfo))
+        .route("/status/runtimeinfo", get(status::runtimeinfo))
+        .route("/status/flags", get(status::flags))
+        .route("/status/config", get(status::config))
+        .route("/status/tsdb", get(status::tsdb))
+        .with_state(state)
+}

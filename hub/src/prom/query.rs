@@ -1,0 +1,138 @@
+//! `query`, `query_range`, `query_exemplars`, `format_query`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use gala_store::SeriesRead;
+use gala_store::promql::{self, Answer, Options, QueryError};
+
+use super::PromState;
+use super::answer::{Refusal, bad_parameter, query_answer, success, success_of};
+use super::params::Params;
+use super::time;
+
+/// More points than this per series are refused; clients choose a wider step then.
+const MAX_POINTS: i64 = 11_000;
+
+type Result<T> = std::result::Result<T, Refusal>;
+
+pub async fn instant(State(state): State<PromState>, params: Params) -> Response {
+    answer(instant_query(state, params).await)
+}
+
+pub async fn range(State(state): State<PromState>, params: Params) -> Response {
+    answer(range_query(state, params).await)
+}
+
+fn answer(result: Result<Response>) -> Response {
+    result.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn instant_query(state: PromState, params: Params) -> Result<Response> {
+    let limit = params.limit()?;
+    let at_ms = params.time_or("time", time::now_ms())?;
+    let job = Job::new(&state, &params)?;
+    let query = params.get("query").to_string();
+    job.run(state, limit, move |read, options| promql::instant(read, &query, at_ms, options)).await
+}
+
+async fn range_query(state: PromState, params: Params) -> Result<Response> {
+    let limit = params.limit()?;
+    let (start, end) = (params.time("start")?, params.time("end")?);
+    if end < start {
+        return Err(bad_parameter("end", "end timestamp must not be before start time"));
+    }
+    let step_ns = params.duration("step")?;
+    let step_ms = step_ns / 1_000_000;
+    if step_ms <= 0 {
+        return Err(bad_parameter(
+            "step",
+            "zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ));
+    }
+    if end.saturating_sub(start) / step_ms > MAX_POINTS {
+        let message =
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)";
+        return Err(Refusal::bad_data(message));
+    }
+    let job = Job::new(&state, &params)?;
+    let query = params.get("query").to_string();
+    job.run(state, limit, move |read, options| promql::range(read, &query, start, end, step_ms, options)).await
+}
+
+/// A query's own limits.
+struct Job {
+    timeout: Duration,
+    lookback_ms: i64,
+}
+
+/// Stops the query when the request is dropped.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Job {
+    fn new(state: &PromState, params: &Params) -> Result<Self> {
+        let timeout = params.timeout()?.map_or(state.limits.timeout, |wanted| wanted.min(state.limits.timeout));
+        let lookback_ms = params.lookback()?.unwrap_or(state.limits.lookback.as_millis() as i64);
+        Ok(Self { timeout, lookback_ms })
+    }
+
+    async fn run(
+        self,
+        state: PromState,
+        limit: usize,
+        evaluate: impl FnOnce(&dyn SeriesRead, &Options) -> std::result::Result<Answer, QueryError> + Send + 'static,
+    ) -> Result<Response> {
+        let waiting = tokio::time::timeout(state.limits.queue_timeout, state.places.clone().acquire_owned()).await;
+        let Ok(Ok(place)) = waiting else {
+            let (busy, waited) = (state.limits.concurrency, state.limits.queue_timeout.as_secs());
+            let message = format!("{busy} queries are running and none ended within {waited} s; try again later");
+            return Err(Refusal::unavailable(message, waited.max(1) as u32));
+        };
+        let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
+        let flag = stop.0.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let options = Options {
+                lookback_ms: self.lookback_ms,
+                max_samples: state.limits.max_samples,
+                deadline: Some(Instant::now() + self.timeout),
+                cancel: Some(&flag),
+            };
+            let result = evaluate(&*state.read, &options);
+            // Encoding belongs here too: a large answer takes its time.
+            let response = result.map(|answer| query_answer(answer, limit)).map_err(Refusal::from);
+            drop(place);
+            response
+        });
+        let result = done.await.unwrap_or_else(|error| Err(Refusal::internal(format!("the query ended unexpectedly: {error}"))));
+        drop(stop);
+        result
+    }
+}
+
+/// There are no exemplars; the query must be one all the same.
+pub async fn exemplars(params: Params) -> Response {
+    let check = || -> Result<()> {
+        let (start, end) = (params.time_or("start", time::MIN_MS)?, params.time_or("end", time::MAX_MS)?);
+        if end < start {
+            return Err(Refusal::bad_data("end timestamp must not be before start timestamp"));
+        }
+        promql::parse(params.get("query")).map(|_| ()).map_err(|error| Refusal::bad_data(error.to_string()))
+    };
+    answer(check().map(|()| success("[]", &[], &[])))
+}
+
+pub async fn format(params: Params) -> Response {
+    match promql::parse(params.get("query")) {
+        Ok(expr) => success_of(&promql::pretty(&expr), &[]),
+        Err(error) => bad_parameter("query", error).into_response(),
+    }
+}
