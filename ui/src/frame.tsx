@@ -224,8 +224,3 @@ function useKeys(search: () => void): void {
     return () => document.removeEventListener("keydown", onKey);
   }, [navigate, location, time, search]);
 }
-
-/** Whether pictures are shown as tables (`t`). */
-export function useTwin(): boolean {
-  return useSearchParams()[0].has("table");
-}

@@ -15,6 +15,9 @@ import { NotFound, PageError } from "./notfound";
 import { startTheme } from "./theme";
 
 const Now = lazy(() => import("./now/Now"));
+const Incidents = lazy(() => import("./incident/Incidents"));
+const MapPage = lazy(() => import("./map/MapPage"));
+const Agent = lazy(() => import("./agent/Agent"));
 
 const client = new QueryClient({
   defaultOptions: {
@@ -35,6 +38,9 @@ const router = createBrowserRouter([
         errorElement: <PageError />,
         children: [
           { path: "/", element: <Now /> },
+          { path: "/incidents", element: <Incidents /> },
+          { path: "/map", element: <MapPage /> },
+          { path: "/agent", element: <Agent /> },
           { path: "*", element: <NotFound /> },
         ],
       },

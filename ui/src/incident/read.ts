@@ -25,3 +25,9 @@ export function numbers(steps: readonly PathStep[]): Map<string, number> {
   });
   return out;
 }
+
+/** The nine fault categories; anything else is not known. */
+const CODES = ["S1", "S2", "S3", "S4", "S5", "S6", "H1", "H2", "H3"] as const;
+export function categoryKey(code: string): (typeof CODES)[number] | "unknown" {
+  return (CODES as readonly string[]).includes(code) ? (code as (typeof CODES)[number]) : "unknown";
+}

@@ -3,7 +3,7 @@ import { useEntityMetrics, useFault } from "../api/queries";
 import type { Fault, FaultDetail } from "../api/types";
 import { clock, duration, num, percent, scaleFor, withUnit } from "../format";
 import { useT, useText } from "../i18n";
-import { pathOf, stepName } from "../incident/read";
+import { categoryKey, pathOf, stepName } from "../incident/read";
 import { sentenceCase, unitOf, useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
@@ -74,11 +74,6 @@ function Why({ detail }: { detail: FaultDetail }) {
       ) : null}
     </>
   );
-}
-
-const CODES = ["S1", "S2", "S3", "S4", "S5", "S6", "H1", "H2", "H3"] as const;
-export function categoryKey(code: string): (typeof CODES)[number] | "unknown" {
-  return (CODES as readonly string[]).includes(code) ? (code as (typeof CODES)[number]) : "unknown";
 }
 
 function Kpi({ fault }: { fault: Fault }) {

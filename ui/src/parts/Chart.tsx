@@ -165,7 +165,7 @@ export function Spark({ points, width = 72, height = 18 }: { points: readonly Po
   if (points.length < 2) return <svg width={width} height={height} aria-hidden="true" />;
   const from = points[0]![0];
   const to = points[points.length - 1]![0];
-  const domain = domainOf([[...points]], { zero: true });
+  const domain = domainOf([[...points]], { zero: "always" });
   return (
     <svg width={width} height={height} viewBox={`0 0 1000 ${height}`} preserveAspectRatio="none" aria-hidden="true">
       {lines(points, from, to, domain, height - 2).map((line, index) => (

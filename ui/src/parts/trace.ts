@@ -8,7 +8,7 @@ export interface Domain {
 }
 
 /** Range of the values with the band and limit inside; logarithmic when asked and possible. */
-export function domainOf(points: readonly Point[][], options: { band?: { lo: number; hi: number } | null; limit?: number; log?: boolean; zero?: boolean }): Domain {
+export function domainOf(points: readonly Point[][], options: { band?: { lo: number; hi: number } | null; limit?: number; log?: boolean; zero?: boolean | "always" }): Domain {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
   let smallest = Number.POSITIVE_INFINITY;
@@ -24,7 +24,7 @@ export function domainOf(points: readonly Point[][], options: { band?: { lo: num
   take(options.limit);
   if (!Number.isFinite(low)) return { low: 0, high: 1, log: false };
   if (options.log && low > 0 && high / smallest > 20) return { low: low * 0.7, high: high * 1.3, log: true };
-  if (options.zero !== false && low >= 0 && low < 0.6 * high) low = 0;
+  if (low >= 0 && (options.zero === "always" || (options.zero !== false && low < 0.6 * high))) low = 0;
   if (high === low) {
     high += Math.abs(high) * 0.1 || 1;
     if (low !== 0) low -= Math.abs(low) * 0.1;

@@ -1,0 +1,86 @@
+// What is under the pointer or chosen, docked so that it never covers the picture: state in a sentence and its worst numbers.
+import { useEntity, useEntityMetrics } from "../api/queries";
+import type { Entity, EntityMetric } from "../api/types";
+import { num, scaleFor } from "../format";
+import { useT, useText } from "../i18n";
+import { unitOf, useMetricName } from "../metrics";
+import { Chart } from "../parts/Chart";
+import { EntityName, entityPath, To } from "../parts/links";
+import { Rich } from "../parts/rich";
+import { ofEntity, State } from "../parts/state";
+import { lastValue } from "../parts/trace";
+import { useTime } from "../time/useTime";
+import { namesOf } from "./model";
+
+const WEIGHT = { crit: 0, warn: 1, ok: 2, na: 3 };
+
+export function worstFirst(metrics: readonly EntityMetric[]): EntityMetric[] {
+  return [...metrics].sort((a, b) => WEIGHT[a.state] - WEIGHT[b.state]);
+}
+
+export function Dock({ entity }: { entity: Entity }) {
+  const t = useT();
+  const say = useText();
+  const time = useTime();
+  const metricName = useMetricName();
+  const detail = useEntity(entity.id, time.at);
+  const metrics = useEntityMetrics(entity.id, time);
+  const check = detail.data?.checks[0];
+  const names = namesOf(entity);
+  const rows = worstFirst(metrics.data?.items ?? []).slice(0, 3);
+  return (
+    <aside className="dock" aria-label={t("map.dock", { name: names.name })}>
+      <div>
+        <p className="ch1">
+          <EntityName id={entity.id} type={entity.type} name={[names.name, names.sub].filter(Boolean).join(" ")} host={entity.host_name} />
+          <State state={ofEntity(entity)} />
+        </p>
+        <p>
+          {check ? (
+            <>
+              <Rich text={say(check.text)} /> <span className="dim">{say(check.normal)}</span>
+            </>
+          ) : (
+            <span className="dim">{t(detail.data ? "map.no_checks" : "page.loading")}</span>
+          )}
+        </p>
+        <p className="lab">
+          <To className="lnk" to={rows[0] && rows[0].state !== "ok" ? `${entityPath(entity.id)}?metric=${rows[0].metric}` : entityPath(entity.id)}>
+            {t("map.open")}
+          </To>
+        </p>
+      </div>
+      <dl>
+        {rows.map((row) => {
+          const points = row.series[0]?.points ?? [];
+          const now = lastValue(points);
+          const unit = unitOf(row.metric, row.unit);
+          const scale = scaleFor(unit, now ?? 0);
+          const name = metricName(row.metric, entity.type);
+          return (
+            <div key={row.metric}>
+              <dt title={row.metric}>
+                <span className="dn">{name}</span> <b className={row.state === "crit" || row.state === "warn" ? row.state : undefined}>{num(now === null ? null : now * scale.factor)}</b> {scale.unit}
+              </dt>
+              <dd>
+                <Chart
+                  series={row.series.slice(0, 1)}
+                  from={metrics.data!.from}
+                  to={metrics.data!.to}
+                  height={34}
+                  label={name}
+                  factor={scale.factor}
+                  unit={scale.unit}
+                  band={row.normal}
+                  onset={row.onset_ms}
+                  state={row.state}
+                  stepMs={metrics.data!.step_ms}
+                />
+              </dd>
+            </div>
+          );
+        })}
+      </dl>
+    </aside>
+  );
+}
