@@ -278,7 +278,8 @@ impl Novelty {
             }
         }
         let score = strongest - RARITY_STRENGTH * alike.ln_1p();
-        let speaks = self.last_emission.is_none_or(|(at, last)| row.saturating_sub(at) > EPISODE_ROWS || score > last + EMIT_MARGIN);
+        let speaks =
+            self.last_emission.is_none_or(|(at, last)| row.saturating_sub(at) > EPISODE_ROWS || score > last + EMIT_MARGIN);
         if !speaks {
             return SILENT;
         }

@@ -1,0 +1,203 @@
+//! What is usual for one KPI: the last twenty minutes of undisturbed samples, and the long memory of high values, both
+//! on a logarithmic scale that starts at the smallest excess that matters. Samples enter a minute late, so that a fault
+//! does not teach its own beginning; what belongs to an anomaly is never learnt.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::Policy;
+
+/// Samples of the recent past that make the band.
+const RECENT: usize = 240;
+/// Before so many samples the band is wider.
+const STEADY_FROM: u32 = 200;
+/// Spread taken for granted, in logarithms: nothing is steadier than 4 %.
+const SPREAD_FLOOR: f64 = 0.04;
+/// Bins of the long memory: 0.1 in logarithms each, relative to where the series began.
+const LONG_BINS: usize = 128;
+const LONG_STEP: f64 = 0.1;
+/// Samples after which the long memory has forgotten half: a day at 5 s.
+const LONG_HALF_LIFE: f64 = 17_280.0;
+/// Learnt samples between two sorts of the recent past.
+const REFRESH: u32 = 4;
+
+/// Usual range of a number, in its own unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Band {
+    pub low: f64,
+    pub middle: f64,
+    pub high: f64,
+}
+
+/// The band on the scale of the baseline.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Scaled {
+    low: f64,
+    middle: f64,
+    high: f64,
+    spread: f64,
+    load_high: f64,
+    load_middle: f64,
+}
+
+/// Value and load, both scaled.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Point {
+    pub value: f32,
+    pub load: f32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Baseline {
+    floor: f64,
+    recent: VecDeque<Point>,
+    learnt: u32,
+    since_refresh: u32,
+    scaled: Option<Scaled>,
+    long_origin: f64,
+    long: Vec<f32>,
+    long_total: f64,
+    long_weight: f64,
+}
+
+impl Baseline {
+    pub fn new(policy: &Policy) -> Self {
+        Self {
+            floor: policy.floor,
+            recent: VecDeque::new(),
+            learnt: 0,
+            since_refresh: 0,
+            scaled: None,
+            long_origin: 0.0,
+            long: Vec::new(),
+            long_total: 0.0,
+            long_weight: 1.0,
+        }
+    }
+
+    /// Samples learnt so far.
+    pub fn learnt(&self) -> u32 {
+        self.learnt
+    }
+
+    pub fn point(&self, value: f64, load: f64) -> Point {
+        Point { value: self.scale(value) as f32, load: load.max(0.0).ln_1p() as f32 }
+    }
+
+    fn scale(&self, value: f64) -> f64 {
+        (value.max(0.0) + self.floor).ln()
+    }
+
+    fn unscale(&self, scaled: f64) -> f64 {
+        (scaled.exp() - self.floor).max(0.0)
+    }
+
+    /// Takes an undisturbed sample in.
+    pub fn learn(&mut self, point: Point, policy: &Policy) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(point);
+        self.learnt = self.learnt.saturating_add(1);
+        self.learn_long(f64::from(point.value));
+        self.since_refresh += 1;
+        if self.since_refresh >= REFRESH || self.recent.len() < 30 {
+            self.refresh(policy);
+        }
+    }
+
+    /// The usual has changed for good: only `points` describe it.
+    pub fn rebase(&mut self, points: impl Iterator<Item = Point>, policy: &Policy) {
+        self.recent = points.collect();
+        self.refresh(policy);
+    }
+
+    fn learn_long(&mut self, value: f64) {
+        if self.long.is_empty() {
+            self.long = vec![0.0; LONG_BINS];
+            self.long_origin = value - LONG_STEP * (LONG_BINS / 4) as f64;
+        }
+        // Weights grow instead of all bins shrinking; rescaled before they lose precision.
+        self.long_weight *= 2f64.powf(1.0 / LONG_HALF_LIFE);
+        let bin = ((value - self.long_origin) / LONG_STEP).clamp(0.0, (LONG_BINS - 1) as f64) as usize;
+        self.long[bin] += self.long_weight as f32;
+        self.long_total += self.long_weight;
+        if self.long_weight > 1e6 {
+            let by = 1.0 / self.long_weight;
+            self.long.iter_mut().for_each(|bin| *bin = (f64::from(*bin) * by) as f32);
+            self.long_total *= by;
+            self.long_weight = 1.0;
+        }
+    }
+
+    /// Upper edge of the bin that holds the long memory's 0.998-quantile.
+    fn long_high(&self) -> Option<f64> {
+        let mut above = 0.0;
+        let allowed = 0.002 * self.long_total;
+        for (bin, weight) in self.long.iter().enumerate().rev() {
+            above += f64::from(*weight);
+            if above > allowed {
+                return Some(self.long_origin + LONG_STEP * (bin + 1) as f64);
+            }
+        }
+        None
+    }
+
+    fn refresh(&mut self, policy: &Policy) {
+        self.since_refresh = 0;
+        let sorted = |of: fn(&Point) -> f32| {
+            let mut values: Vec<f32> = self.recent.iter().map(of).collect();
+            values.sort_by(f32::total_cmp);
+            values
+        };
+        let values = sorted(|point| point.value);
+        let loads = sorted(|point| point.load);
+        let Some(last) = values.len().checked_sub(1) else {
+            self.scaled = None;
+            return;
+        };
+        let at = |values: &[f32], share: f64| f64::from(values[(share * last as f64).round() as usize]);
+        let middle = at(&values, 0.5);
+        // The larger half of the spread: latencies lean to one side.
+        let spread = (at(&values, 0.84) - middle).max(middle - at(&values, 0.16)).max(SPREAD_FLOOR);
+        let caution = if self.learnt < STEADY_FROM { 1.3 } else { 1.0 };
+        let reach = caution * (policy.spreads * spread).max(policy.factor.ln());
+        let long = self.long_high().unwrap_or(middle);
+        self.scaled = Some(Scaled {
+            low: (middle - reach).min(at(&values, 0.02) - 0.1),
+            middle,
+            // Values that occur now and then, unless they are so far out that a fault must have left them.
+            high: (middle + reach).max(at(&values, 0.98) + 0.1).max(long.min(middle + 2.0 * reach)),
+            spread,
+            load_high: at(&loads, 0.95),
+            load_middle: at(&loads, 0.5),
+        });
+    }
+
+    /// The usual range; `None` before the first sample is learnt.
+    pub fn band(&self) -> Option<Band> {
+        self.scaled.map(|scaled| Band {
+            low: self.unscale(scaled.low),
+            middle: self.unscale(scaled.middle),
+            high: self.unscale(scaled.high),
+        })
+    }
+
+    /// How far beyond the band a sample lies, in spreads from the middle; `None` inside the band.
+    pub fn excess(&self, point: Point, policy: &Policy) -> Option<f64> {
+        let scaled = self.scaled?;
+        let value = f64::from(point.value);
+        if policy.falls {
+            let absolute = scaled.middle.exp() - value.exp() >= policy.floor;
+            return (value < scaled.low && absolute).then(|| (scaled.middle - value) / scaled.spread);
+        }
+        let load = f64::from(point.load);
+        let more_load = (load - scaled.load_high).max(0.0) * policy.load_explains;
+        // Of a service hardly asked any more only odd requests are left; they need not look like the usual ones.
+        let hardly_asked = if load < scaled.load_middle - 2.3 { 3f64.ln() } else { 0.0 };
+        let high = scaled.high + more_load + hardly_asked;
+        let absolute = value.exp() - scaled.middle.exp() >= policy.floor;
+        (value > high && absolute).then(|| (value - scaled.middle) / scaled.spread)
+    }
+}

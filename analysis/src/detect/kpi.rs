@@ -1,0 +1,423 @@
+//! One KPI: its samples put together from the series that carry it, judged against what is usual, with an anomaly that
+//! opens after a few samples that stand out and closes after a calm minute.
+
+use std::collections::VecDeque;
+
+use gala_store::Labels;
+use serde::{Deserialize, Serialize};
+
+use super::baseline::{Band, Baseline, Point};
+use super::meaning::{Input, Shape};
+use super::policy::Policy;
+
+/// A time before all others, with room for differences.
+pub const NEVER_MS: i64 = i64::MIN / 4;
+/// Milliseconds a sample waits before it is learnt.
+const LEARN_DELAY_MS: i64 = 60_000;
+/// Samples kept to describe a new normal.
+const NEWEST: usize = 60;
+/// Reports of one KPI that may be incomplete at once.
+const MAX_OPEN_REPORTS: usize = 8;
+/// A report whose parts did not all come within this time is judged as it is.
+const SETTLE_MS: i64 = 2_000;
+/// Longest time over which reports are put together.
+const MAX_POOL_MS: i64 = 60_000;
+/// Samples above this interval are scarce: two of three suffice.
+const SCARCE_FROM_MS: f64 = 30_000.0;
+
+/// Times after which anomalies end.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Calm time after which an anomaly is over.
+    pub calm_ms: i64,
+    /// Time after which what was abnormal has become usual.
+    pub new_normal_ms: i64,
+}
+
+/// One value of the KPI.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    pub t_ms: i64,
+    pub value: f64,
+    /// Events per second behind it; 0 where that is unknown.
+    pub load: f64,
+    /// Enough events to say something.
+    pub judged: bool,
+}
+
+/// One sample of a series that carries a KPI.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportPart<'a> {
+    pub t_ms: i64,
+    pub input: Input,
+    pub amount: f64,
+    pub labels: &'a Labels,
+    /// When the sample was read from the store.
+    pub now_ms: i64,
+}
+
+/// Parts of one report, being put together.
+#[derive(Clone, Debug)]
+struct Report {
+    t_ms: i64,
+    over: f64,
+    under: f64,
+    has_over: bool,
+    /// Wall time at which the first part was read.
+    read_ms: i64,
+    heaviest: f64,
+    heaviest_labels: Option<Labels>,
+}
+
+/// Events of several reports.
+#[derive(Clone, Copy, Debug)]
+struct Pool {
+    from_ms: i64,
+    over: f64,
+    under: f64,
+}
+
+/// An anomaly of the KPI while it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trouble {
+    pub onset_ms: i64,
+    pub opened_ms: i64,
+    /// Last sample outside the band.
+    pub last_bad_ms: i64,
+    /// Value at the worst sample, and its excess in spreads.
+    pub peak: f64,
+    pub excess: f64,
+    pub band: Band,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Back in the usual range.
+    Recovered,
+    /// Stayed long enough to be usual.
+    NewNormal,
+    /// No samples any more.
+    Gone,
+}
+
+/// What a reading changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change {
+    Opened(Trouble),
+    Continues(Trouble),
+    Closed(Trouble, End),
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Waiting {
+    t_ms: i64,
+    point: Point,
+    abnormal: bool,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Flag {
+    t_ms: i64,
+    stands_out: bool,
+}
+
+/// State that survives a restart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KpiState {
+    baseline: Baseline,
+    waiting: VecDeque<Waiting>,
+    newest: VecDeque<Point>,
+    flags: VecDeque<Flag>,
+    pub trouble: Option<Trouble>,
+    pub samples: u32,
+    pub last_ms: i64,
+    pub value: f64,
+    interval_ms: f64,
+    first: Option<f64>,
+}
+
+#[derive(Debug)]
+pub struct Kpi {
+    pub policy: &'static Policy,
+    pub shape: Shape,
+    reports: VecDeque<Report>,
+    pool: Option<Pool>,
+    /// The series that carries most of the KPI now; names its entity.
+    pub lead: Option<Labels>,
+    pub state: KpiState,
+}
+
+impl Kpi {
+    pub fn new(shape: Shape, policy: &'static Policy) -> Self {
+        Self {
+            policy,
+            shape,
+            reports: VecDeque::new(),
+            pool: None,
+            lead: None,
+            state: KpiState {
+                baseline: Baseline::new(policy),
+                waiting: VecDeque::new(),
+                newest: VecDeque::new(),
+                flags: VecDeque::new(),
+                trouble: None,
+                samples: 0,
+                last_ms: NEVER_MS,
+                value: f64::NAN,
+                interval_ms: 0.0,
+                first: None,
+            },
+        }
+    }
+
+    pub fn band(&self) -> Option<Band> {
+        self.state.trouble.map(|trouble| trouble.band).or_else(|| self.state.baseline.band())
+    }
+
+    /// Whether the KPI is judged already.
+    pub fn is_warm(&self) -> bool {
+        self.state.samples >= self.policy.from_sample
+    }
+
+    /// Milliseconds until it is, at the pace seen so far; `None` while the pace is unknown.
+    pub fn warm_in_ms(&self) -> Option<i64> {
+        let missing = self.policy.from_sample.saturating_sub(self.state.samples);
+        (self.state.interval_ms > 0.0).then(|| (f64::from(missing) * self.state.interval_ms) as i64)
+    }
+
+    /// Adds one part of a report; parts come in the order of their time. `amount` is what happened since the sample
+    /// before where the series counts.
+    pub fn add(&mut self, part: &ReportPart, patience: Patience, changes: &mut Vec<Change>) {
+        let ReportPart { t_ms, input, amount, labels, now_ms } = *part;
+        while self.reports.front().is_some_and(|report| t_ms - report.t_ms >= 1_000) {
+            self.settle_one(patience, changes);
+        }
+        if t_ms <= self.state.last_ms || !amount.is_finite() {
+            return;
+        }
+        let at = match self.reports.iter().position(|report| (report.t_ms - t_ms).abs() < 1_000) {
+            Some(at) => at,
+            None => {
+                if self.reports.len() == MAX_OPEN_REPORTS {
+                    return;
+                }
+                let at = self.reports.partition_point(|report| report.t_ms < t_ms);
+                let report = Report {
+                    t_ms,
+                    over: 0.0,
+                    under: 0.0,
+                    has_over: false,
+                    read_ms: now_ms,
+                    heaviest: f64::NEG_INFINITY,
+                    heaviest_labels: None,
+                };
+                self.reports.insert(at, report);
+                at
+            }
+        };
+        let report = &mut self.reports[at];
+        match input {
+            Input::Over => {
+                report.over += amount;
+                report.has_over = true;
+                if amount > report.heaviest {
+                    report.heaviest = amount;
+                    report.heaviest_labels = Some(labels.clone());
+                }
+            }
+            Input::Under => report.under += amount,
+        }
+    }
+
+    /// Judges every report that is complete.
+    pub fn settle(&mut self, now_ms: i64, patience: Patience, changes: &mut Vec<Change>) {
+        while let Some(report) = self.reports.front() {
+            let settled = now_ms - report.t_ms >= SETTLE_MS || now_ms > report.read_ms;
+            if !settled {
+                break;
+            }
+            self.settle_one(patience, changes);
+        }
+    }
+
+    fn settle_one(&mut self, patience: Patience, changes: &mut Vec<Change>) {
+        let Some(mut report) = self.reports.pop_front() else { return };
+        if !self.pool(&mut report) {
+            return;
+        }
+        let Some(reading) = self.reading(&report) else { return };
+        if self.lead.is_none() || (self.state.trouble.is_none() && report.heaviest > 0.0) {
+            self.lead = report.heaviest_labels.or(self.lead.take());
+        }
+        changes.extend(self.take(reading, patience));
+    }
+
+    /// Of few requests the mean says little: puts reports together until there are enough, for a minute at most.
+    fn pool(&mut self, report: &mut Report) -> bool {
+        if self.shape != Shape::Mean {
+            return true;
+        }
+        let pool = self.pool.get_or_insert(Pool { from_ms: report.t_ms, over: 0.0, under: 0.0 });
+        pool.over += report.over;
+        pool.under += report.under;
+        if pool.under < self.policy.events && report.t_ms - pool.from_ms < MAX_POOL_MS {
+            return false;
+        }
+        (report.over, report.under) = (pool.over, pool.under);
+        self.pool = None;
+        true
+    }
+
+    fn reading(&self, report: &Report) -> Option<Reading> {
+        let step_ms = (report.t_ms - self.state.last_ms).clamp(1, 600_000) as f64;
+        let seconds = if self.state.interval_ms > 0.0 { self.state.interval_ms.min(step_ms) } else { step_ms } / 1e3;
+        let t_ms = report.t_ms;
+        match self.shape {
+            Shape::Mean => (report.has_over && report.under > 0.0).then(|| Reading {
+                t_ms,
+                value: report.over / report.under,
+                load: report.under / seconds,
+                judged: report.under >= self.policy.events,
+            }),
+            Shape::Share => (report.has_over && report.under > 0.0).then(|| Reading {
+                t_ms,
+                value: (report.over / report.under).min(1.0),
+                load: report.under / seconds,
+                judged: report.over == 0.0 || report.over >= self.policy.events,
+            }),
+            Shape::Number => report.has_over.then_some(Reading { t_ms, value: report.over, load: 0.0, judged: true }),
+        }
+    }
+
+    /// Takes one reading, later than all before.
+    pub fn take(&mut self, reading: Reading, patience: Patience) -> Option<Change> {
+        let state = &mut self.state;
+        if !reading.value.is_finite() || reading.t_ms <= state.last_ms {
+            return None;
+        }
+        let step_ms = reading.t_ms.saturating_sub(state.last_ms) as f64;
+        if state.last_ms != NEVER_MS && step_ms < 600_000.0 {
+            let rate = if state.samples < 5 { 0.5 } else { 0.1 };
+            state.interval_ms += if state.interval_ms == 0.0 { step_ms } else { rate * (step_ms - state.interval_ms) };
+        }
+        state.last_ms = reading.t_ms;
+        state.value = reading.value;
+        state.samples = state.samples.saturating_add(1);
+        if !reading.judged {
+            return self.calm(reading.t_ms, patience);
+        }
+        let state = &mut self.state;
+        let first = *state.first.get_or_insert(reading.value);
+        let point = state.baseline.point(reading.value, reading.load);
+        let excess = if state.samples >= self.policy.from_sample {
+            stands_out(self.policy, &state.baseline, first, reading.value, point)
+        } else {
+            None
+        };
+        state.newest.push_back(point);
+        if state.newest.len() > NEWEST {
+            state.newest.pop_front();
+        }
+        self.learn(reading.t_ms, point);
+        self.flag(reading, excess, patience)
+    }
+
+    fn learn(&mut self, t_ms: i64, point: Point) {
+        let state = &mut self.state;
+        let abnormal = state.trouble.is_some();
+        state.waiting.push_back(Waiting { t_ms, point, abnormal });
+        // Until there is a band nothing can be held back.
+        let delay = if state.baseline.learnt() < 20 { 0 } else { LEARN_DELAY_MS };
+        while state.waiting.front().is_some_and(|waiting| t_ms - waiting.t_ms >= delay) || state.waiting.len() > 2 * NEWEST {
+            let Some(waiting) = state.waiting.pop_front() else { break };
+            if !waiting.abnormal {
+                state.baseline.learn(waiting.point, self.policy);
+            }
+        }
+    }
+
+    fn flag(&mut self, reading: Reading, excess: Option<f64>, patience: Patience) -> Option<Change> {
+        let (mut needed, mut of) = self.policy.needed;
+        if self.state.interval_ms > SCARCE_FROM_MS {
+            (needed, of) = (needed.min(2), of.min(3));
+        }
+        let state = &mut self.state;
+        state.flags.push_back(Flag { t_ms: reading.t_ms, stands_out: excess.is_some() });
+        while state.flags.len() > of as usize {
+            state.flags.pop_front();
+        }
+        let Some(excess) = excess else { return self.calm(reading.t_ms, patience) };
+        if let Some(trouble) = &mut state.trouble {
+            trouble.last_bad_ms = reading.t_ms;
+            if excess > trouble.excess {
+                trouble.excess = excess;
+                trouble.peak = reading.value;
+            }
+            if reading.t_ms - trouble.opened_ms >= patience.new_normal_ms {
+                return self.close(End::NewNormal);
+            }
+            return Some(Change::Continues(*trouble));
+        }
+        let bad = state.flags.iter().filter(|flag| flag.stands_out);
+        let at_once = self.policy.at_once.is_some_and(|limit| reading.value >= limit);
+        if !at_once && bad.clone().count() < needed as usize {
+            return None;
+        }
+        let onset_ms = bad.clone().next().map_or(reading.t_ms, |flag| flag.t_ms);
+        let band = state.baseline.band().unwrap_or(Band { low: 0.0, middle: 0.0, high: self.policy.limit.unwrap_or(0.0) });
+        let trouble = Trouble { onset_ms, opened_ms: reading.t_ms, last_bad_ms: reading.t_ms, peak: reading.value, excess, band };
+        state.waiting.iter_mut().filter(|waiting| waiting.t_ms >= onset_ms).for_each(|waiting| waiting.abnormal = true);
+        state.trouble = Some(trouble);
+        Some(Change::Opened(trouble))
+    }
+
+    /// Nothing bad at `t_ms`: ends the anomaly when it has been calm for long enough.
+    pub fn calm(&mut self, t_ms: i64, patience: Patience) -> Option<Change> {
+        let trouble = self.state.trouble?;
+        // Scarce samples: at least three calm ones.
+        let calm_ms = patience.calm_ms.max((2.5 * self.state.interval_ms) as i64);
+        (t_ms - trouble.last_bad_ms >= calm_ms).then(|| self.close(End::Recovered)).flatten()
+    }
+
+    /// Ends the anomaly of a KPI that has no samples any more.
+    pub fn gone(&mut self) -> Option<Change> {
+        self.close(End::Gone)
+    }
+
+    fn close(&mut self, end: End) -> Option<Change> {
+        let state = &mut self.state;
+        let trouble = state.trouble.take()?;
+        state.flags.clear();
+        if end == End::NewNormal {
+            state.waiting.clear();
+            let newest = std::mem::take(&mut state.newest);
+            state.baseline.rebase(newest.iter().copied(), self.policy);
+            state.newest = newest;
+            state.first = None;
+        } else {
+            let calm_from = trouble.last_bad_ms;
+            state.waiting.iter_mut().filter(|waiting| waiting.t_ms > calm_from).for_each(|waiting| waiting.abnormal = false);
+        }
+        Some(Change::Closed(trouble, end))
+    }
+}
+
+/// How far a value stands out, in spreads; `None` if it does not.
+fn stands_out(policy: &Policy, baseline: &Baseline, first: f64, value: f64, point: Point) -> Option<f64> {
+    let beyond = baseline.excess(point, policy);
+    let Some(limit) = policy.limit else { return beyond };
+    let over = if policy.falls { value <= limit } else { value >= limit };
+    if !over {
+        return None;
+    }
+    if let Some(band) = baseline.band().filter(|_| baseline.learnt() >= 20) {
+        // Near its end a share cannot grow by a factor; one more step of what matters counts.
+        let nearer = policy.factor < 1.1 && value - band.middle >= policy.floor;
+        return beyond.or(nearer.then_some(policy.spreads));
+    }
+    // What was beyond the limit when we came is how this host lives, until it gets worse.
+    let worse = if policy.falls { value < 0.9 * first } else { value > first + 0.5 * policy.floor };
+    let always = if policy.falls { first <= limit } else { first >= limit };
+    (!always || worse).then_some(policy.spreads)
+}

@@ -1,0 +1,192 @@
+//! What a series means for detection: read from the tables of the vocabulary, never from the name of a program. Request
+//! and connection latencies, errors of requests, slow devices and stalled containers are what users feel; a few counters
+//! are faults by themselves; everything else is evidence.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gala_model::entity::{self, EntityType};
+use gala_model::{Bad, FieldDef, Kind, Semantics, TableDef};
+
+use super::policy::{self, Policy};
+
+/// Which of a field's series a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Value,
+    Sum,
+    Count,
+    Max,
+}
+
+/// How the parts of a KPI make its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Sum over events divided by their number; the number is also the load.
+    Mean,
+    /// Something counted, as a share of something else counted.
+    Share,
+    /// The number itself; several series of one KPI add up.
+    Number,
+}
+
+/// What part a series plays in a KPI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    Over,
+    Under,
+}
+
+/// A number that may open an incident.
+#[derive(Clone, Copy, Debug)]
+pub struct KpiRole {
+    pub shape: Shape,
+    pub input: Input,
+    pub policy: &'static Policy,
+    /// The metric an incident names: the field whose change hurts.
+    pub metric: &'static str,
+    pub field: &'static FieldDef,
+}
+
+/// One known series name.
+#[derive(Clone, Debug)]
+pub struct Meaning {
+    pub entity: &'static EntityType,
+    pub field: &'static FieldDef,
+    pub part: Part,
+    /// Empty for evidence. One series may serve several KPIs (a number of packets under several shares).
+    pub roles: Vec<KpiRole>,
+}
+
+impl Meaning {
+    /// Whether the number grows for ever, so that only its increase means something.
+    pub fn is_cumulative(&self) -> bool {
+        self.field.semantics == Semantics::Cumulative && self.part != Part::Max
+    }
+
+    /// Whether the number counts what happened since the sample before.
+    pub fn counts_a_period(&self) -> bool {
+        self.part != Part::Max && self.field.semantics != Semantics::Level
+    }
+
+    /// Direction in which a change is bad, as evidence.
+    pub fn bad(&self) -> Bad {
+        if self.part == Part::Count { Bad::Never } else { self.field.bad }
+    }
+}
+
+/// All names of the tables.
+#[derive(Debug)]
+pub struct Dictionary {
+    by_name: HashMap<&'static str, Arc<Meaning>>,
+}
+
+impl Dictionary {
+    pub fn new(tables: &[&'static TableDef]) -> Self {
+        let mut by_name: HashMap<&'static str, Arc<Meaning>> = HashMap::new();
+        for table in tables {
+            let Some(entity) = entity::entity_type(table.entity) else { continue };
+            for field in table.metrics() {
+                let mut add = |name, part| {
+                    by_name.entry(name).or_insert_with(|| Arc::new(Meaning { entity, field, part, roles: Vec::new() }));
+                };
+                if matches!(field.role, gala_model::Role::Metric(Kind::Histogram)) {
+                    add(field.series.sum, Part::Sum);
+                    add(field.series.count, Part::Count);
+                    add(field.series.max, Part::Max);
+                } else {
+                    add(field.series.base, Part::Value);
+                }
+            }
+        }
+        let mut dictionary = Self { by_name };
+        for table in tables {
+            dictionary.add_roles(table);
+        }
+        dictionary
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Arc<Meaning>> {
+        self.by_name.get(name)
+    }
+
+    fn role(&mut self, name: &str, role: KpiRole) {
+        if let Some(meaning) = self.by_name.get_mut(name).map(Arc::make_mut) {
+            let known = meaning.roles.iter().any(|other| other.metric == role.metric && other.input == role.input);
+            if !known {
+                meaning.roles.push(role);
+            }
+        }
+    }
+
+    fn add_roles(&mut self, table: &'static TableDef) {
+        for field in table.metrics() {
+            let histogram = matches!(field.role, gala_model::Role::Metric(Kind::Histogram));
+            if histogram && field.bad == Bad::Up && is_time(field.unit) {
+                if let Some(policy) = latency_policy(table.entity, field.name) {
+                    let role = |input| KpiRole { shape: Shape::Mean, input, policy, metric: field.series.base, field };
+                    self.role(field.series.sum, role(Input::Over));
+                    self.role(field.series.count, role(Input::Under));
+                }
+            } else if !histogram {
+                self.add_plain(table, field);
+            }
+        }
+    }
+
+    fn add_plain(&mut self, table: &'static TableDef, field: &'static FieldDef) {
+        if let Some(rule) = policy::number_rule(table.entity, field.name) {
+            let role = KpiRole { shape: Shape::Number, input: Input::Over, policy: rule, metric: field.series.base, field };
+            self.role(field.series.base, role);
+        }
+        let Some((rule, under)) = policy::share_rule(table.entity, field.name) else { return };
+        let below = |name: &&'static str| table.metrics().find(|other| other.name == *name);
+        let Some(under) = under.iter().find_map(|name| below(&name)) else { return };
+        let role = |input| KpiRole { shape: Shape::Share, input, policy: rule, metric: field.series.base, field };
+        self.role(field.series.base, role(Input::Over));
+        self.role(under.series.base, role(Input::Under));
+    }
+}
+
+fn is_time(unit: &str) -> bool {
+    matches!(unit, "ns" | "us" | "ms" | "s")
+}
+
+/// Latencies that somebody waits for. Stages of a request are evidence: their sum is the request.
+fn latency_policy(entity: &str, field: &str) -> Option<&'static Policy> {
+    match entity {
+        "sli" | "l7" | "l7_api" | "sermant_l7" | "sermant_l7_api" => {
+            (field.contains("latency") || field.contains("rtt")).then_some(&policy::REQUEST_LATENCY)
+        }
+        "endpoint_tcp" | "endpoint" => field.contains("estab").then_some(&policy::CONNECT_LATENCY),
+        "block" => field.contains("req").then_some(&policy::DEVICE_LATENCY),
+        _ => None,
+    }
+}
+
+/// One unit of what a person would notice, for evidence on metrics of that unit.
+pub fn practical_unit(unit: &str) -> f64 {
+    match unit {
+        "ns" => 200_000.0,
+        "us" => 200.0,
+        "ms" => 5.0,
+        "s" => 0.1,
+        "%" => 5.0,
+        "ratio" => 0.02,
+        "bytes" => 65_536.0,
+        "kB" => 16_384.0,
+        "kB/s" | "KiB/s" => 256.0,
+        "count" | "packets" | "segments" | "datagrams" | "pages" | "requests" => 10.0,
+        _ => 1.0,
+    }
+}
+
+/// Nanoseconds of one unit of time, where it is one.
+pub fn nanoseconds(unit: &str) -> f64 {
+    match unit {
+        "us" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        _ => 1.0,
+    }
+}

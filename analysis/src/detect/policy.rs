@@ -1,0 +1,141 @@
+//! How each kind of number is judged: how far from usual, for how long, from which sample on; and the rules that need
+//! no history.
+
+use gala_model::Severity;
+
+/// What an anomaly of the number is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Users of a service feel it.
+    App,
+    /// The system under the services.
+    Sys,
+}
+
+/// How one kind of number is judged.
+#[derive(Debug)]
+pub struct Policy {
+    pub class: Class,
+    pub severity: Severity,
+    /// Smallest excess over the usual that matters; times in ns, shares as ratio, counts per report.
+    pub floor: f64,
+    /// Smallest factor over the usual (both plus `floor`) that matters.
+    pub factor: f64,
+    /// Multiples of the usual spread.
+    pub spreads: f64,
+    /// So many of so many samples must stand out.
+    pub needed: (u32, u32),
+    /// First sample that is judged.
+    pub from_sample: u32,
+    /// A value that is bad whatever is usual, unless it always was.
+    pub limit: Option<f64>,
+    /// A value for which one sample is enough.
+    pub at_once: Option<f64>,
+    /// Fewest events under a mean or over a share that are worth judging.
+    pub events: f64,
+    /// A fall is bad, not a rise.
+    pub falls: bool,
+    /// More load explains more of it: a device that is asked for more takes longer.
+    pub load_explains: f64,
+}
+
+const BASE: Policy = Policy {
+    class: Class::Sys,
+    severity: Severity::Warn,
+    floor: 1.0,
+    factor: 2.0,
+    spreads: 6.0,
+    needed: (3, 4),
+    from_sample: 60,
+    limit: None,
+    at_once: None,
+    events: 0.0,
+    falls: false,
+    load_explains: 0.0,
+};
+
+pub static REQUEST_LATENCY: Policy =
+    Policy { class: Class::App, floor: 50_000.0, factor: 1.6, spreads: 5.0, events: 5.0, load_explains: 0.4, ..BASE };
+pub static CONNECT_LATENCY: Policy = Policy { floor: 20e6, factor: 3.0, events: 2.0, load_explains: 0.4, ..BASE };
+pub static REQUEST_ERRORS: Policy = Policy {
+    class: Class::App,
+    floor: 0.01,
+    factor: 2.0,
+    needed: (2, 3),
+    from_sample: 2,
+    limit: Some(0.02),
+    events: 3.0,
+    ..BASE
+};
+/// A device slower than ever without being asked for more; what its users feel is judged with them.
+pub static DEVICE_LATENCY: Policy =
+    Policy { floor: 20e6, factor: 4.0, spreads: 8.0, needed: (6, 8), events: 20.0, load_explains: 1.0, ..BASE };
+pub static DEVICE_AWAIT: Policy = Policy { floor: 20.0, events: 0.0, needed: (8, 10), ..DEVICE_LATENCY_BASE };
+const DEVICE_LATENCY_BASE: Policy = Policy { factor: 5.0, spreads: 8.0, load_explains: 1.0, ..BASE };
+/// Nanoseconds of waiting for a CPU per report, summed over a container's threads.
+pub static CONTAINER_STALL: Policy = Policy { class: Class::App, floor: 1e9, factor: 3.0, ..BASE };
+pub static LISTEN_OVERFLOW: Policy = Policy {
+    floor: 1.0,
+    factor: 3.0,
+    spreads: 3.0,
+    needed: (2, 3),
+    from_sample: 2,
+    limit: Some(1.0),
+    at_once: Some(20.0),
+    ..BASE
+};
+pub static KILLED: Policy = Policy { severity: Severity::Error, from_sample: 2, limit: Some(1.0), at_once: Some(1.0), ..BASE };
+pub static DEVICE_ERROR: Policy =
+    Policy { severity: Severity::Error, from_sample: 2, limit: Some(1.0), at_once: Some(1.0), ..BASE };
+/// A share of something finite, in percent.
+pub static NEARLY_FULL: Policy = Policy {
+    severity: Severity::Error,
+    floor: 1.0,
+    factor: 1.005,
+    spreads: 2.0,
+    needed: (2, 3),
+    from_sample: 2,
+    limit: Some(95.0),
+    at_once: Some(99.5),
+    ..BASE
+};
+pub static NEARLY_OUT_OF: Policy =
+    Policy { floor: 1.0, factor: 1.5, needed: (2, 3), from_sample: 2, limit: Some(3.0), falls: true, ..BASE };
+pub static MEMORY_PRESSURE: Policy =
+    Policy { severity: Severity::Error, floor: 10.0, factor: 2.0, from_sample: 4, limit: Some(20.0), ..BASE };
+pub static RETRANSMISSIONS: Policy =
+    Policy { floor: 0.02, factor: 2.5, needed: (3, 4), from_sample: 12, limit: Some(0.03), events: 10.0, ..BASE };
+pub static RESETS: Policy = Policy { floor: 50.0, factor: 5.0, from_sample: 12, limit: Some(100.0), ..BASE };
+pub static DROPS: Policy = Policy { floor: 0.001, factor: 5.0, from_sample: 12, limit: Some(0.001), events: 20.0, ..BASE };
+
+/// The rule for a number of its own.
+pub fn number_rule(entity: &str, field: &str) -> Option<&'static Policy> {
+    Some(match (entity, field) {
+        ("endpoint_tcp" | "endpoint", "accept_overflow" | "syn_overflow" | "listendrop" | "req_drops") => &LISTEN_OVERFLOW,
+        ("net", "tcp_listen_overflows" | "tcp_listen_drops" | "tcp_req_queue_drops") => &LISTEN_OVERFLOW,
+        ("mem", "oom_kills") | ("container", "oom_events_total") => &KILLED,
+        ("proc", "bio_err_count") | ("block", "io_errors" | "err_count" | "errors") => &DEVICE_ERROR,
+        ("fs", "UsePer" | "IUsePer") | ("host", "files_used_per") | ("net", "conntrack_used_per") => &NEARLY_FULL,
+        ("proc", "fd_free_per") => &NEARLY_OUT_OF,
+        ("host", "psi_memory_full") => &MEMORY_PRESSURE,
+        ("tcp_link", "tcp_oom") | ("net", "tcp_abort_on_memory") => &KILLED,
+        ("tcp_link", "send_rsts" | "receive_rsts") => &RESETS,
+        ("disk", "r_await" | "w_await" | "f_await") => &DEVICE_AWAIT,
+        ("sli_container", "cpu_rundelay") => &CONTAINER_STALL,
+        _ => return None,
+    })
+}
+
+/// The rule for a share, and the names of what it is a share of, best first.
+pub fn share_rule(entity: &str, field: &str) -> Option<(&'static Policy, &'static [&'static str])> {
+    Some(match (entity, field) {
+        ("sli" | "l7" | "l7_api" | "sermant_l7" | "sermant_l7_api", "errors_total") => (&REQUEST_ERRORS, &["requests_total"]),
+        ("l7" | "l7_api" | "sermant_l7" | "sermant_l7_api", "err_count") => (&REQUEST_ERRORS, &["resp_count", "req_count"]),
+        ("tcp_link", "retran_packets") => (&RETRANSMISSIONS, &["segs_out"]),
+        ("net", "tcp_retrans_segs") => (&RETRANSMISSIONS, &["tcp_out_segs"]),
+        ("nic", "rx_dropped" | "rx_errs") => (&DROPS, &["rx_packets"]),
+        ("nic", "tx_dropped" | "tx_errs" | "tc_sent_drop") => (&DROPS, &["tx_packets"]),
+        _ => return None,
+    })
+}

@@ -1,0 +1,83 @@
+//! Sentences about symptoms, in English and Chinese.
+
+use super::{Symptom, Text};
+
+/// "request latency of GET, redis-server rose to 4.1 ms, normally 80 to 160 us".
+pub fn summary(symptom: &Symptom) -> Text {
+    let (noun_en, noun_zh) = noun(&symptom.entity_type, &symptom.metric, &symptom.help);
+    let value = |number: f64| quantity(number, &symptom.unit);
+    let range = format!("{} to {}", value(symptom.low), value(symptom.high));
+    let range_zh = format!("{}\u{81f3}{}", value(symptom.low), value(symptom.high));
+    let (verb, verb_zh) = if symptom.falls { ("fell", "\u{4e0b}\u{964d}") } else { ("rose", "\u{4e0a}\u{5347}") };
+    let of = &symptom.entity_name;
+    let peak = value(symptom.peak);
+    Text {
+        en: format!("{noun_en} of {of} {verb} to {peak}, normally {range}"),
+        zh: format!("{of} \u{7684}{noun_zh}{verb_zh}\u{81f3} {peak}\u{ff0c}\u{6b63}\u{5e38}\u{4e3a} {range_zh}"),
+    }
+}
+
+fn noun(entity: &str, metric: &str, help: &str) -> (String, String) {
+    let field = metric.strip_prefix(gala_model::PREFIX).and_then(|rest| rest.strip_prefix(entity)).unwrap_or(metric);
+    let field = field.trim_start_matches('_');
+    let pair = match (entity, field) {
+        ("sli" | "l7" | "l7_api", name) if name.starts_with("err") => {
+            ("request errors", "\u{8bf7}\u{6c42}\u{9519}\u{8bef}\u{7387}")
+        }
+        ("sli" | "l7" | "l7_api", _) => ("request latency", "\u{8bf7}\u{6c42}\u{65f6}\u{5ef6}"),
+        ("endpoint_tcp" | "endpoint", name) if name.contains("estab") => {
+            ("connection set-up time", "\u{5efa}\u{94fe}\u{65f6}\u{5ef6}")
+        }
+        ("endpoint_tcp" | "endpoint", _) => ("dropped connection requests", "\u{5efa}\u{94fe}\u{8bf7}\u{6c42}\u{4e22}\u{5f03}"),
+        ("net", name) if name.contains("listen") || name.contains("req_queue") => {
+            ("dropped connection requests", "\u{5efa}\u{94fe}\u{8bf7}\u{6c42}\u{4e22}\u{5f03}")
+        }
+        (_, name) if name.contains("retran") => ("retransmissions", "\u{91cd}\u{4f20}\u{7387}"),
+        ("block" | "disk", name) if name.contains("await") || name.contains("latency") => ("I/O latency", "I/O \u{65f6}\u{5ef6}"),
+        ("fs", _) => ("file system use", "\u{6587}\u{4ef6}\u{7cfb}\u{7edf}\u{4f7f}\u{7528}\u{7387}"),
+        (_, name) if name.contains("oom") => {
+            ("processes killed for lack of memory", "\u{5185}\u{5b58}\u{4e0d}\u{8db3}\u{7ec8}\u{6b62}\u{8fdb}\u{7a0b}\u{6570}")
+        }
+        _ => {
+            let noun = if help.is_empty() { field } else { help };
+            return (noun.to_lowercase(), noun.to_owned());
+        }
+    };
+    (pair.0.into(), pair.1.into())
+}
+
+/// A number with its unit, in three digits, durations in a fitting unit.
+pub fn quantity(number: f64, unit: &str) -> String {
+    let nanoseconds = match unit {
+        "ns" => Some(number),
+        "us" => Some(number * 1e3),
+        "ms" => Some(number * 1e6),
+        "s" => Some(number * 1e9),
+        _ => None,
+    };
+    if let Some(ns) = nanoseconds {
+        let (scaled, name) = match ns.abs() {
+            ns if ns < 1e3 => (1.0, "ns"),
+            ns if ns < 1e6 => (1e3, "us"),
+            ns if ns < 1e9 => (1e6, "ms"),
+            _ => (1e9, "s"),
+        };
+        return format!("{} {name}", digits(ns / scaled));
+    }
+    match unit {
+        "ratio" => format!("{} %", digits(number * 100.0)),
+        "%" => format!("{} %", digits(number)),
+        "" | "count" => digits(number),
+        unit => format!("{} {unit}", digits(number)),
+    }
+}
+
+fn digits(number: f64) -> String {
+    let decimals = match number.abs() {
+        size if size >= 100.0 || size == 0.0 => 0,
+        size if size >= 10.0 => 1,
+        _ => 2,
+    };
+    let text = format!("{number:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}

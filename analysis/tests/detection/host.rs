@@ -1,0 +1,291 @@
+//! A simulated host: a store in memory, and services, devices and noise that write to it every period.
+
+use std::collections::BTreeMap;
+use std::sync::RwLock;
+
+use gala_analysis::detect::{Config, Detector, NoGraph, TickReport};
+use gala_analysis::incident::Incident;
+use gala_model::{Histogram, Table, TableDef};
+use gala_store::{Labels, Matcher, Sample, Series, SeriesRead, StoreError, TimeRange};
+
+/// Requests of a process
+#[derive(Table, Debug)]
+#[table(name = "requests", entity = "sli", probe = "ksli")]
+pub struct Requests {
+    /// Process
+    #[key]
+    pub tgid: u32,
+    /// Connection
+    #[key]
+    pub ins_id: u32,
+    /// Protocol
+    #[key]
+    pub app: String,
+    /// Command
+    #[key]
+    pub method: String,
+    /// Latency of requests
+    #[histogram(unit = "ns", per_period, bad = "up")]
+    pub latency: Histogram,
+    /// Requests
+    #[counter(unit = "count", cumulative)]
+    pub requests_total: u64,
+    /// Requests that failed
+    #[counter(unit = "count", cumulative, bad = "up")]
+    pub errors_total: u64,
+}
+
+/// Listening sockets
+#[derive(Table, Debug)]
+#[table(name = "endpoint_tcp", entity = "endpoint_tcp", probe = "tcp")]
+pub struct Listener {
+    /// Process
+    #[key]
+    pub tgid: u32,
+    /// Connection requests dropped for a full accept queue
+    #[gauge(unit = "count", per_period, bad = "up")]
+    pub accept_overflow: u64,
+}
+
+/// File systems
+#[derive(Table, Debug)]
+#[table(name = "system_df", entity = "fs", probe = "baseinfo")]
+pub struct FileSystem {
+    /// Mount point
+    #[key(name = "MountOn")]
+    pub mount_on: String,
+    /// Share in use
+    #[gauge(name = "UsePer", unit = "%", level, bad = "up")]
+    pub use_per: f64,
+}
+
+/// Processes
+#[derive(Table, Debug)]
+#[table(name = "proc", entity = "proc", probe = "proc")]
+pub struct Process {
+    /// Process
+    #[key]
+    pub tgid: u32,
+    /// CPU time
+    #[gauge(unit = "%", level, bad = "up")]
+    pub cpu_util: f64,
+    /// Bytes written
+    #[gauge(unit = "bytes", per_period)]
+    pub write_bytes: u64,
+    /// Major faults
+    #[gauge(unit = "count", per_period, bad = "up")]
+    pub major_pagefault_count: u64,
+}
+
+/// Links
+#[derive(Table, Debug)]
+#[table(name = "tcp_link", entity = "tcp_link", probe = "tcp")]
+pub struct Link {
+    /// Process
+    #[key]
+    pub tgid: u32,
+    /// Role
+    #[key]
+    pub role: String,
+    /// Segments retransmitted
+    #[gauge(unit = "segments", per_period, bad = "up")]
+    pub retran_packets: u64,
+    /// Segments sent
+    #[gauge(unit = "segments", per_period)]
+    pub segs_out: u64,
+}
+
+pub fn tables() -> Vec<&'static TableDef> {
+    vec![Requests::def(), Listener::def(), FileSystem::def(), Process::def(), Link::def()]
+}
+
+/// A store in memory.
+#[derive(Default)]
+pub struct Memory {
+    series: RwLock<BTreeMap<Labels, Vec<Sample>>>,
+}
+
+impl Memory {
+    pub fn put(&self, labels: &Labels, t_ms: i64, value: f64) {
+        let mut series = self.series.write().unwrap();
+        match series.get_mut(labels) {
+            Some(samples) => samples.push(Sample { t_ms, value }),
+            None => {
+                series.insert(labels.clone(), vec![Sample { t_ms, value }]);
+            }
+        }
+    }
+}
+
+impl SeriesRead for Memory {
+    fn select(&self, matchers: &[Matcher], range: TimeRange, _max: usize) -> Result<Vec<Series>, StoreError> {
+        let series = self.series.read().unwrap();
+        let inside = |samples: &[Sample]| {
+            let from = samples.partition_point(|sample| sample.t_ms < range.from_ms);
+            let to = samples.partition_point(|sample| sample.t_ms <= range.to_ms);
+            samples[from..to.max(from)].to_vec()
+        };
+        // Every series here has the prefix; the other matcher asks for no bucket label, which none has.
+        assert!(matchers.len() == 2);
+        let picked = series.iter().map(|(labels, samples)| Series { labels: labels.clone(), samples: inside(samples) });
+        Ok(picked.filter(|series| !series.samples.is_empty()).collect())
+    }
+
+    fn series(&self, _: &[Matcher], _: TimeRange) -> Result<Vec<Labels>, StoreError> {
+        Ok(self.series.read().unwrap().keys().cloned().collect())
+    }
+
+    fn label_names(&self, _: &[Matcher], _: TimeRange) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn label_values(&self, _: &str, _: &[Matcher], _: TimeRange) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Reproducible noise.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn uniform(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    pub fn normal(&mut self) -> f64 {
+        let (u, v) = (self.uniform().max(1e-12), self.uniform());
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    }
+
+    /// Heavy-tailed with mean about 1.
+    pub fn pareto(&mut self, alpha: f64) -> f64 {
+        (alpha - 1.0) / alpha * self.uniform().max(1e-9).powf(-1.0 / alpha)
+    }
+}
+
+/// A service whose requests are observed.
+pub struct Service {
+    pub per_s: f64,
+    pub latency_ns: f64,
+    pub failing: f64,
+    pub tail: f64,
+    requests_total: f64,
+    errors_total: f64,
+    names: [Labels; 4],
+}
+
+impl Service {
+    pub fn new(tgid: u32, per_s: f64, latency_ns: f64) -> Self {
+        let id = tgid.to_string();
+        let series = |name: &str| {
+            labels(&format!("sli_{name}"), &[("tgid", &id), ("ins_id", "1"), ("app", "KV"), ("method", "GET"), ("comm", "kv")])
+        };
+        let names = [series("latency_sum"), series("latency_count"), series("requests_total"), series("errors_total")];
+        Self { per_s, latency_ns, failing: 0.0, tail: 3.0, requests_total: 0.0, errors_total: 0.0, names }
+    }
+
+    pub fn report(&mut self, memory: &Memory, t_ms: i64, seconds: f64, random: &mut Random) {
+        let expected = self.per_s * seconds;
+        let count = (expected + expected.sqrt() * random.normal()).round().max(0.0);
+        // The mean of many heavy-tailed requests, and a slow wander of the whole.
+        let draws = count.clamp(1.0, 40.0) as usize;
+        let mean = (0..draws).map(|_| random.pareto(self.tail)).sum::<f64>() / draws as f64;
+        let wander = (0.15 * (t_ms as f64 / 600_000.0).sin() + 0.05 * random.normal()).exp();
+        self.requests_total += count;
+        self.errors_total += (count * self.failing).round();
+        memory.put(&self.names[0], t_ms, (self.latency_ns * mean * wander * count).round());
+        memory.put(&self.names[1], t_ms, count);
+        memory.put(&self.names[2], t_ms, self.requests_total);
+        memory.put(&self.names[3], t_ms, self.errors_total);
+    }
+
+    pub fn restart_counters(&mut self) {
+        self.requests_total = 0.0;
+        self.errors_total = 0.0;
+    }
+}
+
+pub fn labels(metric: &str, pairs: &[(&str, &str)]) -> Labels {
+    let name = format!("gala_gopher_{metric}");
+    let all = pairs.iter().copied().chain([("__name__", name.as_str()), ("machine_id", "m")]);
+    Labels::new(all.map(|(name, value)| (name.to_owned(), value.to_owned())))
+}
+
+/// The host and its detector, moved on period by period.
+pub struct Host {
+    pub memory: Memory,
+    pub detector: Detector,
+    pub random: Random,
+    pub services: Vec<Service>,
+    pub now_ms: i64,
+    pub period_ms: i64,
+    pub opened: Vec<(i64, Incident)>,
+    pub closed: Vec<i64>,
+}
+
+pub const START_MS: i64 = 1_700_000_000_000;
+
+impl Host {
+    pub fn new(services: Vec<Service>) -> Self {
+        Self {
+            memory: Memory::default(),
+            detector: Detector::new(Config::default(), &tables()),
+            random: Random(0x1234_5678_9abc_def1),
+            services,
+            now_ms: START_MS,
+            period_ms: 5_000,
+            opened: Vec::new(),
+            closed: Vec::new(),
+        }
+    }
+
+    pub fn put(&self, metric: &str, pairs: &[(&str, &str)], value: f64) {
+        self.memory.put(&labels(metric, pairs), self.now_ms, value);
+    }
+
+    /// One period: everything reports, then detection runs, a little later.
+    pub fn step(&mut self, extra: &mut dyn FnMut(&mut Host)) -> TickReport {
+        self.now_ms += self.period_ms;
+        let mut services = std::mem::take(&mut self.services);
+        for service in &mut services {
+            service.report(&self.memory, self.now_ms, self.period_ms as f64 / 1e3, &mut self.random);
+        }
+        self.services = services;
+        extra(self);
+        self.tick(self.now_ms + 2_500)
+    }
+
+    pub fn tick(&mut self, at_ms: i64) -> TickReport {
+        let report = self.detector.tick(at_ms, &self.memory, &NoGraph).unwrap();
+        for id in &report.opened {
+            self.opened.push((at_ms, self.detector.incident(id).unwrap().clone()));
+        }
+        self.closed.extend(report.closed.iter().map(|_| at_ms));
+        report
+    }
+
+    pub fn run(&mut self, seconds: i64) {
+        self.run_with(seconds, &mut |_| {});
+    }
+
+    pub fn run_with(&mut self, seconds: i64, extra: &mut dyn FnMut(&mut Host)) {
+        let end_ms = self.now_ms + seconds * 1_000;
+        while self.now_ms < end_ms {
+            self.step(extra);
+        }
+    }
+
+    /// Continues with a detector restored from what the old one saved, as text.
+    pub fn restart(&mut self) {
+        let saved = serde_json::to_string(&self.detector.save()).unwrap();
+        self.detector = Detector::new(Config::default(), &tables());
+        self.detector.restore(serde_json::from_str(&saved).unwrap());
+    }
+
+    pub fn open(&self) -> usize {
+        self.detector.incidents().filter(|incident| incident.is_open()).count()
+    }
+}
