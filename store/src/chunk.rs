@@ -44,10 +44,6 @@ impl Chunk {
         self.last_t_ms
     }
 
-    pub fn heap_bytes(&self) -> usize {
-        self.bytes.capacity()
-    }
-
     /// `t_ms` must be later than the last one; the caller has checked.
     #[inline]
     pub fn push(&mut self, t_ms: i64, value: f64) {

@@ -12,14 +12,11 @@ use std::sync::Arc;
 /// Bounds an append is checked against.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    pub now_ms: i64,
     /// Samples older than this are refused.
     pub oldest_ms: i64,
     /// Samples later than this are refused: one wrong clock would shut a series off for good.
     pub newest_ms: i64,
-}
-
-impl Bounds {
-    pub const NONE: Self = Self { oldest_ms: i64::MIN, newest_ms: i64::MAX };
 }
 
 /// One series of the head.
@@ -31,6 +28,8 @@ pub struct HeadSeries {
     generation: u32,
     /// Log segment that holds the description of this series.
     described_in: u32,
+    /// Wall-clock second of the last append.
+    touched_s: u32,
     last_t_ms: i64,
     /// Bits of the newest value; `None` after a restart if the sample is in a block already.
     last_bits: Option<u64>,
@@ -142,11 +141,6 @@ impl Head {
         Some(reference(slot, self.generations[slot as usize]))
     }
 
-    pub fn is_live(&self, series: SeriesRef) -> bool {
-        let (slot, generation) = split(series);
-        self.get(slot).is_some_and(|present| present.generation == generation)
-    }
-
     /// Finds or creates a series.
     pub fn resolve(&mut self, labels: &Labels) -> Result<SeriesRef, StoreError> {
         if let Some(known) = self.find(labels) {
@@ -177,6 +171,7 @@ impl Head {
             fingerprint,
             generation,
             described_in: 0,
+            touched_s: seconds(crate::store::now_ms()),
             last_t_ms,
             last_bits: None,
             open: Chunk::default(),
@@ -206,6 +201,7 @@ impl Head {
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
         let mut log = log;
+        let touched_s = seconds(bounds.now_ms);
         for &(series_ref, t_ms, value) in samples {
             let (slot, generation) = split(series_ref);
             let Some(series) =
@@ -229,6 +225,7 @@ impl Head {
             }
             series.last_t_ms = t_ms;
             series.last_bits = Some(value.to_bits());
+            series.touched_s = touched_s;
             series.open.push(t_ms, value);
             self.open_samples += 1;
             if let Some(log) = log.as_deref_mut() {
@@ -266,13 +263,14 @@ impl Head {
         self.iter_mut().for_each(|series| series.frozen = None);
     }
 
-    /// Forgets series without samples in the head whose newest sample is older than `silent_since_ms`. Their newest time
-    /// is kept so that it goes on ascending if they return.
+    /// Forgets series without samples in the head that were not written to since `silent_since_ms` by the wall clock.
+    /// Their newest time is kept so that it goes on ascending if they return.
     pub fn expire(&mut self, silent_since_ms: i64) {
+        let silent_since_s = seconds(silent_since_ms);
         let silent: Vec<u32> = (0..self.slots.len() as u32)
             .filter(|&slot| {
                 self.get(slot)
-                    .is_some_and(|series| series.open.is_empty() && series.frozen.is_none() && series.last_t_ms < silent_since_ms)
+                    .is_some_and(|series| series.open.is_empty() && series.frozen.is_none() && series.touched_s < silent_since_s)
             })
             .collect();
         for slot in silent {
@@ -291,13 +289,18 @@ impl Head {
         self.strings.retain(|text| Arc::strong_count(text) > 1);
     }
 
-    /// Oldest and newest time in open chunks.
-    pub fn open_range(&self) -> Option<(i64, i64)> {
+    /// Oldest and newest time in memory.
+    pub fn range(&self) -> Option<(i64, i64)> {
         self.iter()
-            .filter(|series| !series.open.is_empty())
-            .map(|series| (series.open.first_t_ms(), series.open.last_t_ms()))
+            .flat_map(|series| series.frozen.as_deref().into_iter().chain([&series.open]))
+            .filter(|chunk| !chunk.is_empty())
+            .map(|chunk| (chunk.first_t_ms(), chunk.last_t_ms()))
             .reduce(|left, right| (left.0.min(right.0), left.1.max(right.1)))
     }
+}
+
+fn seconds(wall_ms: i64) -> u32 {
+    u32::try_from(wall_ms / 1000).unwrap_or(0)
 }
 
 fn reject(series: &HeadSeries, t_ms: i64, value: f64, bounds: Bounds) -> Rejected {

@@ -91,3 +91,123 @@ fn the_series_cap_is_said_with_its_number() {
     assert!(error.contains("cap of 2 series"), "{error}");
     store.resolve(&series("up", "a")).unwrap();
 }
+
+/// Twenty series, one of them with markers, written in `rounds` batches starting at `start`.
+fn write_rounds(store: &Store, start: i64, rounds: std::ops::Range<i64>) {
+    let references: Vec<_> = (0..20).map(|host| store.resolve(&series("load", &format!("host-{host:02}"))).unwrap()).collect();
+    for round in rounds {
+        let value = |host: usize| match (host, round % 50) {
+            (3, 49) => f64::from_bits(gala_store::STALE_NAN_BITS),
+            (4, _) => (round as f64).sin(),
+            _ => (round * (host as i64 + 1)) as f64 / 100.0,
+        };
+        let batch: Vec<_> =
+            references.iter().enumerate().map(|(host, &reference)| (reference, start + round * 5_000, value(host))).collect();
+        assert!(store.append(&batch).unwrap().rejected.is_empty());
+    }
+    store.sync().unwrap();
+}
+
+#[test]
+fn queries_see_the_same_before_and_after_flushing_merging_and_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = now_ms() - 30 * 3_600_000;
+    let reference = Store::in_memory();
+    write_rounds(&reference, start, 0..6_000);
+    let expected = read(&reference, "load");
+    {
+        let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+        for part in 0..5 {
+            write_rounds(&store, start, part * 1_000..(part + 1) * 1_000);
+            assert!(store.flush().unwrap());
+        }
+        write_rounds(&store, start, 5_000..6_000);
+        assert_eq!(store.stats().blocks, 5);
+        assert_eq!(read(&store, "load"), expected);
+        assert!(store.tick().unwrap().merged_blocks >= 2, "the windows are long over");
+        assert_eq!(read(&store, "load"), expected);
+        assert!(store.stats().blocks < 5);
+    }
+    let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+    assert_eq!(read(&store, "load"), expected);
+    store.compact().unwrap();
+    assert_eq!(store.stats().blocks, 1);
+    assert_eq!(store.stats().samples, 120_000);
+    assert_eq!(read(&store, "load"), expected);
+    assert!(store.damage().is_empty());
+    let range = TimeRange { from_ms: start + 10_000, to_ms: start + 20_000 };
+    let found = store.select(&[Matcher::equal("host", "host-07")], range, 10).unwrap();
+    let times: Vec<i64> = found[0].samples.iter().map(|sample| sample.t_ms - start).collect();
+    assert_eq!(times, [10_000, 15_000, 20_000], "both ends of the range are included");
+    let error = store.select(&[], ALL, 1_000).unwrap_err().to_string();
+    assert!(error.contains("more than 1000 samples"), "{error}");
+}
+
+#[test]
+fn a_sample_older_than_what_a_block_holds_is_refused_after_a_restart_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = now_ms() - 3_600_000;
+    {
+        let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+        write(&store, &series("up", "a"), &[(start, 1.0), (start + 5_000, 2.0)]);
+        store.flush().unwrap();
+    }
+    let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+    let appended = write(&store, &series("up", "a"), &[(start + 1_000, 9.0), (start + 10_000, 3.0)]);
+    assert_eq!(appended.rejected.len(), 1);
+    assert!(appended.rejected[0].reason.contains("out of order"), "{}", appended.rejected[0].reason);
+    assert_eq!(read(&store, "up")[0].1.len(), 3);
+}
+
+#[test]
+fn matchers_mean_in_blocks_and_head_what_promql_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+    let now = now_ms();
+    let plain = Labels::new([("__name__", "up")]);
+    for (labels, t_ms) in [(series("up", "a"), now - 3), (series("up", "b"), now - 2), (plain.clone(), now - 1)] {
+        write(&store, &labels, &[(t_ms, 1.0)]);
+    }
+    let count = |op, value: &str| {
+        let matchers = [Matcher::equal("__name__", "up"), Matcher::new("host", op, value).unwrap()];
+        (store.select(&matchers, ALL, 100).unwrap().len(), store.series(&matchers, ALL).unwrap().len())
+    };
+    use gala_store::MatchOp::{Equal, NotEqual, NotRegex, Regex};
+    for _ in 0..2 {
+        assert_eq!(count(Equal, "a"), (1, 1));
+        assert_eq!(count(Equal, ""), (1, 1), "an empty value means the label is absent");
+        assert_eq!(count(NotEqual, "a"), (2, 2));
+        assert_eq!(count(NotEqual, ""), (2, 2));
+        assert_eq!(count(Regex, "a|"), (2, 2));
+        assert_eq!(count(Regex, "[ab]"), (2, 2));
+        assert_eq!(count(NotRegex, "a.*"), (2, 2));
+        assert_eq!(store.label_values("host", &[], ALL).unwrap(), ["a", "b"]);
+        assert_eq!(store.label_names(&[], ALL).unwrap(), ["__name__", "host"]);
+        store.flush().unwrap();
+    }
+    assert_eq!(store.stats().blocks, 1);
+}
+
+#[test]
+fn old_blocks_go_by_age_and_by_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = StoreOptions::new(folder.path());
+    let now = now_ms();
+    {
+        let store = Store::open(options.clone()).unwrap();
+        write_rounds(&store, now - 6 * 86_400_000, 0..100);
+        store.flush().unwrap();
+        write_rounds(&store, now - 3_600_000, 0..100);
+        store.flush().unwrap();
+        assert_eq!(store.tick().unwrap().dropped_blocks, 0);
+    }
+    options.retention = Duration::from_secs(86_400);
+    let store = Store::open(options.clone()).unwrap();
+    assert_eq!(store.tick().unwrap().dropped_blocks, 1);
+    assert!(store.stats().oldest_ms.unwrap() >= now - 3_600_000);
+    drop(store);
+    options.max_bytes = 1;
+    let store = Store::open(options).unwrap();
+    assert_eq!(store.tick().unwrap().dropped_blocks, 1);
+    assert_eq!(store.stats().samples, 0);
+}

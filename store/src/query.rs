@@ -1,0 +1,174 @@
+//! Reading: the head and the blocks together.
+
+use crate::block::{Block, BlockIndex, BlockReader, ReadError};
+use crate::store::{Damage, set_aside};
+use crate::{Labels, Matcher, Sample, Series, SeriesRead, Store, StoreError, TimeRange};
+use ahash::AHashMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Heap bytes of decoded block indexes kept between queries.
+const INDEX_CACHE_BYTES: usize = 16 << 20;
+
+/// A series being gathered; samples of blocks come before those of the head.
+struct Gathered {
+    labels: Labels,
+    samples: Vec<Sample>,
+    from_head: Vec<Sample>,
+}
+
+#[derive(Default)]
+struct Gathering {
+    series: Vec<Gathered>,
+    by_fingerprint: AHashMap<u64, Vec<u32>>,
+    total: usize,
+}
+
+impl Gathering {
+    fn entry(&mut self, fingerprint: u64, is_same: impl Fn(&Labels) -> bool, labels: impl FnOnce() -> Labels) -> usize {
+        let candidates = self.by_fingerprint.entry(fingerprint).or_default();
+        if let Some(&known) = candidates.iter().find(|&&candidate| is_same(&self.series[candidate as usize].labels)) {
+            return known as usize;
+        }
+        candidates.push(self.series.len() as u32);
+        self.series.push(Gathered { labels: labels(), samples: Vec::new(), from_head: Vec::new() });
+        self.series.len() - 1
+    }
+}
+
+impl Store {
+    /// Head part of a query, and the blocks that belong to exactly that state of the head.
+    fn gather_head(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        gathering: &mut Gathering,
+        mut visit: impl FnMut(&mut Gathering, usize, &crate::head::HeadSeries) -> Result<(), StoreError>,
+    ) -> Result<Vec<Arc<Block>>, StoreError> {
+        let head = self.head.read();
+        for slot in head.postings.select(matchers) {
+            let Some(series) = head.get(slot).filter(|series| series.has_samples(range)) else { continue };
+            let index = gathering.entry(series.fingerprint, |labels| *labels == series.labels, || series.labels.clone());
+            visit(gathering, index, series)?;
+        }
+        let blocks = self.blocks.read().clone();
+        Ok(blocks.iter().filter(|block| block.overlaps(range)).cloned().collect())
+    }
+
+    fn index_of(&self, block: &Block) -> Option<Arc<BlockIndex>> {
+        block.index(&self.hasher).inspect_err(|error| self.report_damage(block, error)).ok()
+    }
+
+    /// Names a damaged part of a block once and keeps a copy of its bytes.
+    pub(crate) fn report_damage(&self, block: &Block, error: &ReadError) {
+        if block.is_news(error.offset) {
+            let name = block.path.file_name().map(|name| format!("blocks/{}", name.to_string_lossy())).unwrap_or_default();
+            let damage: Damage =
+                set_aside(&self.options.dir, &name, error.offset, &block.raw(error.offset, error.bytes), error.reason.clone());
+            self.damage.lock().push(damage);
+        }
+    }
+
+    fn trim_index_cache(&self) {
+        let blocks = self.blocks.read().clone();
+        let mut kept: usize = blocks.iter().map(|block| block.index_heap_bytes()).sum();
+        // Oldest first: dashboards ask for the newest.
+        for block in blocks.iter() {
+            if kept <= INDEX_CACHE_BYTES {
+                break;
+            }
+            kept -= block.index_heap_bytes();
+            block.forget_index();
+        }
+    }
+}
+
+impl SeriesRead for Store {
+    fn select(&self, matchers: &[Matcher], range: TimeRange, max_samples: usize) -> Result<Vec<Series>, StoreError> {
+        let mut gathering = Gathering::default();
+        let too_many = || StoreError::TooManySamples { limit: max_samples };
+        let blocks = self.gather_head(matchers, range, &mut gathering, |gathering, index, series| {
+            series.read(range, &mut gathering.series[index].from_head);
+            gathering.total += gathering.series[index].from_head.len();
+            if gathering.total > max_samples { Err(too_many()) } else { Ok(()) }
+        })?;
+        for block in &blocks {
+            let Some(index) = self.index_of(block) else { continue };
+            let mut reader = BlockReader::new(block, &index);
+            for series in index.select(matchers) {
+                let mut target = None;
+                for column in index.columns(series) {
+                    let bounds = index.time_of(column).1;
+                    if bounds.min_t_ms > range.to_ms || bounds.max_t_ms < range.from_ms {
+                        continue;
+                    }
+                    let target = *target.get_or_insert_with(|| {
+                        gathering.entry(
+                            index.fingerprint(series),
+                            |labels| index.has_labels(series, labels),
+                            || index.labels(series),
+                        )
+                    });
+                    let samples = &mut gathering.series[target].samples;
+                    let before = samples.len();
+                    if let Err(error) = reader.column(column, range, samples) {
+                        self.report_damage(block, &error);
+                    }
+                    gathering.total += samples.len() - before;
+                    if gathering.total > max_samples {
+                        return Err(too_many());
+                    }
+                }
+            }
+        }
+        self.trim_index_cache();
+        let mut found: Vec<Series> = gathering
+            .series
+            .into_iter()
+            .map(|mut series| {
+                series.samples.append(&mut series.from_head);
+                Series { labels: series.labels, samples: series.samples }
+            })
+            .filter(|series| !series.samples.is_empty())
+            .collect();
+        found.sort_by(|left, right| left.labels.cmp(&right.labels));
+        Ok(found)
+    }
+
+    fn series(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>, StoreError> {
+        let mut gathering = Gathering::default();
+        let blocks = self.gather_head(matchers, range, &mut gathering, |_, _, _| Ok(()))?;
+        for block in &blocks {
+            let Some(index) = self.index_of(block) else { continue };
+            for series in index.select(matchers) {
+                let touches = |column| {
+                    let bounds = index.time_of(column).1;
+                    bounds.min_t_ms <= range.to_ms && bounds.max_t_ms >= range.from_ms
+                };
+                if index.columns(series).any(touches) {
+                    gathering.entry(
+                        index.fingerprint(series),
+                        |labels| index.has_labels(series, labels),
+                        || index.labels(series),
+                    );
+                }
+            }
+        }
+        self.trim_index_cache();
+        let mut found: Vec<Labels> = gathering.series.into_iter().map(|series| series.labels).collect();
+        found.sort();
+        Ok(found)
+    }
+
+    fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError> {
+        let found = self.series(matchers, range)?;
+        let names: BTreeSet<&str> = found.iter().flat_map(Labels::iter).map(|(name, _)| name).collect();
+        Ok(names.into_iter().map(str::to_owned).collect())
+    }
+
+    fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError> {
+        let found = self.series(matchers, range)?;
+        let values: BTreeSet<&str> = found.iter().filter_map(|labels| labels.get(name)).collect();
+        Ok(values.into_iter().map(str::to_owned).collect())
+    }
+}
