@@ -16,7 +16,11 @@ import { startTheme } from "./theme";
 
 const Now = lazy(() => import("./now/Now"));
 const Incidents = lazy(() => import("./incident/Incidents"));
+const Incident = lazy(() => import("./incident/Incident"));
 const MapPage = lazy(() => import("./map/MapPage"));
+const Entities = lazy(() => import("./entity/Entities"));
+const Entity = lazy(() => import("./entity/Entity"));
+const Explore = lazy(() => import("./explore/Explore"));
 const Agent = lazy(() => import("./agent/Agent"));
 
 const client = new QueryClient({
@@ -39,7 +43,11 @@ const router = createBrowserRouter([
         children: [
           { path: "/", element: <Now /> },
           { path: "/incidents", element: <Incidents /> },
+          { path: "/incidents/:id", element: <Incident /> },
           { path: "/map", element: <MapPage /> },
+          { path: "/entities", element: <Entities /> },
+          { path: "/entities/:id", element: <Entity /> },
+          { path: "/explore", element: <Explore /> },
           { path: "/agent", element: <Agent /> },
           { path: "*", element: <NotFound /> },
         ],

@@ -1,0 +1,432 @@
+// Entity: what it is, whether it is well in sentences, its numbers by table, who it talks to, what happened to it.
+import { useEffect, useMemo, useRef } from "react";
+import { useParams, useSearchParams } from "react-router";
+import { ApiError } from "../api/client";
+import { useEntity, useEntityEdges, useEntityMetrics } from "../api/queries";
+import type { Edge, Entity as EntityRow, EntityDetail, EntityMetric, EntityMetrics } from "../api/types";
+import { clock, duration, num, percent, scaleFor, shortId, utc, withUnit } from "../format";
+import { useT, useText } from "../i18n";
+import { namesOf } from "../map/model";
+import { sentenceCase, unitOf, useMetricName } from "../metrics";
+import { NotFound } from "../notfound";
+import { Chart, type Mark } from "../parts/Chart";
+import { Icon, typeIcon } from "../parts/icons";
+import { EntityName, entityPath, To } from "../parts/links";
+import { Answer, CopyId, Empty, Page, Section } from "../parts/page";
+import { Rich } from "../parts/rich";
+import { ofEntity, ofSeverity, State } from "../parts/state";
+import { lastValue } from "../parts/trace";
+import { useTwin } from "../parts/twin";
+import { VirtualTable } from "../parts/VirtualTable";
+import { useTime } from "../time/useTime";
+import "./entity.css";
+
+export default function Entity() {
+  const t = useT();
+  const { id = "" } = useParams();
+  const time = useTime();
+  const detail = useEntity(id, time.at);
+  if (detail.error instanceof ApiError && detail.error.status === 404) return <NotFound what={id} />;
+  return (
+    <Page title={detail.data ? namesOf(detail.data.entity).name : t("page.entities")} className="entp">
+      <Answer of={detail} lines={10}>
+        {(data) => (
+          <>
+            <Head detail={data} />
+            <div className="eg2">
+              <Checks detail={data} />
+              <Events detail={data} />
+            </div>
+            <Charts detail={data} />
+            <Relations detail={data} />
+          </>
+        )}
+      </Answer>
+    </Page>
+  );
+}
+
+const MAP_LAYER: Record<string, string> = { appinstance: "application", host: "host" };
+
+function Head({ detail }: { detail: EntityDetail }) {
+  const t = useT();
+  const say = useText();
+  const time = useTime();
+  const { entity, parents } = detail;
+  const names = namesOf(entity);
+  const state = ofEntity(entity);
+  const open = detail.faults.find((fault) => fault.state === "open");
+  const worst = detail.checks.find((check) => check.state === "crit" || check.state === "warn");
+  const layer = MAP_LAYER[entity.type] ?? (entity.level === "HOST" ? "host" : "process");
+  const labels = Object.entries(entity.labels).filter(([name]) => name !== "comm" && name !== "tgid");
+  return (
+    <>
+      <p className="meta crumbs">
+        <To className="lnk" to="/entities">
+          {t("page.entities")}
+        </To>
+        <span>
+          {parents.map((parent) => (
+            <span key={parent.id}>
+              <EntityName id={parent.id} type={parent.type} name={namesOf(parent).name} /> ›{" "}
+            </span>
+          ))}
+          <EntityName id={null} type={entity.type} name={names.name} />
+        </span>
+        <CopyId id={entity.id} shown={shortId(entity.id, 34)} />
+      </p>
+      <div className="hd">
+        <h1>
+          <Icon name={typeIcon(entity.type)} />
+          {names.name}
+          {names.sub ? <small className="pid">{names.sub}</small> : null}
+          <span className={`hs ${state === "crit" || state === "warn" ? state : "dim"}`}>
+            <State state={state} />{" "}
+            {state === "gone" && entity.offline_at
+              ? t("entity.gone_since", { time: clock(entity.offline_at, { now: time.now }) })
+              : worst?.since_ms
+                ? t("entity.since", { state: t(`state.${state}`), time: clock(worst.since_ms, { now: time.now }) })
+                : t(`state.${state}`)}
+          </span>
+        </h1>
+        <div className="act">
+          <To className="btn" to={`/map?layer=${layer}&center=${encodeURIComponent(entity.id)}`}>
+            {t("page.map")}
+          </To>
+          <To className="btn" to={`/explore?q=${encodeURIComponent(selector(entity))}`}>
+            {t("page.explore")}
+          </To>
+        </div>
+      </div>
+      <dl className="facts">
+        <div>
+          <dt>{t("entity.type")}</dt>
+          <dd>
+            {entity.type} <small>{t(`band.${entity.band}`)}</small>
+          </dd>
+        </div>
+        {entity.type === "host" ? null : (
+          <div>
+            <dt>{t("entity.on")}</dt>
+            <dd>{entity.host_name}</dd>
+          </div>
+        )}
+        {Object.entries(entity.children)
+          .slice(0, 3)
+          .map(([type, count]) => (
+            <div key={type}>
+              <dt>{type}</dt>
+              <dd>{num(count)}</dd>
+            </div>
+          ))}
+        <div>
+          <dt>{t("entity.seen")}</dt>
+          <dd>
+            {t("entity.seen_since", { time: clock(detail.first_seen_ms, { now: time.now }) })} <small>{duration(Math.max(0, (entity.offline_at ?? time.now) - detail.first_seen_ms))}</small>
+          </dd>
+        </div>
+        {open ? (
+          <div>
+            <dt>{t(open.cause?.entity_id === entity.id ? "entity.cause_of" : "entity.part_of")}</dt>
+            <dd>
+              <To className="lnk" to={`/incidents/${encodeURIComponent(open.id)}`}>
+                {open.entity_name}
+              </To>{" "}
+              <small title={say(open.summary)}>{open.cause?.entity_id === entity.id ? percent(open.cause.probability) : clock(open.onset_ms, { now: time.now })}</small>
+            </dd>
+          </div>
+        ) : null}
+      </dl>
+      {labels.length > 0 ? (
+        <details className="labels">
+          <summary>{t("entity.labels", { count: labels.length })}</summary>
+          <dl>
+            {labels.map(([name, value]) => (
+              <div key={name}>
+                <dt>{name}</dt>
+                <dd>
+                  <code>{value}</code>
+                </dd>
+              </div>
+            ))}
+          </dl>
+        </details>
+      ) : null}
+    </>
+  );
+}
+
+/** A query for all that is known of an entity. */
+function selector(entity: EntityRow): string {
+  const labels = ["tgid", "disk_name", "dev_name", "MountOn", "cpu"].filter((name) => entity.labels[name] !== undefined).map((name) => `${name}="${entity.labels[name]}"`);
+  return `{__name__=~"gala_gopher_${entity.type}_.+"${labels.length > 0 ? `,${labels.join(",")}` : ""}}`;
+}
+
+function Checks({ detail }: { detail: EntityDetail }) {
+  const t = useT();
+  const say = useText();
+  const { now } = useTime();
+  const failing = detail.checks.filter((check) => check.state === "crit" || check.state === "warn").length;
+  return (
+    <Section title={t("entity.checks")} note={detail.checks.length > 0 ? t("entity.checks_note", { count: detail.checks.length, failing }) : null}>
+      {detail.checks.length === 0 ? (
+        <p className="dim pad">{t("entity.no_checks")}</p>
+      ) : (
+        <ul className="chk">
+          {detail.checks.map((check) => (
+            <li key={check.text.en}>
+              <State state={check.state} />
+              <p>
+                <Rich text={say(check.text)} /> {check.since_ms ? t("entity.check_since", { time: clock(check.since_ms, { now }) }) : null}{" "}
+                <span className="dim">
+                  <Rich text={say(check.normal)} />
+                </span>
+              </p>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Section>
+  );
+}
+
+interface Happened {
+  ts: number;
+  state: ReturnType<typeof ofSeverity>;
+  text: string;
+  to: string | null;
+}
+
+function useHappened(detail: EntityDetail): Happened[] {
+  const t = useT();
+  const say = useText();
+  const metricName = useMetricName();
+  const { entity } = detail;
+  const out: Happened[] = [
+    ...detail.events.map((event) => ({ ts: event.ts, state: ofSeverity(event.severity), text: say(event.text), to: null })),
+    ...detail.anomalies.map((row) => ({ ts: row.first_ms, state: ofSeverity(row.severity), text: t("entity.left_normal", { metric: sentenceCase(metricName(row.metric_id, row.entity_type)) }), to: null })),
+    ...detail.faults.map((fault) => ({
+      ts: fault.opened_ms,
+      state: ofSeverity(fault.severity),
+      text: fault.cause?.entity_id === entity.id ? t("entity.named_cause", { what: fault.entity_name }) : t("entity.incident_of", { what: fault.entity_name }),
+      to: `/incidents/${encodeURIComponent(fault.id)}`,
+    })),
+  ];
+  return out.sort((a, b) => b.ts - a.ts);
+}
+
+const MAX_EVENTS = 12;
+
+function Events({ detail }: { detail: EntityDetail }) {
+  const t = useT();
+  const { now } = useTime();
+  const rows = useHappened(detail);
+  return (
+    <Section title={t("entity.events")}>
+      {rows.length === 0 ? (
+        <p className="dim pad">{t("entity.no_events")}</p>
+      ) : (
+        <ul className="ev2">
+          {rows.slice(0, MAX_EVENTS).map((row) => (
+            <li key={`${row.ts}${row.text}`}>
+              <time dateTime={new Date(row.ts).toISOString()} title={utc(row.ts)}>
+                {clock(row.ts, { now })}
+              </time>
+              <State state={row.state} />
+              <p>{row.to ? <To to={row.to}>{row.text}</To> : <Rich text={row.text} />}</p>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Section>
+  );
+}
+
+const WEIGHT = { crit: 0, warn: 1, ok: 2, na: 3 };
+
+function Charts({ detail }: { detail: EntityDetail }) {
+  const t = useT();
+  const time = useTime();
+  const metrics = useEntityMetrics(detail.entity.id, time);
+  const happened = useHappened(detail);
+  const marks: Mark[] = useMemo(() => happened.map((one) => ({ ms: one.ts, text: one.text })), [happened]);
+  const tables = useMemo(() => {
+    const out = new Map<string, EntityMetric[]>();
+    for (const one of metrics.data?.items ?? []) out.set(one.table, [...(out.get(one.table) ?? []), one]);
+    for (const list of out.values()) list.sort((a, b) => WEIGHT[a.state] - WEIGHT[b.state]);
+    return [...out.entries()].sort(([, a], [, b]) => WEIGHT[a[0]!.state] - WEIGHT[b[0]!.state]);
+  }, [metrics.data]);
+  return (
+    <Answer of={metrics} lines={8}>
+      {(data) =>
+        tables.length === 0 ? (
+          <Section title={t("entity.metrics")}>
+            <Empty title={t("entity.no_metrics")}>{t("entity.no_metrics_help")}</Empty>
+          </Section>
+        ) : (
+          tables.map(([table, rows], index) => (
+            <Section key={table} title={sentenceCase(table.replace(/_/g, " "))} note={t("entity.metrics_note", { count: rows.length })} right={index === 0 ? `${clock(data.from)} – ${clock(data.to)}` : null}>
+              <ul className="sm">
+                {rows.map((row) => (
+                  <Small key={row.metric} row={row} answer={data} type={detail.entity.type} marks={marks} />
+                ))}
+              </ul>
+            </Section>
+          ))
+        )
+      }
+    </Answer>
+  );
+}
+
+function Small({ row, answer, type, marks }: { row: EntityMetric; answer: EntityMetrics; type: string; marks: readonly Mark[] }) {
+  const t = useT();
+  const metricName = useMetricName();
+  const twin = useTwin();
+  const [params] = useSearchParams();
+  const box = useRef<HTMLLIElement>(null);
+  const asked = params.get("metric") === row.metric;
+  useEffect(() => {
+    if (asked) box.current?.scrollIntoView({ block: "center" });
+  }, [asked]);
+  const all = row.series.flatMap((one) => one.points.map(([, value]) => value ?? 0));
+  const unit = unitOf(row.metric, row.unit);
+  const main = row.series[row.series.length - 1];
+  const now = main ? lastValue(main.points) : null;
+  const most = all.length > 0 ? Math.max(...all.map(Math.abs)) : 0;
+  const scale = scaleFor(unit, most);
+  const name = sentenceCase(metricName(row.metric, type));
+  const shown = (value: number) => num(value * scale.factor);
+  const least = all.length > 0 ? Math.min(...all) : 0;
+  const mean = all.length > 0 ? all.reduce((sum, value) => sum + value, 0) / all.length : 0;
+  const normal = row.normal ? t("chart.normal", { low: shown(row.normal.lo), high: shown(row.normal.hi), unit: "" }).trim() : t("chart.not_judged");
+  const tone = row.state === "crit" || row.state === "warn" ? row.state : "";
+  return (
+    <li ref={box} className={asked ? "asked" : undefined}>
+      <figure>
+        <figcaption>
+          <To className="mn" to={`/explore?q=${encodeURIComponent(row.query)}`} title={`${row.metric}${row.help ? `\n${row.help}` : ""}`}>
+            {name}
+          </To>
+          <span className="v">
+            <b className={tone}>{num(now === null ? null : now * scale.factor)}</b>
+            <span className="u">{scale.unit}</span>
+          </span>
+        </figcaption>
+        {twin ? (
+          <table className="tt">
+            <tbody>
+              <tr>
+                <th>{t("entity.last")}</th>
+                <td className="num">{withUnit(now, unit)}</td>
+              </tr>
+              <tr>
+                <th>{t("entity.mean")}</th>
+                <td className="num">{withUnit(mean, unit)}</td>
+              </tr>
+              <tr>
+                <th>{t("entity.min_max")}</th>
+                <td className="num">
+                  {shown(least)}–{shown(most)}
+                </td>
+              </tr>
+            </tbody>
+          </table>
+        ) : (
+          <div className="chw">
+            <Chart
+              series={row.series}
+              from={answer.from}
+              to={answer.to}
+              height={58}
+              label={t("entity.chart_label", { name, now: withUnit(now, unit), normal })}
+              factor={scale.factor}
+              unit={scale.unit}
+              band={row.normal}
+              onset={row.onset_ms}
+              state={row.state}
+              marks={marks}
+              stepMs={answer.step_ms}
+            />
+            {row.series.length > 1
+              ? row.series.slice(0, 4).map((one, index) => (
+                  <span key={one.label} className={`tick ser c${index + 1}`} style={{ right: 0, top: index * 12 }}>
+                    {one.label}
+                  </span>
+                ))
+              : null}
+          </div>
+        )}
+        <p className="lab nrm">
+          <span>{normal}</span>
+          <span title={t("entity.mean_of", { mean: withUnit(mean, unit) })}>
+            {shown(least)}–{shown(most)}
+          </span>
+        </p>
+      </figure>
+    </li>
+  );
+}
+
+function Relations({ detail }: { detail: EntityDetail }) {
+  const t = useT();
+  const time = useTime();
+  const [params] = useSearchParams();
+  const edges = useEntityEdges(detail.entity.id, time.at);
+  const peer = params.get("peer");
+  const { id } = detail.entity;
+  const nodes = useMemo(() => new Map((edges.data?.nodes ?? []).map((node) => [node.id, node])), [edges.data]);
+  const all = edges.data?.items ?? [];
+  const talks = all.filter((edge) => edge.relation === "connect" || edge.relation === "is_peer").sort((a, b) => Number(other(b, id) === peer) - Number(other(a, id) === peer));
+  const children = all.filter((edge) => (edge.relation === "belongs_to" || edge.relation === "runs_on") && edge.to === id).map((edge) => nodes.get(edge.from)).filter((node) => node !== undefined);
+  const name = (one: string) => {
+    const node = nodes.get(one);
+    if (!node) return <EntityName id={one} type="proc" name={shortId(one)} />;
+    const words = namesOf(node);
+    return <EntityName id={one} type={node.type} name={[words.name, words.sub].filter(Boolean).join(" ")} host={node.host_name} />;
+  };
+  return (
+    <Answer of={edges} lines={3}>
+      {() => (
+        <>
+          {talks.length > 0 ? (
+            <Section title={t("entity.talks")} note={num(talks.length)}>
+              <VirtualTable
+                label={t("entity.talks")}
+                rows={talks}
+                rowKey={(edge) => edge.id}
+                columns={[
+                  { head: t("entity.direction"), width: "90px", cell: (edge) => t(edge.from === id ? "entity.calls" : "entity.called_by") },
+                  { head: t("entity.peer"), width: "minmax(200px, 1.4fr)", cell: (edge) => name(other(edge, id)) },
+                  { head: t("map.connections"), width: "90px", num: true, cell: (edge) => num(edge.attributes.connections) },
+                  { head: t("now.rate"), width: "90px", num: true, cell: (edge) => num(edge.attributes.rate_per_s) },
+                  { head: t("entity.latency"), width: "100px", num: true, cell: (edge) => num(edge.attributes.latency_p99_ms ?? edge.attributes.latency_p95_ms) },
+                  { head: t("entity.sent"), width: "100px", num: true, cell: (edge) => withUnit(edge.attributes.bytes_tx, "bytes") },
+                  { head: t("entity.received"), width: "100px", num: true, cell: (edge) => withUnit(edge.attributes.bytes_rx, "bytes") },
+                  { head: t("now.errors"), width: "70px", num: true, cell: (edge) => percent(edge.attributes.error_ratio) },
+                  { head: t("map.state"), width: "80px", cell: (edge) => t(edge.state === "offline" ? "state.gone" : "map.live") },
+                ]}
+              />
+            </Section>
+          ) : null}
+          {children.length > 0 ? (
+            <Section title={t("entity.children")} note={num(children.length)}>
+              <VirtualTable
+                label={t("entity.children")}
+                rows={children}
+                rowKey={(node) => node.id}
+                columns={[
+                  { head: t("map.entity"), width: "minmax(240px, 2fr)", cell: (node) => <To className="ent" to={entityPath(node.id)} title={node.id}><Icon name={typeIcon(node.type)} /><span className="en">{node.name}</span></To> },
+                  { head: t("map.type"), width: "140px", cell: (node) => <span className="dim">{node.type}</span> },
+                  { head: t("map.state"), width: "140px", cell: (node) => <><State state={ofEntity(node)} /> {t(`state.${ofEntity(node)}`)}</> },
+                ]}
+              />
+            </Section>
+          ) : null}
+        </>
+      )}
+    </Answer>
+  );
+}
+
+const other = (edge: Edge, id: string) => (edge.from === id ? edge.to : edge.from);

@@ -1,0 +1,212 @@
+// Explore: PromQL, as a graph or a table, with time taken and series found. Every query stands in the URL; several make a board.
+import { useCallback, useMemo, useState } from "react";
+import { useSearchParams } from "react-router";
+import { useFaults, useInstantQuery, useMetadata, useRangeQuery } from "../api/queries";
+import type { PromResult, PromSeries } from "../api/types";
+import { clock, num } from "../format";
+import { useT } from "../i18n";
+import { Broken, Empty, Page, Skeleton } from "../parts/page";
+import { useTwin } from "../parts/twin";
+import { VirtualTable } from "../parts/VirtualTable";
+import { useTime } from "../time/useTime";
+import { Editor } from "./Editor";
+import { dashOf, Graph, type Line } from "./Graph";
+import { seriesName, toGrid } from "./series";
+import "./explore.css";
+
+/** More lines than this say nothing in one picture; the table has them all. */
+const MAX_LINES = 60;
+
+export default function Explore() {
+  const t = useT();
+  const [params, setParams] = useSearchParams();
+  const twin = useTwin();
+  const queries = params.getAll("q");
+  const shown = queries.length === 0 ? [""] : queries;
+  const replace = useCallback(
+    (change: (old: string[]) => string[]) =>
+      setParams((old) => {
+        const next = new URLSearchParams(old);
+        next.delete("q");
+        for (const query of change(old.getAll("q"))) next.append("q", query);
+        return next;
+      }),
+    [setParams],
+  );
+  const toggle = () =>
+    setParams((old) => {
+      const next = new URLSearchParams(old);
+      if (next.has("table")) next.delete("table");
+      else next.set("table", "1");
+      return next;
+    });
+  return (
+    <Page title={t("page.explore")} className="expp">
+      <div className="lh">
+        <h1>{t("explore.title")}</h1>
+        <div className="tools">
+          <span className="grp" role="group" aria-label={t("explore.shown_as")}>
+            <button type="button" className="btn" aria-pressed={!twin} onClick={() => twin && toggle()}>
+              {t("explore.graph")}
+            </button>
+            <button type="button" className="btn" aria-pressed={twin} onClick={() => !twin && toggle()}>
+              {t("page.table")} <kbd>t</kbd>
+            </button>
+          </span>
+          <button type="button" className="btn" onClick={() => replace((old) => [...(old.length === 0 ? [""] : old), ""])}>
+            {t("explore.add")}
+          </button>
+        </div>
+      </div>
+      {shown.map((query, index) => (
+        <Panel
+          key={index}
+          query={query}
+          only={shown.length === 1}
+          twin={twin}
+          onRun={(next) => replace((old) => (old.length === 0 ? [next] : old.map((one, at) => (at === index ? next : one))))}
+          onClose={() => replace((old) => old.filter((_, at) => at !== index))}
+        />
+      ))}
+    </Page>
+  );
+}
+
+function Panel({ query, only, twin, onRun, onClose }: { query: string; only: boolean; twin: boolean; onRun: (query: string) => void; onClose: () => void }) {
+  const t = useT();
+  const time = useTime();
+  const range = useRangeQuery(query, time, !twin);
+  const instant = useInstantQuery(query, time, twin);
+  const asked = twin ? instant : range;
+  const result = asked.data?.answer.data;
+  const count = result ? (Array.isArray(result.result) && typeof result.result[0] !== "number" ? result.result.length : 1) : 0;
+  const warnings = asked.data?.answer.warnings ?? [];
+  return (
+    <section className="panel" aria-label={query || t("explore.query")}>
+      <div className="ph2">
+        <Editor value={query} onRun={onRun} autoFocus={only && query === ""} />
+        {only ? null : (
+          <button type="button" className="btn" onClick={onClose} aria-label={t("explore.remove")}>
+            ×
+          </button>
+        )}
+      </div>
+      {query === "" ? (
+        <Starters onRun={onRun} />
+      ) : asked.isError ? (
+        <Broken error={asked.error} retry={asked.refetch} />
+      ) : result ? (
+        <>
+          <p className="lab stat">
+            {t("explore.stat", { count: num(count), ms: num(asked.data!.tookMs, 2) })}
+            {!twin && range.data ? `, ${t("explore.step", { step: range.data.stepS })}` : `, ${clock(time.to, { now: time.now })}`}
+            {warnings.length > 0 ? <span className="warn"> {warnings.join("; ")}</span> : null}
+          </p>
+          {count === 0 ? (
+            <Empty title={t("explore.none")}>{t("explore.none_help")}</Empty>
+          ) : twin ? (
+            <Values result={result} />
+          ) : (
+            <Lines result={result} from={range.data!.from} to={range.data!.to} stepS={range.data!.stepS} query={query} />
+          )}
+        </>
+      ) : (
+        <Skeleton lines={6} />
+      )}
+    </section>
+  );
+}
+
+function Lines({ result, from, to, stepS, query }: { result: PromResult; from: number; to: number; stepS: number; query: string }) {
+  const t = useT();
+  const faults = useFaults({ limit: 100 });
+  const [hidden, setHidden] = useState<ReadonlySet<number>>(new Set());
+  const series = useMemo(() => (Array.isArray(result.result) ? (result.result as PromSeries[]) : []), [result]);
+  const grid = useMemo(() => toGrid(series.slice(0, MAX_LINES), from / 1000, to / 1000, stepS), [series, from, to, stepS]);
+  const lines: Line[] = useMemo(() => grid.rows.map((values, index) => ({ name: seriesName(series[index]!.metric), values })), [grid, series]);
+  const marks = useMemo(() => faults.data?.items ?? [], [faults.data]);
+  const toggle = (index: number, alone: boolean) =>
+    setHidden((old) => {
+      if (alone) return old.size === lines.length - 1 && !old.has(index) ? new Set() : new Set(lines.map((_, at) => at).filter((at) => at !== index));
+      const next = new Set(old);
+      if (next.has(index)) next.delete(index);
+      else next.add(index);
+      return next;
+    });
+  return (
+    <>
+      <Graph times={grid.times} lines={lines} hidden={hidden} from={from} to={to} label={t("explore.graph_label", { query, count: lines.length })} faults={marks} />
+      {series.length > MAX_LINES ? <p className="lab">{t("explore.too_many", { shown: MAX_LINES, count: num(series.length) })}</p> : null}
+      <ul className="leg">
+        {lines.map((line, index) => {
+          const known = line.values.filter((value): value is number => value !== null);
+          return (
+            <li key={line.name}>
+              <button type="button" aria-pressed={!hidden.has(index)} title={t("explore.alone")} onClick={(event) => toggle(index, event.shiftKey || event.altKey)}>
+                <svg width="22" height="8" aria-hidden="true">
+                  <path
+                    d="M0 4H22"
+                    className={lines.length === 1 ? "l" : `l s${(index % 6) + 1}`}
+                    strokeDasharray={lines.length === 1 ? undefined : dashOf(index).join(" ")}
+                  />
+                </svg>
+                <code>{line.name}</code>
+                <span className="num">{num(known[known.length - 1])}</span>
+                <span className="lab">
+                  {t("explore.mean")} {num(known.length > 0 ? known.reduce((sum, value) => sum + value, 0) / known.length : null)}
+                </span>
+              </button>
+            </li>
+          );
+        })}
+      </ul>
+    </>
+  );
+}
+
+function Values({ result }: { result: PromResult }) {
+  const t = useT();
+  if (result.resultType === "scalar" || result.resultType === "string") return <p className="scalar">{String((result.result as [number, string])[1])}</p>;
+  const rows = result.result as PromSeries[];
+  return (
+    <VirtualTable
+      label={t("explore.values")}
+      rows={rows}
+      rowKey={(row) => JSON.stringify(row.metric)}
+      columns={[
+        { head: t("explore.series"), width: "minmax(320px, 1fr)", cell: (row) => <code title={seriesName(row.metric)}>{seriesName(row.metric)}</code> },
+        { head: t("anomalies.value"), width: "160px", num: true, cell: (row) => (row.value ? row.value[1] : (row.values ?? []).map(([, value]) => value).join(" ")) },
+      ]}
+    />
+  );
+}
+
+const STARTERS = [
+  'topk(5, rate(gala_gopher_sli_requests_total[1m]))',
+  "gala_gopher_disk_util",
+  "topk(10, gala_gopher_proc_cpu_util)",
+  'count by (__name__) ({__name__=~"gala_gopher_.+"})',
+];
+
+/** An empty page says what can be asked. */
+function Starters({ onRun }: { onRun: (query: string) => void }) {
+  const t = useT();
+  const metadata = useMetadata();
+  const count = Object.keys(metadata.data ?? {}).length;
+  return (
+    <div className="starters">
+      <p>
+        <b>{t("explore.empty")}</b> {count > 0 ? t("explore.known", { count: num(count) }) : null}
+      </p>
+      <ul>
+        {STARTERS.map((query) => (
+          <li key={query}>
+            <button type="button" className="lnk mono" onClick={() => onRun(query)}>
+              {query}
+            </button>
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}

@@ -1,0 +1,113 @@
+// Many series in one chart, on canvas; the cursor is the one of every chart, drag sets the time, incidents are drawn in.
+import { useEffect, useRef } from "react";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import type { Fault } from "../api/types";
+import { clock, num } from "../format";
+import { moveCursor, onCursor } from "../parts/cursor";
+import { useTheme } from "../theme";
+import { fromDrag } from "../time/time";
+import { useTime } from "../time/useTime";
+
+export interface Line {
+  name: string;
+  /** Null where there is no sample. */
+  values: (number | null)[];
+}
+const HEIGHT = 300;
+const DASHES: number[][] = [[], [5, 2.5], [1.5, 2.5], [8, 3, 2, 3], [3, 1.5], [10, 4]];
+
+export function dashOf(index: number): number[] {
+  return DASHES[index % DASHES.length]!;
+}
+
+export function Graph({ times, lines, hidden, from, to, label, faults }: { times: number[]; lines: Line[]; hidden: ReadonlySet<number>; from: number; to: number; label: string; faults: readonly Fault[] }) {
+  const box = useRef<HTMLDivElement>(null);
+  const theme = useTheme();
+  const { set } = useTime();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: colours are read again when the theme changes
+  useEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const style = getComputedStyle(document.documentElement);
+    const color = (name: string) => style.getPropertyValue(name).trim();
+    const font = `11px ${style.getPropertyValue("--font-sans")}`;
+    const axis = { stroke: color("--ink-3"), font, grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
+    let told = false;
+    const plot = new uPlot(
+      {
+        width: element.clientWidth,
+        height: HEIGHT,
+        legend: { show: false },
+        padding: [8, 4, 0, 0],
+        scales: { x: { time: true, range: () => [from / 1000, to / 1000] } },
+        cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false, setScale: false } },
+        axes: [
+          { ...axis, size: 26, grid: { show: false }, values: (_, splits) => splits.map((at) => clock(at * 1000, { seconds: to - from < 600_000 })) },
+          { ...axis, size: 58, values: (_, splits) => splits.map((value) => num(value)) },
+        ],
+        series: [
+          {},
+          ...lines.map((line, index) => ({
+            label: line.name,
+            show: !hidden.has(index),
+            stroke: lines.length === 1 ? color("--trace") : color(`--series-${(index % 6) + 1}`),
+            width: 1.35,
+            dash: lines.length === 1 ? [] : dashOf(index),
+            spanGaps: false,
+            points: { show: false },
+          })),
+        ],
+        hooks: {
+          draw: [
+            (u) => {
+              const { ctx } = u;
+              ctx.save();
+              ctx.strokeStyle = color("--crit");
+              ctx.setLineDash([3, 3]);
+              for (const fault of faults) {
+                if (fault.onset_ms < from || fault.onset_ms > to) continue;
+                const x = Math.round(u.valToPos(fault.onset_ms / 1000, "x", true));
+                ctx.beginPath();
+                ctx.moveTo(x, u.bbox.top);
+                ctx.lineTo(x, u.bbox.top + u.bbox.height);
+                ctx.stroke();
+              }
+              ctx.restore();
+            },
+          ],
+          setCursor: [
+            (u) => {
+              if (told) return;
+              const { left } = u.cursor;
+              moveCursor(left === undefined || left < 0 ? null : u.posToVal(left, "x") * 1000);
+            },
+          ],
+          setSelect: [
+            (u) => {
+              if (u.select.width < 4) return;
+              set(fromDrag(u.posToVal(u.select.left, "x") * 1000, u.posToVal(u.select.left + u.select.width, "x") * 1000, Date.now()));
+              u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+            },
+          ],
+        },
+      },
+      [times, ...lines.map((line) => line.values)],
+      element,
+    );
+    const stop = onCursor((ms) => {
+      if (element.matches(":hover")) return;
+      told = true;
+      plot.setCursor(ms === null || ms < from || ms > to ? { left: -10, top: -10 } : { left: plot.valToPos(ms / 1000, "x"), top: 10 });
+      told = false;
+    });
+    const watcher = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
+    watcher.observe(element);
+    return () => {
+      stop();
+      watcher.disconnect();
+      plot.destroy();
+    };
+  }, [times, lines, hidden, from, to, theme, faults, set]);
+  return <div ref={box} className="graph" role="img" aria-label={label} />;
+}

@@ -1,0 +1,208 @@
+// The evidence ladder: one row a step, cause above symptom, one time axis for all, each with before, after, onset, score.
+import { useEntityMetrics } from "../api/queries";
+import type { Evidence as Proof, FaultDetail, PathStep } from "../api/types";
+import { clock, duration, num, scaleFor, withUnit } from "../format";
+import { useT, useText } from "../i18n";
+import { unitOf, useMetricName } from "../metrics";
+import { Chart } from "../parts/Chart";
+import { EntityName, To } from "../parts/links";
+import { Section } from "../parts/page";
+import { useTwin } from "../parts/twin";
+import { ticks } from "../time/time";
+import { type Time, useTime } from "../time/useTime";
+import { pathOf, stepName } from "./read";
+
+const BEFORE_MS = 120_000;
+const AFTER_MS = 180_000;
+/** The whole of a long incident is not needed to see how it began. */
+const MOST_MS = 1_800_000;
+
+export function Evidence({ detail }: { detail: FaultDetail }) {
+  const t = useT();
+  const time = useTime();
+  const twin = useTwin();
+  const { Resource: result } = detail;
+  const { onset, abnormal_kpi: kpi } = result;
+  const path = pathOf(detail);
+  const steps: PathStep[] =
+    path.length > 0
+      ? path
+      : [
+          {
+            entity_id: kpi.entity_id,
+            entity_type: kpi.entity_type ?? "sli",
+            metric_id: kpi.metric_id,
+            onset,
+            hidden: false,
+            score: 1,
+            ...(kpi.entity_name ? { entity_name: kpi.entity_name } : {}),
+            ...(kpi.host_name ? { host_name: kpi.host_name } : {}),
+            value_before: kpi.value_before ?? null,
+            value_after: kpi.value_after ?? null,
+            unit: kpi.unit ?? null,
+          },
+        ];
+  const end = Math.min(time.now, onset + MOST_MS, Math.max(onset + AFTER_MS, detail.closed_ms ?? 0));
+  const from = onset - BEFORE_MS;
+  const fixed: Time = { ...time, from, to: end, rangeMs: end - from, at: end, live: false, key: `${from}-${Math.floor(end / 10_000)}` };
+  const proofs = result.cause_metrics[0]?.evidence ?? [];
+  return (
+    <Section
+      title={t("incident.evidence")}
+      note={`${clock(from)} – ${clock(end)}`}
+      right={
+        <>
+          <span className="lg">
+            <i className="sw" />
+            {t("incident.legend_normal")}
+          </span>{" "}
+          <span className="lg">
+            <i className="ol" />
+            {t("incident.onset")} {clock(onset)}
+          </span>{" "}
+          <span className="lg">
+            <i className="om" />
+            {t("incident.this_step")}
+          </span>
+        </>
+      }
+    >
+      <div className="evh lab" aria-hidden="true">
+        <span />
+        <span>{t("incident.entity_measure")}</span>
+        <span>{t("incident.before_after")}</span>
+        <span className="num">{t("incident.onset")}</span>
+        <span className="num">{t("incident.score")}</span>
+        <span />
+      </div>
+      <ol className="evs">
+        {steps.map((step, index) => (
+          <Row
+            key={`${step.entity_id}${step.metric_id}${index}`}
+            step={step}
+            index={index}
+            last={index === steps.length - 1}
+            onset={onset}
+            time={fixed}
+            twin={twin}
+            role={steps.length === 1 ? "symptom" : index === 0 ? "cause" : index === steps.length - 1 ? "symptom" : null}
+          />
+        ))}
+      </ol>
+      <div className="evx">
+        <div className="xa">
+          {ticks(from, end, 5).map((tick) => (
+            <span key={tick} className="tick" style={{ left: `${((tick - from) / (end - from)) * 100}%` }}>
+              {clock(tick, { seconds: end - from < 600_000 })}
+            </span>
+          ))}
+        </div>
+      </div>
+      {proofs.length > 0 ? <Proofs proofs={proofs} /> : null}
+    </Section>
+  );
+}
+
+function Row({ step, index, last, onset, time, twin, role }: { step: PathStep; index: number; last: boolean; onset: number; time: Time; twin: boolean; role: "cause" | "symptom" | null }) {
+  const t = useT();
+  const metricName = useMetricName();
+  const metrics = useEntityMetrics(step.hidden || !step.entity_id ? null : step.entity_id, time, [step.metric_id]);
+  const metric = metrics.data?.items[0];
+  const unit = unitOf(step.metric_id, step.unit ?? metric?.unit);
+  const scale = scaleFor(unit, Math.max(Math.abs(step.value_after ?? 0), Math.abs(step.value_before ?? 0)));
+  const offset = step.onset ? step.onset - onset : null;
+  const name = step.hidden ? t("incident.hidden_step") : metricName(step.metric_id, step.entity_type);
+  const value = (raw: number | null | undefined) => num(raw === null || raw === undefined ? null : raw * scale.factor);
+  const shift = offset === null ? "" : `${offset < 0 ? "−" : "+"} ${duration(offset)}`;
+  // Points come in the metric's own unit; the step may state another.
+  const pointScale = metric ? scaleFor(unitOf(step.metric_id, metric.unit), Math.max(...metric.series.flatMap((one) => one.points.map(([, v]) => Math.abs(v ?? 0))), 0)) : scale;
+  return (
+    <li className={`ev ${index === 0 ? "first" : ""} ${last ? "last" : ""} ${step.hidden ? "hid" : ""}`}>
+      <span className="bdg">{index + 1}</span>
+      <div className="who">
+        <EntityName id={step.entity_id || null} type={step.entity_type} name={stepName(step)} host={step.host_name} />
+        {step.hidden ? (
+          <span className="lab">{name}</span>
+        ) : (
+          <To className="lab" to={`/entities/${encodeURIComponent(step.entity_id)}?metric=${encodeURIComponent(step.metric_id)}&at=${Math.round(time.to)}`} title={step.metric_id}>
+            {name}
+          </To>
+        )}
+      </div>
+      <div className="ba">
+        {step.hidden ? (
+          <span className="dim">–</span>
+        ) : (
+          <>
+            <span className="bv">{value(step.value_before)}</span>
+            <span className="ar">→</span>
+            <span className="av">{value(step.value_after)}</span>
+            <span className="u">{scale.unit}</span>
+          </>
+        )}
+      </div>
+      <div className="num os">
+        {step.onset ? clock(step.onset) : "–"}
+        <span className="lab">{role ? t(`incident.role_${role}`) : shift}</span>
+      </div>
+      <div className="num sc" title={step.rule ?? undefined}>
+        {step.score.toFixed(2)}
+      </div>
+      {step.hidden ? (
+        <p className="lab hidden-why">{t("incident.hidden_why")}</p>
+      ) : twin ? (
+        <ol className="twin">
+          {(metric?.series[0]?.points ?? [])
+            .filter((_, at, all) => at % Math.max(1, Math.floor(all.length / 12)) === 0)
+            .map(([ms, v]) => (
+              <li key={ms}>
+                <span className="dim">{clock(ms)}</span> {withUnit(v, unitOf(step.metric_id, metric?.unit))}
+              </li>
+            ))}
+        </ol>
+      ) : (
+        <Chart
+          series={metric?.series.slice(0, 1) ?? []}
+          from={time.from}
+          to={time.to}
+          height={62}
+          label={`${stepName(step)}, ${name}: ${value(step.value_before)} → ${value(step.value_after)} ${scale.unit}`}
+          factor={pointScale.factor}
+          unit={pointScale.unit}
+          band={metric?.normal ?? null}
+          onset={onset}
+          tick={step.onset ?? null}
+          state="crit"
+          log
+          stepMs={metrics.data?.step_ms ?? 5000}
+        />
+      )}
+    </li>
+  );
+}
+
+function Proofs({ proofs }: { proofs: readonly Proof[] }) {
+  const t = useT();
+  const say = useText();
+  return (
+    <ul className="proofs" aria-label={t("incident.why")}>
+      {proofs.map((proof) => (
+        <li key={proof.text.en}>
+          <span className="lab">{t(`proof.${proof.kind}`)}</span> {say(proof.text)}
+          {proof.value_before != null && proof.value_after != null ? (
+            <span className="dim">
+              {" "}
+              {withUnit(proof.value_before, proof.unit ?? "")} → {withUnit(proof.value_after, proof.unit ?? "")}
+            </span>
+          ) : null}
+          {proof.surprise != null ? (
+            <span className="dim nw" title={t("incident.nats_help")}>
+              {" "}
+              {t("incident.nats", { value: num(proof.surprise, 2) })}
+            </span>
+          ) : null}
+        </li>
+      ))}
+    </ul>
+  );
+}
