@@ -184,8 +184,9 @@ impl Baseline {
         })
     }
 
-    /// How far beyond the band a sample lies, in spreads from the middle; `None` inside the band.
-    pub fn excess(&self, point: Point, policy: &Policy) -> Option<f64> {
+    /// How far beyond the band a sample lies, in spreads from the middle; `None` inside the band. A thin sample (of few
+    /// events) must lie further out.
+    pub fn excess(&self, point: Point, policy: &Policy, thin: bool) -> Option<f64> {
         let scaled = self.scaled?;
         let value = f64::from(point.value);
         if policy.falls {
@@ -196,8 +197,9 @@ impl Baseline {
         let more_load = (load - scaled.load_high).max(0.0) * policy.load_explains;
         // Of a service hardly asked any more only odd requests are left; they need not look like the usual ones.
         let hardly_asked = if load < scaled.load_middle - 2.3 { 3f64.ln() } else { 0.0 };
-        let high = scaled.high + more_load + hardly_asked;
-        let absolute = value.exp() - scaled.middle.exp() >= policy.floor;
+        let (few, floors) = if thin { (2f64.ln(), 20.0) } else { (0.0, 1.0) };
+        let high = scaled.high + more_load + hardly_asked.max(few);
+        let absolute = value.exp() - scaled.middle.exp() >= floors * policy.floor;
         (value > high && absolute).then(|| (value - scaled.middle) / scaled.spread)
     }
 }

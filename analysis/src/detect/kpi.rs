@@ -22,6 +22,8 @@ const MAX_OPEN_REPORTS: usize = 8;
 const SETTLE_MS: i64 = 2_000;
 /// Longest time over which reports are put together.
 const MAX_POOL_MS: i64 = 60_000;
+/// A mean of fewer events must stand out further.
+const THIN_BELOW: f64 = 30.0;
 /// Samples above this interval are scarce: two of three suffice.
 const SCARCE_FROM_MS: f64 = 30_000.0;
 
@@ -43,6 +45,8 @@ pub struct Reading {
     pub load: f64,
     /// Enough events to say something.
     pub judged: bool,
+    /// So few events that one odd one moves the mean.
+    pub thin: bool,
 }
 
 /// One sample of a series that carries a KPI.
@@ -279,14 +283,19 @@ impl Kpi {
                 value: report.over / report.under,
                 load: report.under / seconds,
                 judged: report.under >= self.policy.events,
+                thin: report.under < THIN_BELOW,
             }),
             Shape::Share => (report.has_over && report.under > 0.0).then(|| Reading {
                 t_ms,
                 value: (report.over / report.under).min(1.0),
                 load: report.under / seconds,
                 judged: report.over == 0.0 || report.over >= self.policy.events,
+                thin: false,
             }),
-            Shape::Number => report.has_over.then_some(Reading { t_ms, value: report.over, load: 0.0, judged: true }),
+            Shape::Number => {
+                let load = report.under;
+                report.has_over.then_some(Reading { t_ms, value: report.over, load, judged: true, thin: false })
+            }
         }
     }
 
@@ -304,14 +313,10 @@ impl Kpi {
         state.last_ms = reading.t_ms;
         state.value = reading.value;
         state.samples = state.samples.saturating_add(1);
-        if !reading.judged {
-            return self.calm(reading.t_ms, patience);
-        }
-        let state = &mut self.state;
         let first = *state.first.get_or_insert(reading.value);
         let point = state.baseline.point(reading.value, reading.load);
-        let excess = if state.samples >= self.policy.from_sample {
-            stands_out(self.policy, &state.baseline, first, reading.value, point)
+        let excess = if reading.judged && state.samples >= self.policy.from_sample {
+            stands_out(self.policy, &state.baseline, first, &reading, point)
         } else {
             None
         };
@@ -339,7 +344,7 @@ impl Kpi {
 
     fn flag(&mut self, reading: Reading, excess: Option<f64>, patience: Patience) -> Option<Change> {
         let (mut needed, mut of) = self.policy.needed;
-        if self.state.interval_ms > SCARCE_FROM_MS {
+        if self.state.interval_ms > SCARCE_FROM_MS && !reading.thin {
             (needed, of) = (needed.min(2), of.min(3));
         }
         let state = &mut self.state;
@@ -404,8 +409,9 @@ impl Kpi {
 }
 
 /// How far a value stands out, in spreads; `None` if it does not.
-fn stands_out(policy: &Policy, baseline: &Baseline, first: f64, value: f64, point: Point) -> Option<f64> {
-    let beyond = baseline.excess(point, policy);
+fn stands_out(policy: &Policy, baseline: &Baseline, first: f64, reading: &Reading, point: Point) -> Option<f64> {
+    let value = reading.value;
+    let beyond = baseline.excess(point, policy, reading.thin);
     let Some(limit) = policy.limit else { return beyond };
     let over = if policy.falls { value <= limit } else { value >= limit };
     if !over {

@@ -12,7 +12,7 @@ use super::EntityGraph;
 use super::baseline::Band;
 use super::evidence::Evidence;
 use super::kpi::{Change, End, Kpi, KpiState, NEVER_MS, Patience, ReportPart};
-use super::meaning::{Dictionary, Input, Meaning, practical_unit};
+use super::meaning::{Dictionary, Input, Meaning, practical_unit, waits_by_design};
 use super::route::{self, KpiEntry};
 use crate::incident::{Book, BookConfig, Incident, Related, rarity};
 
@@ -236,7 +236,8 @@ impl Detector {
             return None;
         }
         let meaning = self.dictionary.get(labels.metric()).cloned();
-        let kpis = meaning.as_ref().map_or_else(Vec::new, |meaning| self.join_kpis(labels, meaning));
+        let waits = labels.get("method").is_some_and(waits_by_design);
+        let kpis = meaning.as_ref().filter(|_| !waits).map_or_else(Vec::new, |meaning| self.join_kpis(labels, meaning));
         let evidence = kpis.is_empty().then(|| {
             let unit = meaning.as_ref().map_or("", |meaning| meaning.field.unit);
             Evidence::new(practical_unit(unit))

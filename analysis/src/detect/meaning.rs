@@ -26,7 +26,7 @@ pub enum Shape {
     Mean,
     /// Something counted, as a share of something else counted.
     Share,
-    /// The number itself; several series of one KPI add up.
+    /// The number itself, beside a load where there is one; several series of one KPI add up.
     Number,
 }
 
@@ -136,8 +136,12 @@ impl Dictionary {
 
     fn add_plain(&mut self, table: &'static TableDef, field: &'static FieldDef) {
         if let Some(rule) = policy::number_rule(table.entity, field.name) {
-            let role = KpiRole { shape: Shape::Number, input: Input::Over, policy: rule, metric: field.series.base, field };
-            self.role(field.series.base, role);
+            let role = |input| KpiRole { shape: Shape::Number, input, policy: rule, metric: field.series.base, field };
+            self.role(field.series.base, role(Input::Over));
+            let load = policy::load_of(table.entity, field.name);
+            if let Some(load) = load.and_then(|name| table.metrics().find(|other| other.name == name)) {
+                self.role(load.series.base, role(Input::Under));
+            }
         }
         let Some((rule, under)) = policy::share_rule(table.entity, field.name) else { return };
         let below = |name: &&'static str| table.metrics().find(|other| other.name == *name);
@@ -189,4 +193,30 @@ pub fn nanoseconds(unit: &str) -> f64 {
         "s" => 1e9,
         _ => 1.0,
     }
+}
+
+/// Commands that wait for somebody else by design: how long they take says nothing about the server.
+const WAITING_COMMANDS: [&str; 17] = [
+    "BLPOP",
+    "BRPOP",
+    "BRPOPLPUSH",
+    "BLMOVE",
+    "BLMPOP",
+    "BZPOPMIN",
+    "BZPOPMAX",
+    "BZMPOP",
+    "XREAD",
+    "XREADGROUP",
+    "WAIT",
+    "WAITAOF",
+    "SUBSCRIBE",
+    "PSUBSCRIBE",
+    "SSUBSCRIBE",
+    "MONITOR",
+    "PSYNC",
+];
+
+/// Whether requests of that kind wait by design.
+pub fn waits_by_design(method: &str) -> bool {
+    WAITING_COMMANDS.iter().any(|command| command.eq_ignore_ascii_case(method))
 }

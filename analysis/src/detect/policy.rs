@@ -63,9 +63,9 @@ pub static REQUEST_ERRORS: Policy = Policy {
     floor: 0.01,
     factor: 2.0,
     needed: (2, 3),
-    from_sample: 2,
+    from_sample: 12,
     limit: Some(0.02),
-    events: 3.0,
+    events: 10.0,
     ..BASE
 };
 /// A device slower than ever without being asked for more; what its users feel is judged with them.
@@ -106,7 +106,7 @@ pub static MEMORY_PRESSURE: Policy =
     Policy { severity: Severity::Error, floor: 10.0, factor: 2.0, from_sample: 4, limit: Some(20.0), ..BASE };
 pub static RETRANSMISSIONS: Policy =
     Policy { floor: 0.02, factor: 2.5, needed: (3, 4), from_sample: 12, limit: Some(0.03), events: 10.0, ..BASE };
-pub static RESETS: Policy = Policy { floor: 50.0, factor: 5.0, from_sample: 12, limit: Some(100.0), ..BASE };
+pub static RESETS: Policy = Policy { floor: 250.0, factor: 5.0, from_sample: 12, limit: Some(500.0), ..BASE };
 pub static DROPS: Policy = Policy { floor: 0.001, factor: 5.0, from_sample: 12, limit: Some(0.001), events: 20.0, ..BASE };
 
 /// The rule for a number of its own.
@@ -122,7 +122,18 @@ pub fn number_rule(entity: &str, field: &str) -> Option<&'static Policy> {
         ("tcp_link", "tcp_oom") | ("net", "tcp_abort_on_memory") => &KILLED,
         ("tcp_link", "send_rsts" | "receive_rsts") => &RESETS,
         ("disk", "r_await" | "w_await" | "f_await") => &DEVICE_AWAIT,
+        ("proc", "memory_oom_kills") => &KILLED,
         ("sli_container", "cpu_rundelay") => &CONTAINER_STALL,
+        _ => return None,
+    })
+}
+
+/// The number of things asked for that explains a number of its own, where there is one.
+pub fn load_of(entity: &str, field: &str) -> Option<&'static str> {
+    Some(match (entity, field) {
+        ("disk", "r_await") => "rspeed",
+        ("disk", "w_await") => "wspeed",
+        ("disk", "f_await") => "fspeed",
         _ => return None,
     })
 }
