@@ -56,15 +56,17 @@ fn main() -> Result<()> {
     let mut probe: Box<dyn Probe> = match name.as_str() {
         "tcp" => Box::new(probes::tcp::Tcp::start(&settings)),
         "baseinfo" => probes::baseinfo::start(&settings)?,
-        other => bail!("no probe {other}: baseinfo, tcp"),
+        "proc" => probes::proc::start(&settings)?,
+        "ksli" => Box::new(probes::sli::Sli::start(&settings)),
+        other => bail!("no probe {other}: baseinfo, ksli, proc, tcp"),
     };
     for hook in probe.hooks() {
         println!("{:24} {:?} {:?} {}", hook.hook, hook.state, hook.rung, hook.reason);
     }
     let mut last = Instant::now();
     for _ in 0..periods {
-        sleep(period);
         let window = gala_agent::kernel::RunTimeWindow::open(probe.program_fds())?;
+        sleep(period);
         let now = Instant::now();
         probe.collect(Tick { at_ms: 0, elapsed: now - last }, &mut Printer)?;
         println!("collect took {:?}, maps {} KiB", now.elapsed(), probe.map_bytes() / 1024);

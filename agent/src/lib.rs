@@ -11,5 +11,6 @@ pub mod probes;
 pub mod procfs;
 pub mod runtime;
 pub mod sinks;
+pub mod tasks;
 
 pub use runtime::{Agent, AgentConfig, AgentError, AgentHandle, AgentStatus};

@@ -7,11 +7,13 @@ use gala_model::Table;
 use crate::kernel::HookReport;
 
 pub mod baseinfo;
+pub mod proc;
+pub mod sli;
 pub mod tcp;
 
 /// What every probe hooks, for reports without running it.
 pub fn object_specs() -> Vec<crate::kernel::ObjectSpec> {
-    vec![tcp::SPEC]
+    vec![proc::SPEC, tcp::SPEC, sli::SPEC]
 }
 
 /// Where a probe puts its rows. The runtime gives each row its owner's labels and its time.

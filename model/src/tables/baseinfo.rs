@@ -755,3 +755,21 @@ pub struct NetSockstat {
     #[gauge(unit = "%", level, bad = "up", sub = "net")]
     pub conntrack_used_per: Option<f64>,
 }
+
+/// Processes of the whole host at the time of the report
+#[derive(Table, Clone, Debug, Default)]
+#[table(name = "host_processes", entity = "host", probe = "baseinfo")]
+pub struct HostProcesses {
+    /// Host name
+    #[label]
+    pub hostname: String,
+    /// Processes, kernel threads not counted
+    #[gauge(unit = "count", level, bad = "up", sub = "proc")]
+    pub processes: u64,
+    /// Processes that ended and that their parent has not noticed
+    #[gauge(unit = "count", level, bad = "up", sub = "proc")]
+    pub zombies: u64,
+    /// Threads in uninterruptible sleep
+    #[gauge(unit = "count", level, bad = "up", sub = "proc")]
+    pub threads_uninterruptible: u64,
+}

@@ -3,6 +3,8 @@
 use crate::table::{Table, TableDef};
 
 pub mod baseinfo;
+pub mod proc;
+pub mod sli;
 pub mod tcp;
 
 /// Every table built in, in the order the documentation lists them.
@@ -23,7 +25,20 @@ pub fn all() -> Vec<&'static TableDef> {
         baseinfo::SystemOs::def(),
         baseinfo::HostPressure::def(),
         baseinfo::HostTasks::def(),
+        baseinfo::HostProcesses::def(),
         baseinfo::SystemProc::def(),
+        proc::ProcSched::def(),
+        proc::ProcPreempt::def(),
+        proc::ProcCpu::def(),
+        proc::ProcSyscallIo::def(),
+        proc::ProcPage::def(),
+        proc::ProcCgroup::def(),
+        proc::ThreadSched::def(),
+        proc::SliCpuNodeGauge::def(),
+        proc::SliCpuNodeHistogram::def(),
         tcp::TcpMetric::def(),
+        sli::RedisSli::def(),
+        sli::RedisMaxSli::def(),
+        sli::Sli::def(),
     ]
 }

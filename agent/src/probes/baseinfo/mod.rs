@@ -4,6 +4,8 @@
 //! No kernel hooks, so it works on every kernel and, but for the processes of others, without privileges. The first reading
 //! is taken at start, so that no report holds what happened before. Listen queues belong to the `socket` probe.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kernel::{HookReport, HookState, Rung};
@@ -15,13 +17,14 @@ mod facts;
 mod filesystem;
 mod memory;
 mod network;
+mod processes;
 
 /// Sub-probes of upstream; an empty choice is all of them.
-const SUB_PROBES: [&str; 7] = ["cpu", "mem", "nic", "net", "disk", "fs", "host"];
+const SUB_PROBES: [&str; 8] = ["cpu", "mem", "nic", "net", "disk", "fs", "proc", "host"];
 
 pub fn start(settings: &ProbeSettings) -> anyhow::Result<Box<dyn Probe>> {
     let mut probe = BaseInfo::default();
-    probe.choose(&settings.sub_probes);
+    probe.choose(settings);
     Ok(Box::new(probe))
 }
 
@@ -40,8 +43,10 @@ struct BaseInfo {
     interfaces: Part<network::Interfaces>,
     stack: Part<network::Stack>,
     file_systems: Part<filesystem::FileSystems>,
+    processes: Part<processes::Processes>,
     facts: Option<facts::Facts>,
     cpu_rows: bool,
+    only: Option<Arc<HashSet<u32>>>,
 }
 
 /// A part that runs, or why it does not.
@@ -58,7 +63,7 @@ impl<T> Default for Part<T> {
 }
 
 impl<T> Part<T> {
-    fn switch(&mut self, on: bool, start: impl FnOnce() -> std::io::Result<T>) {
+    fn switch(&mut self, on: bool, start: impl FnOnce() -> anyhow::Result<T>) {
         match (on, &self) {
             (false, _) => *self = Self::Off,
             (true, Self::On(_)) => {}
@@ -71,7 +76,7 @@ impl<T> Part<T> {
     }
 
     /// Runs the part; one that fails stops with its reason and leaves the others alone.
-    fn run<R>(&mut self, collect: impl FnOnce(&mut T) -> std::io::Result<R>) -> Option<R> {
+    fn run<R>(&mut self, collect: impl FnOnce(&mut T) -> anyhow::Result<R>) -> Option<R> {
         let Self::On(part) = self else { return None };
         match collect(part) {
             Ok(result) => Some(result),
@@ -94,18 +99,21 @@ impl<T> Part<T> {
 }
 
 impl BaseInfo {
-    fn choose(&mut self, sub_probes: &[String]) {
+    fn choose(&mut self, settings: &ProbeSettings) {
+        let sub_probes = &settings.sub_probes;
+        self.only.clone_from(&settings.processes);
         let known = |name: &String| SUB_PROBES.contains(&name.as_str());
         let all = !sub_probes.iter().any(known);
         let on = |name: &str| all || sub_probes.iter().any(|chosen| chosen == name);
         // Load and pressure are facts of the host, but need `/proc/stat` too.
         self.cpu_rows = on("cpu");
-        self.processors.switch(on("cpu") || on("host"), cpu::Processors::start);
-        self.memory.switch(on("mem"), memory::Memory::start);
-        self.disks.switch(on("disk"), disk::Disks::start);
-        self.interfaces.switch(on("nic"), network::Interfaces::start);
-        self.stack.switch(on("net"), network::Stack::start);
-        self.file_systems.switch(on("fs"), filesystem::FileSystems::start);
+        self.processors.switch(on("cpu") || on("host"), || Ok(cpu::Processors::start()?));
+        self.memory.switch(on("mem"), || Ok(memory::Memory::start()?));
+        self.disks.switch(on("disk"), || Ok(disk::Disks::start()?));
+        self.interfaces.switch(on("nic"), || Ok(network::Interfaces::start()?));
+        self.stack.switch(on("net"), || Ok(network::Stack::start()?));
+        self.file_systems.switch(on("fs"), || Ok(filesystem::FileSystems::start()?));
+        self.processes.switch(on("proc"), processes::Processes::start);
         self.load = on("host").then(|| self.load.take().unwrap_or_else(cpu::Load::start));
         self.facts = on("host").then(|| self.facts.take().unwrap_or_default());
     }
@@ -118,23 +126,25 @@ impl Probe for BaseInfo {
 
     fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> anyhow::Result<()> {
         let cpu_rows = self.cpu_rows;
-        let stat_before = self.processors.run(|part| part.collect(cpu_rows, out));
+        let stat_before = self.processors.run(|part| Ok(part.collect(cpu_rows, out)?));
         if let (Some(facts), now) = (&mut self.facts, self.processors.get().map(cpu::Processors::stat)) {
             let hostname = facts.collect(now.and_then(|stat| stat.boot_time), out);
             if let (Some(load), Some(before), Some(now)) = (&mut self.load, stat_before, now) {
                 load.collect(&hostname, &before, now, out);
             }
         }
-        self.memory.run(|part| part.collect(out));
-        self.disks.run(|part| part.collect(out));
-        self.interfaces.run(|part| part.collect(out));
-        self.stack.run(|part| part.collect(out));
-        self.file_systems.run(|part| part.collect(out));
+        self.memory.run(|part| Ok(part.collect(out)?));
+        self.disks.run(|part| Ok(part.collect(out)?));
+        self.interfaces.run(|part| Ok(part.collect(out)?));
+        self.stack.run(|part| Ok(part.collect(out)?));
+        self.file_systems.run(|part| Ok(part.collect(out)?));
+        let only = self.only.as_deref();
+        self.processes.run(|part| part.collect(only, out));
         Ok(())
     }
 
     fn reconfigure(&mut self, settings: &ProbeSettings) -> bool {
-        self.choose(&settings.sub_probes);
+        self.choose(settings);
         true
     }
 
@@ -146,20 +156,24 @@ impl Probe for BaseInfo {
             self.interfaces.report("/proc/net/dev"),
             self.stack.report("/proc/net/snmp"),
             self.file_systems.report("/proc/self/mounts"),
+            if let Part::Failed(_) = self.processes { self.processes.report("task") } else { None },
         ]
         .into_iter()
         .flatten()
+        .chain(self.processes.get().into_iter().flat_map(|part| part.tasks.hooks()))
         .collect()
     }
 
     fn losses(&self) -> Vec<Loss> {
         let disks = self.disks.get().map_or(0, |part| part.skipped);
         let interfaces = self.interfaces.get().map_or(0, |part| part.skipped);
+        let processes = self.processes.get().map_or(0, |part| part.choice.left_out);
         let (mounts, silent) = self.file_systems.get().map_or((0, 0), |part| (part.skipped, part.silent_periods()));
         [
             ("baseinfo.disks.skipped", "disks beyond the cap were left out of a report", disks),
             ("baseinfo.interfaces.skipped", "interfaces beyond the cap were left out of a report", interfaces),
             ("baseinfo.mounts.skipped", "mounts beyond the cap were left out of a report", mounts),
+            ("baseinfo.processes.left_out", "active processes beyond the cap were not reported in a period", processes),
             ("baseinfo.mounts.silent", "remote mounts did not answer for a period", silent),
         ]
         .into_iter()
@@ -169,13 +183,16 @@ impl Probe for BaseInfo {
     }
 
     fn program_fds(&self) -> Vec<(String, i32)> {
-        Vec::new()
+        self.processes.get().map(|part| part.tasks.program_fds()).unwrap_or_default()
     }
 
     fn map_bytes(&self) -> u64 {
-        0
+        self.processes.get().map_or(0, |part| part.tasks.map_bytes())
     }
 }
+
+/// What the probe loads: the walk over all processes.
+pub const SPEC: crate::kernel::ObjectSpec = crate::tasks::WALK;
 
 /// How long facts that rarely change are kept.
 const FACTS_PERIOD: Duration = Duration::from_secs(60);

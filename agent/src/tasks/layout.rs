@@ -1,0 +1,265 @@
+//! The structures of `tasks.h` on this side.
+#![allow(unsafe_code)]
+
+use crate::kernel::Plain;
+
+pub const SYSCALLS: usize = 512;
+pub const CLASSES: usize = 7;
+pub const KINDS: usize = 4;
+pub const BUCKETS: usize = 7;
+
+/// In what a thread slept, in the order of `enum wait_class`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum WaitClass {
+    Other,
+    Read,
+    Write,
+    Fsync,
+    Net,
+    Futex,
+    Events,
+}
+
+/// Kinds of time off CPU, in the order of `enum off_kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffKind {
+    RunQueue,
+    Io,
+    Block,
+    Sleep,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Config {
+    pub storage: u32,
+    pub padding: u32,
+    pub preempt_floor_ns: u64,
+    pub exit_age_ns: u64,
+    pub class_of: [u8; SYSCALLS],
+    pub edges: [u64; BUCKETS - 1],
+}
+
+/// What a thread or process used since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Usage {
+    pub runtime_ns: u64,
+    pub utime_ns: u64,
+    pub stime_ns: u64,
+    pub gtime_ns: u64,
+    pub run_delay_ns: u64,
+    pub voluntary: u64,
+    pub involuntary: u64,
+    pub minor_faults: u64,
+    pub major_faults: u64,
+    pub rchar: u64,
+    pub wchar: u64,
+    pub syscr: u64,
+    pub syscw: u64,
+    pub read_bytes: u64,
+    pub write_bytes: u64,
+    pub cancelled_bytes: u64,
+}
+
+/// What it waited for since it is watched; maxima since the last walk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Waits {
+    pub io_ns: u64,
+    pub block_ns: u64,
+    pub sleep_ns: u64,
+    pub class_ns: [u64; CLASSES],
+    pub io_max_ns: u64,
+    pub runq_max_ns: u64,
+    pub off_max_ns: u64,
+    pub reclaim_ns: u64,
+    pub reclaim_max_ns: u64,
+    pub fsyncs: u64,
+    pub fsync_ns: u64,
+    pub fsync_max_ns: u64,
+}
+
+pub const FLAG_LEADER: u32 = 1;
+pub const FLAG_KERNEL: u32 = 2;
+
+/// One thread as the walk prints it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Record {
+    pub tgid: u32,
+    pub pid: u32,
+    pub flags: u32,
+    pub state: u32,
+    pub cpu: u32,
+    pub threads: u32,
+    pub ppid: u32,
+    pub pgid: u32,
+    pub prio: u32,
+    pub static_prio: u32,
+    pub start_ns: u64,
+    pub cutime_ns: u64,
+    pub cstime_ns: u64,
+    pub vm_pages: u64,
+    pub rss_pages: u64,
+    pub swap_pages: u64,
+    pub files_limit: u64,
+    pub comm: [u8; 16],
+    pub usage: Usage,
+    pub waits: Waits,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct PreemptKey {
+    pub victim: u32,
+    pub culprit: u32,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct PreemptValue {
+    pub ns: u64,
+    pub count: u64,
+    pub max_ns: u64,
+    pub cpu: u32,
+    pub kernel: u32,
+    pub comm: [u8; 16],
+}
+
+/// Time off CPU of all user threads of a CPU since the start of the probe.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct NodeWaits {
+    pub sum_ns: [u64; KINDS],
+    pub max_ns: [u64; KINDS],
+    pub counts: [[u64; BUCKETS]; KINDS],
+}
+
+pub const NOTICE_EXIT: u32 = 1;
+pub const NOTICE_OOM: u32 = 2;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct RawNotice {
+    pub kind: u32,
+    pub tgid: u32,
+    pub exit_code: u32,
+    pub padding: u32,
+    pub start_ns: u64,
+    pub runtime_ns: u64,
+    pub comm: [u8; 16],
+}
+
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Counters {
+    pub watches_lost: u64,
+    pub preemptions_lost: u64,
+    pub notices_lost: u64,
+}
+
+const _: () = assert!(size_of::<Usage>() == 128);
+const _: () = assert!(size_of::<Waits>() == 144);
+const _: () = assert!(size_of::<Record>() == 384);
+const _: () = assert!(size_of::<PreemptValue>() == 48);
+const _: () = assert!(size_of::<NodeWaits>() == 288);
+const _: () = assert!(size_of::<RawNotice>() == 48);
+const _: () = assert!(size_of::<Config>() == 584);
+
+// SAFETY: integers only, no padding (the sizes above are the sums of the fields).
+unsafe impl Plain for Config {}
+// SAFETY: as above.
+unsafe impl Plain for Record {}
+// SAFETY: as above.
+unsafe impl Plain for PreemptKey {}
+// SAFETY: as above.
+unsafe impl Plain for PreemptValue {}
+// SAFETY: as above.
+unsafe impl Plain for NodeWaits {}
+// SAFETY: as above.
+unsafe impl Plain for RawNotice {}
+// SAFETY: as above.
+unsafe impl Plain for Counters {}
+
+impl Usage {
+    pub fn add(&mut self, other: &Self) {
+        self.runtime_ns += other.runtime_ns;
+        self.utime_ns += other.utime_ns;
+        self.stime_ns += other.stime_ns;
+        self.gtime_ns += other.gtime_ns;
+        self.run_delay_ns += other.run_delay_ns;
+        self.voluntary += other.voluntary;
+        self.involuntary += other.involuntary;
+        self.minor_faults += other.minor_faults;
+        self.major_faults += other.major_faults;
+        self.rchar += other.rchar;
+        self.wchar += other.wchar;
+        self.syscr += other.syscr;
+        self.syscw += other.syscw;
+        self.read_bytes += other.read_bytes;
+        self.write_bytes += other.write_bytes;
+        self.cancelled_bytes += other.cancelled_bytes;
+    }
+
+    /// What was used since. A thread that ended takes its run delay and what the kernel keeps per thread only with it, so
+    /// sums may go back; then nothing is known of that part and it counts as nothing.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            runtime_ns: self.runtime_ns.saturating_sub(before.runtime_ns),
+            utime_ns: self.utime_ns.saturating_sub(before.utime_ns),
+            stime_ns: self.stime_ns.saturating_sub(before.stime_ns),
+            gtime_ns: self.gtime_ns.saturating_sub(before.gtime_ns),
+            run_delay_ns: self.run_delay_ns.saturating_sub(before.run_delay_ns),
+            voluntary: self.voluntary.saturating_sub(before.voluntary),
+            involuntary: self.involuntary.saturating_sub(before.involuntary),
+            minor_faults: self.minor_faults.saturating_sub(before.minor_faults),
+            major_faults: self.major_faults.saturating_sub(before.major_faults),
+            rchar: self.rchar.saturating_sub(before.rchar),
+            wchar: self.wchar.saturating_sub(before.wchar),
+            syscr: self.syscr.saturating_sub(before.syscr),
+            syscw: self.syscw.saturating_sub(before.syscw),
+            read_bytes: self.read_bytes.saturating_sub(before.read_bytes),
+            write_bytes: self.write_bytes.saturating_sub(before.write_bytes),
+            cancelled_bytes: self.cancelled_bytes.saturating_sub(before.cancelled_bytes),
+        }
+    }
+}
+
+impl Waits {
+    pub fn add(&mut self, other: &Self) {
+        self.io_ns += other.io_ns;
+        self.block_ns += other.block_ns;
+        self.sleep_ns += other.sleep_ns;
+        for (mine, theirs) in self.class_ns.iter_mut().zip(&other.class_ns) {
+            *mine += theirs;
+        }
+        self.io_max_ns = self.io_max_ns.max(other.io_max_ns);
+        self.runq_max_ns = self.runq_max_ns.max(other.runq_max_ns);
+        self.off_max_ns = self.off_max_ns.max(other.off_max_ns);
+        self.reclaim_ns += other.reclaim_ns;
+        self.reclaim_max_ns = self.reclaim_max_ns.max(other.reclaim_max_ns);
+        self.fsyncs += other.fsyncs;
+        self.fsync_ns += other.fsync_ns;
+        self.fsync_max_ns = self.fsync_max_ns.max(other.fsync_max_ns);
+    }
+
+    /// Sums since an earlier walk; the maxima are of this period anyway.
+    pub fn since(&self, before: &Self) -> Self {
+        let mut class_ns = self.class_ns;
+        for (now, before) in class_ns.iter_mut().zip(&before.class_ns) {
+            *now = now.saturating_sub(*before);
+        }
+        Self {
+            io_ns: self.io_ns.saturating_sub(before.io_ns),
+            block_ns: self.block_ns.saturating_sub(before.block_ns),
+            sleep_ns: self.sleep_ns.saturating_sub(before.sleep_ns),
+            class_ns,
+            reclaim_ns: self.reclaim_ns.saturating_sub(before.reclaim_ns),
+            fsyncs: self.fsyncs.saturating_sub(before.fsyncs),
+            fsync_ns: self.fsync_ns.saturating_sub(before.fsync_ns),
+            ..*self
+        }
+    }
+}

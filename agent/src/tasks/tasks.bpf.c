@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Threads: what each used, what it waited for, who ran while it waited, and how processes end.
+ *
+ * Idea. The kernel counts CPU time, run delay, switches, faults and I/O of each thread anyway, so one walk per period
+ * (iter/task) prints them all, far cheaper than opening files of /proc. What it does not count is why a thread was off
+ * the CPU. A thread that is switched out leaves the time, the kind of its sleep and the system call it sleeps in (its
+ * saved registers hold the number) at its task; when it is switched in, the time off CPU is split: the part since it was
+ * queued (sched_info.last_queued) was spent on the run queue, the rest asleep. No wake-up hook and no system call hook is
+ * needed, and the clock is the run queue's own, which the scheduler has just updated: reading it costs four loads.
+ *
+ * Who ran instead. When a thread is switched in after a wait of more than the floor, the thread switched out is the one
+ * it waited for: the wait, at most as long as that one ran, is charged to the pair of processes.
+ *
+ * Hooks
+ *   iter/task               the walk: 0.4 us a thread and period.
+ *   sched_switch            90 ns a switch between user threads, 50 ns to or from idle.
+ *   task_newtask            0.2 us a thread created.
+ *   sched_process_exit      0.1 us a thread ended.
+ *   vfs_fsync_range (or ext4_sync_file_*), mm_vmscan_direct_reclaim_*, mark_victim: rare events.
+ *
+ * Maps. `waits`: 200 bytes a user thread, living and dying with it (before 5.13 a hash of 16384 threads, `waits_by_pid`).
+ * `preemptions`: 72 bytes a pair, 1024 pairs, emptied each period. `node`: 288 bytes a CPU. `notices`: 64 KiB.
+ *
+ * Blind spots. Waits of a thread that ends within a period are lost (its CPU time and I/O are not). A thread that sleeps
+ * right now shows the current sleep only once it is over. Kernel threads are counted but not watched. A fault's sleep counts as
+ * `other`. Without sched_info and CONFIG_FAIR_GROUP_SCHED the wait on the run queue is not split from sleep.
+ */
+#include "compat.h"
+#include "kernel.h"
+#include "kernel_tasks.h"
+#include "maps.h"
+#include "tasks.h"
+#include <bpf/bpf_tracing.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+const volatile struct tasks_config config SEC(".rodata.config") = {};
+
+/* What is kept at a thread: what the walk prints, and what is open. */
+struct watched {
+	struct task_waits waits;
+	__u64 off_at;
+	__u64 fsync_at;
+	__u64 reclaim_at;
+	__u8 kind;
+	__u8 class;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct watched);
+} waits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct watched);
+} waits_by_pid SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct preempt_key);
+	__type(value, struct preempt_value);
+} preemptions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct node_waits);
+} node SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 64 * 1024);
+} notices SEC(".maps");
+
+struct {
+	__u64 watches_lost;
+	__u64 preemptions_lost;
+	__u64 notices_lost;
+} counters SEC(".bss.counters");
+
+static const struct watched empty_watch;
+
+static __always_inline struct watched *watch_of(struct task_struct *task)
+{
+	__u32 pid;
+
+	if (config.storage)
+		return bpf_task_storage_get(&waits, task, 0, 0);
+	pid = task->pid;
+	return bpf_map_lookup_elem(&waits_by_pid, &pid);
+}
+
+static __always_inline struct watched *new_watch(struct task_struct *task)
+{
+	struct watched *watch;
+	__u32 pid;
+
+	if (config.storage) {
+		watch = bpf_task_storage_get(&waits, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	} else {
+		pid = task->pid;
+		bpf_map_update_elem(&waits_by_pid, &pid, &empty_watch, BPF_NOEXIST);
+		watch = bpf_map_lookup_elem(&waits_by_pid, &pid);
+	}
+	if (!watch)
+		COUNT(counters.watches_lost);
+	return watch;
+}
+
+static __always_inline struct watched *current_watch(void)
+{
+	__u32 pid;
+
+	if (config.storage)
+		return bpf_task_storage_get(&waits, bpf_get_current_task_btf(), 0, 0);
+	pid = bpf_get_current_pid_tgid();
+	return bpf_map_lookup_elem(&waits_by_pid, &pid);
+}
+
+static __always_inline bool is_user(struct task_struct *task)
+{
+	return !(task->flags & PF_KTHREAD);
+}
+
+static __always_inline __u32 task_state(struct task_struct *task)
+{
+	struct task_struct___state_new *renamed = (void *)task;
+	struct task_struct___state_old *old = (void *)task;
+
+	if (bpf_core_field_exists(renamed->__state))
+		return renamed->__state;
+	return old->state;
+}
+
+/* --- off CPU --- */
+
+static __always_inline __u8 sleep_class(struct task_struct *task)
+{
+	long number = -1;
+
+#if defined(__TARGET_ARCH_x86)
+	if (bpf_core_enum_value_exists(enum bpf_func_id___pt_regs, BPF_FUNC_task_pt_regs___pt_regs)) {
+		struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
+
+		number = regs->orig_ax;
+	}
+#endif
+	return number >= 0 && number < TASKS_SYSCALLS ? config.class_of[number] : WAIT_OTHER;
+}
+
+static __always_inline void count_node(int kind, __u64 ns)
+{
+	__u32 zero = 0, bucket = 0;
+	struct node_waits *node_waits = bpf_map_lookup_elem(&node, &zero);
+
+	if (!node_waits)
+		return;
+	node_waits->sum_ns[kind] += ns;
+	RAISE(node_waits->max_ns[kind], ns);
+	for (int i = 0; i < NODE_BUCKETS - 1; i++)
+		bucket += ns > config.edges[i];
+	if (bucket < NODE_BUCKETS)
+		node_waits->counts[kind][bucket]++;
+}
+
+static __always_inline void leave(struct task_struct *prev, bool preempted, __u64 now)
+{
+	struct watched *watch = watch_of(prev);
+	__u32 state;
+
+	if (!watch)
+		return;
+	watch->off_at = now;
+	state = preempted ? 0 : task_state(prev);
+	if (!state) {
+		watch->kind = OFF_RUNQ;
+		return;
+	}
+	if (BPF_CORE_READ_BITFIELD(prev, in_iowait))
+		watch->kind = OFF_IO;
+	else
+		watch->kind = state & TASK_STATE_UNINTERRUPTIBLE ? OFF_BLOCK : OFF_SLEEP;
+	watch->class = sleep_class(prev);
+}
+
+static __noinline void blame(struct task_struct *prev, struct task_struct *next, __u64 wait, __u64 now)
+{
+	struct task_struct___sched *sched = (void *)prev;
+	struct preempt_key key = { .victim = next->tgid, .culprit = prev->tgid };
+	struct preempt_value *value, fresh = {};
+	__u64 arrived = sched->sched_info.last_arrival;
+	__u64 ran = now > arrived ? now - arrived : 0;
+	__u64 charged = ran < wait ? ran : wait;
+
+	value = bpf_map_lookup_elem(&preemptions, &key);
+	if (value) {
+		ADD(value->ns, charged);
+		ADD(value->count, 1);
+		RAISE(value->max_ns, charged);
+		value->cpu = bpf_get_smp_processor_id();
+		return;
+	}
+	fresh.ns = charged;
+	fresh.count = 1;
+	fresh.max_ns = charged;
+	fresh.cpu = bpf_get_smp_processor_id();
+	fresh.kernel = !is_user(prev);
+	bpf_probe_read_kernel(fresh.comm, sizeof(fresh.comm), is_user(prev) ? prev->group_leader->comm : prev->comm);
+	if (bpf_map_update_elem(&preemptions, &key, &fresh, BPF_NOEXIST))
+		COUNT(counters.preemptions_lost);
+}
+
+static __always_inline void arrive(struct task_struct *prev, struct task_struct *next, __u64 now)
+{
+	struct task_struct___sched *sched = (void *)next;
+	struct watched *watch = watch_of(next);
+	__u64 queued, wait = 0, off, asleep;
+
+	if (!watch)
+		return;
+	if (bpf_core_field_exists(sched->sched_info) && bpf_core_field_exists(sched->se.cfs_rq->rq)) {
+		queued = sched->sched_info.last_queued;
+		wait = queued && now > queued ? now - queued : 0;
+	}
+	RAISE(watch->waits.runq_max_ns, wait);
+	count_node(OFF_RUNQ, wait);
+	if (wait >= config.preempt_floor_ns && prev->pid)
+		blame(prev, next, wait, now);
+	if (!watch->off_at || now <= watch->off_at)
+		return;
+	off = now - watch->off_at;
+	watch->off_at = 0;
+	asleep = off > wait ? off - wait : 0;
+	RAISE(watch->waits.off_max_ns, off);
+	if (watch->kind == OFF_RUNQ)
+		return;
+	if (watch->class < WAIT_CLASSES)
+		watch->waits.class_ns[watch->class] += asleep;
+	if (watch->kind == OFF_IO) {
+		watch->waits.io_ns += asleep;
+		RAISE(watch->waits.io_max_ns, asleep);
+		count_node(OFF_IO, asleep);
+	} else if (watch->kind == OFF_BLOCK) {
+		watch->waits.block_ns += asleep;
+		count_node(OFF_BLOCK, asleep);
+	} else {
+		watch->waits.sleep_ns += asleep;
+		count_node(OFF_SLEEP, asleep);
+	}
+}
+
+/* The clock of the run queue a task is on, as sched_info uses it. Reached through the task's own group, for the symbol
+ * `runqueues` can be looked up only where kallsyms lists data (CONFIG_KALLSYMS_ALL). */
+static __always_inline __u64 queue_clock(struct task_struct *task)
+{
+	struct task_struct___sched *sched = (void *)task;
+
+	if (bpf_core_field_exists(sched->se.cfs_rq->rq))
+		return sched->se.cfs_rq->rq->clock;
+	return bpf_ktime_get_ns();
+}
+
+SEC("?tp_btf/sched_switch")
+int BPF_PROG(on_switch, bool preempted, struct task_struct *prev, struct task_struct *next)
+{
+	bool from_user = is_user(prev), to_user = is_user(next);
+	__u64 now;
+
+	if (!from_user && !to_user)
+		return 0;
+	now = queue_clock(from_user ? prev : next);
+	if (from_user)
+		leave(prev, preempted, now);
+	if (to_user)
+		arrive(prev, next, now);
+	return 0;
+}
+
+/* The new thread's storage is made here: under the run queue's lock nothing should be allocated. */
+SEC("?tp_btf/task_newtask")
+int BPF_PROG(on_new_task, struct task_struct *task)
+{
+	if (is_user(task))
+		new_watch(task);
+	return 0;
+}
+
+/* --- ends --- */
+
+static __always_inline struct notice *new_notice(void)
+{
+	struct notice *notice = bpf_ringbuf_reserve(&notices, sizeof(*notice), 0);
+
+	if (!notice)
+		COUNT(counters.notices_lost);
+	return notice;
+}
+
+SEC("?tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *task)
+{
+	struct task_struct___sched *sched = (void *)task;
+	struct signal_struct *signal = sched->signal;
+	struct notice *notice;
+	__u32 pid = task->pid, code = task->exit_code;
+	__u64 start;
+
+	if (!config.storage)
+		bpf_map_delete_elem(&waits_by_pid, &pid);
+	if (signal->live.counter)
+		return 0;
+	start = task->group_leader->start_boottime;
+	/* Short-lived processes end all the time; only a signal makes their end worth telling. */
+	if (!(code & 0x7f) && bpf_ktime_get_boot_ns() - start < config.exit_age_ns)
+		return 0;
+	notice = new_notice();
+	if (!notice)
+		return 0;
+	notice->kind = NOTICE_EXIT;
+	notice->tgid = task->tgid;
+	notice->exit_code = code;
+	notice->padding = 0;
+	notice->start_ns = start;
+	notice->runtime_ns = signal->sum_sched_runtime + sched->se.sum_exec_runtime;
+	bpf_probe_read_kernel(notice->comm, sizeof(notice->comm), task->group_leader->comm);
+	bpf_ringbuf_submit(notice, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("?tp/oom/mark_victim")
+int on_oom(struct trace_event_raw_mark_victim *context)
+{
+	struct notice *notice = new_notice();
+
+	if (!notice)
+		return 0;
+	__builtin_memset(notice, 0, sizeof(*notice));
+	notice->kind = NOTICE_OOM;
+	notice->tgid = context->pid;
+	bpf_ringbuf_submit(notice, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* --- fsync and reclaim --- */
+
+static __always_inline void fsync_starts(void)
+{
+	struct watched *watch = current_watch();
+
+	if (watch)
+		watch->fsync_at = bpf_ktime_get_ns();
+}
+
+static __always_inline void fsync_ends(void)
+{
+	struct watched *watch = current_watch();
+	__u64 took;
+
+	if (!watch || !watch->fsync_at)
+		return;
+	took = bpf_ktime_get_ns() - watch->fsync_at;
+	watch->fsync_at = 0;
+	watch->waits.fsyncs++;
+	watch->waits.fsync_ns += took;
+	RAISE(watch->waits.fsync_max_ns, took);
+}
+
+SEC("?fentry/vfs_fsync_range")
+int BPF_PROG(fsync_enter)
+{
+	fsync_starts();
+	return 0;
+}
+
+SEC("?fexit/vfs_fsync_range")
+int BPF_PROG(fsync_exit)
+{
+	fsync_ends();
+	return 0;
+}
+
+SEC("?tp_btf/ext4_sync_file_enter")
+int BPF_PROG(ext4_fsync_enter)
+{
+	fsync_starts();
+	return 0;
+}
+
+SEC("?tp_btf/ext4_sync_file_exit")
+int BPF_PROG(ext4_fsync_exit)
+{
+	fsync_ends();
+	return 0;
+}
+
+SEC("?tp_btf/mm_vmscan_direct_reclaim_begin")
+int BPF_PROG(reclaim_begin)
+{
+	struct watched *watch = current_watch();
+
+	if (watch)
+		watch->reclaim_at = bpf_ktime_get_ns();
+	return 0;
+}
+
+SEC("?tp_btf/mm_vmscan_direct_reclaim_end")
+int BPF_PROG(reclaim_end)
+{
+	struct watched *watch = current_watch();
+	__u64 took;
+
+	if (!watch || !watch->reclaim_at)
+		return 0;
+	took = bpf_ktime_get_ns() - watch->reclaim_at;
+	watch->reclaim_at = 0;
+	watch->waits.reclaim_ns += took;
+	RAISE(watch->waits.reclaim_max_ns, took);
+	return 0;
+}
+
+/* --- the walk --- */
+
+/* One reader at a time, so one record for all: it is too large for the stack. */
+static struct task_record record;
+
+static __always_inline __u64 positive(__s64 value)
+{
+	return value > 0 ? value : 0;
+}
+
+static __always_inline void read_memory(struct task_struct *task)
+{
+	struct mm_struct *mm = task->mm;
+	struct mm_struct___rss_new *counted = (void *)mm;
+	struct mm_struct___rss_old *old = (void *)mm;
+
+	record.vm_pages = record.rss_pages = record.swap_pages = 0;
+	if (!mm)
+		return;
+	record.vm_pages = mm->total_vm;
+	/* File, anonymous and shared pages make the resident set; swapped ones stand between them. */
+	if (bpf_core_type_exists(struct mm_rss_stat)) {
+		record.rss_pages = positive(BPF_CORE_READ(old, rss_stat.count[0].counter)) +
+				   positive(BPF_CORE_READ(old, rss_stat.count[1].counter)) +
+				   positive(BPF_CORE_READ(old, rss_stat.count[3].counter));
+		record.swap_pages = positive(BPF_CORE_READ(old, rss_stat.count[2].counter));
+	} else {
+		record.rss_pages = positive(BPF_CORE_READ(counted, rss_stat[0].count)) +
+				   positive(BPF_CORE_READ(counted, rss_stat[1].count)) +
+				   positive(BPF_CORE_READ(counted, rss_stat[3].count));
+		record.swap_pages = positive(BPF_CORE_READ(counted, rss_stat[2].count));
+	}
+}
+
+static __always_inline void add_io(struct task_io_accounting *io)
+{
+	record.usage.rchar += io->rchar;
+	record.usage.wchar += io->wchar;
+	record.usage.syscr += io->syscr;
+	record.usage.syscw += io->syscw;
+	record.usage.read_bytes += io->read_bytes;
+	record.usage.write_bytes += io->write_bytes;
+	record.usage.cancelled_bytes += io->cancelled_write_bytes;
+}
+
+static __always_inline void read_usage(struct task_struct *task)
+{
+	struct task_struct___sched *sched = (void *)task;
+
+	__builtin_memset(&record.usage, 0, sizeof(record.usage));
+	record.usage.runtime_ns = sched->se.sum_exec_runtime;
+	record.usage.utime_ns = task->utime;
+	record.usage.stime_ns = task->stime;
+	record.usage.gtime_ns = sched->gtime;
+	if (bpf_core_field_exists(sched->sched_info))
+		record.usage.run_delay_ns = sched->sched_info.run_delay;
+	record.usage.voluntary = task->nvcsw;
+	record.usage.involuntary = task->nivcsw;
+	record.usage.minor_faults = task->min_flt;
+	record.usage.major_faults = task->maj_flt;
+	if (bpf_core_field_exists(sched->ioac))
+		add_io(&sched->ioac);
+}
+
+/* What is counted per process: it stands in the leader's record, with the threads that ended. */
+static __always_inline void read_process(struct task_struct *task)
+{
+	struct task_struct___sched *sched = (void *)task;
+	struct signal_struct *signal = sched->signal;
+
+	record.flags |= TASK_LEADER;
+	read_memory(task);
+	record.threads = signal->nr_threads;
+	record.ppid = task->real_parent->tgid;
+	record.pgid = BPF_CORE_READ(signal, pids[2], numbers[0].nr);
+	record.cutime_ns = signal->cutime;
+	record.cstime_ns = signal->cstime;
+	record.files_limit = signal->rlim[7].rlim_cur;
+	record.usage.runtime_ns += signal->sum_sched_runtime;
+	record.usage.utime_ns += signal->utime;
+	record.usage.stime_ns += signal->stime;
+	record.usage.gtime_ns += signal->gtime;
+	record.usage.voluntary += signal->nvcsw;
+	record.usage.involuntary += signal->nivcsw;
+	record.usage.minor_faults += signal->min_flt;
+	record.usage.major_faults += signal->maj_flt;
+	if (bpf_core_field_exists(sched->ioac))
+		add_io(&signal->ioac);
+}
+
+static __always_inline __u32 task_cpu(struct task_struct *task)
+{
+	struct task_struct___cpu_new *inside = (void *)task;
+	struct task_struct___cpu_old *beside = (void *)task;
+
+	if (bpf_core_field_exists(beside->cpu))
+		return beside->cpu;
+	return inside->thread_info.cpu;
+}
+
+static __always_inline void print_task(struct bpf_iter__task *context, struct task_struct *task, struct watched *watch)
+{
+	struct task_struct___sched *sched = (void *)task;
+
+	record.tgid = task->tgid;
+	record.pid = task->pid;
+	record.flags = is_user(task) ? 0 : TASK_KERNEL;
+	record.state = task_state(task);
+	record.cpu = task_cpu(task);
+	record.prio = task->prio;
+	record.static_prio = sched->static_prio;
+	record.start_ns = task->group_leader->start_boottime;
+	bpf_probe_read_kernel(record.comm, sizeof(record.comm), task->comm);
+	read_usage(task);
+	if (task->pid == task->tgid)
+		read_process(task);
+	if (watch) {
+		record.waits = watch->waits;
+		watch->waits.io_max_ns = 0;
+		watch->waits.runq_max_ns = 0;
+		watch->waits.off_max_ns = 0;
+		watch->waits.reclaim_max_ns = 0;
+		watch->waits.fsync_max_ns = 0;
+	} else {
+		__builtin_memset(&record.waits, 0, sizeof(record.waits));
+	}
+	bpf_seq_write(context->meta->seq, &record, sizeof(record));
+}
+
+/* The walk that also watches: takes up threads older than this program. */
+SEC("?iter/task")
+int walk_watched(struct bpf_iter__task *context)
+{
+	struct task_struct *task = context->task;
+	struct watched *watch;
+
+	if (!task)
+		return 0;
+	watch = is_user(task) ? watch_of(task) : NULL;
+	if (!watch && is_user(task))
+		watch = new_watch(task);
+	print_task(context, task, watch);
+	return 0;
+}
+
+/* The walk alone, for who needs no waits. */
+SEC("?iter/task")
+int walk(struct bpf_iter__task *context)
+{
+	struct task_struct *task = context->task;
+
+	if (task)
+		print_task(context, task, NULL);
+	return 0;
+}
