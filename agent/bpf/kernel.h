@@ -383,6 +383,12 @@ struct tcp_sock {
 	u8 chrono_type;
 	u32 chrono_start;
 	u32 chrono_stat[3];
+	struct minmax {
+		struct minmax_sample {
+			u32 t;
+			u32 v;
+		} s[3];
+	} rtt_min;
 	struct {
 		u32 rtt_us;
 	} rcv_rtt_est;
@@ -409,7 +415,45 @@ struct sk_buff {
 	unsigned char *data;
 };
 
-struct msghdr;
+/* What TCP notes in `sk_buff.cb` of a packet on its way in. */
+struct tcp_skb_cb {
+	__u32 seq;
+	__u32 end_seq;
+	__u16 tcp_flags;
+	__u32 ack_seq;
+};
+
+enum iter_type {
+	ITER_UBUF = 0,
+	ITER_IOVEC = 1,
+};
+
+struct iovec {
+	void *iov_base;
+	size_t iov_len;
+};
+
+struct iov_iter {
+	u8 iter_type;
+	size_t iov_offset;
+	union {
+		struct {
+			union {
+				const struct iovec *__iov;
+				void *ubuf;
+			};
+			size_t count;
+		};
+	};
+};
+
+struct msghdr {
+	struct iov_iter msg_iter;
+};
+
+struct bpf_dynptr {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
 
 /* --- block devices --- */
 

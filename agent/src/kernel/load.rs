@@ -240,7 +240,8 @@ fn load_failure(log: &[String], error: &anyhow::Error) -> Failure {
         let (name, rest) = line.strip_prefix("prog '")?.split_once("': ")?;
         (rest.starts_with("failed to") || rest.contains("load failed")).then(|| name.to_owned())
     });
-    let words = log.iter().rev().find(|line| line.contains("load failed") || line.contains("failed to")).cloned();
+    let said = |words: &str| log.iter().rev().find(|line| line.contains(words)).cloned();
+    let words = said("load failed").or_else(|| said("failed to"));
     match refused {
         Some(program) => {
             let verifier = log.iter().rev().find(|line| is_verdict(line));

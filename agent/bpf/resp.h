@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * RESP, the protocol of Redis and its relatives, as a stream of commands cut into arbitrary pieces.
+ *
+ * A command is `*<n>\r\n` and n times `$<length>\r\n<bytes>\r\n`, or one line of text ("inline"). The parser keeps its
+ * place between pieces, so a command may be cut anywhere, inside a number too, and pipelined commands are each counted.
+ * Only the lengths are read; argument bytes are jumped over and never kept. Of the first argument, the command's name,
+ * the letters are kept.
+ */
+#ifndef GALA_RESP_H
+#define GALA_RESP_H
+
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+
+#define RESP_CARRY 16
+/* Bytes looked at in one go. */
+#define RESP_CHUNK 512
+/* A step eats a line or an argument; the shortest of both together has 4 + 3 bytes. */
+#define RESP_STEPS (2 * RESP_CHUNK / 4)
+#define RESP_NAME 12
+/* Redis takes no argument above 512 MiB and no more than 1024 * 1024 of them. */
+#define RESP_MAX_LENGTH (512 << 20)
+#define RESP_MAX_ARGUMENTS (1 << 20)
+
+enum resp_line {
+	RESP_LINE_CUT = -1,
+	RESP_LINE_BAD = -2,
+};
+
+struct resp_bytes {
+	__u8 at[RESP_CARRY];
+};
+
+struct resp_name {
+	char at[RESP_NAME];
+};
+
+struct resp_parser {
+	/* Arguments of the current command that are not over yet. */
+	__u32 arguments;
+	/* Bytes left of the current argument, its line end included. */
+	__u32 skip;
+	/* Commands that ended; the owner takes them out. Kept here, not at the run: the verifier counts what is on its stack. */
+	__u32 complete;
+	__u8 carried;
+	/* The next argument is the command's name. */
+	__u8 at_name;
+	/* Inside a command given as a line of text. */
+	__u8 in_line;
+	/* Not RESP here. */
+	__u8 broken;
+	/* Right-aligned start of a line whose end has not come yet. */
+	__u8 carry[RESP_CARRY];
+	struct resp_name name;
+};
+
+/* A piece: `carry` room, then the bytes themselves. */
+struct resp_piece {
+	__u8 bytes[RESP_CARRY + RESP_CHUNK + RESP_CARRY];
+};
+
+struct resp_run {
+	struct resp_parser *parser;
+	struct resp_piece *piece;
+	__u32 pos;
+	__u32 end;
+};
+
+static __always_inline void resp_reset(struct resp_parser *parser)
+{
+	parser->arguments = 0;
+	parser->skip = 0;
+	parser->carried = 0;
+	parser->at_name = 0;
+	parser->in_line = 0;
+	parser->broken = 0;
+}
+
+/* These are global functions, so that the verifier walks their many branches once and not at every call. */
+
+/* Letters in upper case as far as they go; what has none is no name. */
+__noinline int resp_keep_name(struct resp_name *name, const struct resp_bytes *bytes, __u32 length)
+{
+	bool ended = false;
+
+	if (!name || !bytes)
+		return 0;
+	for (__u32 i = 0; i < RESP_NAME; i++) {
+		__u8 c = bytes->at[i];
+
+		if (i >= length || i == RESP_NAME - 1 || c <= ' ' || c > '~')
+			ended = true;
+		if (c >= 'a' && c <= 'z')
+			c -= 'a' - 'A';
+		name->at[i] = ended ? 0 : c;
+	}
+	return 0;
+}
+
+/*
+ * Reads the number of `*3\r\n` from its second byte on. Answers the number, with the bytes of the line in the upper half,
+ * or an enum resp_line.
+ */
+__noinline __s64 resp_number(const struct resp_bytes *line, __u32 left)
+{
+	__u64 value = 0;
+
+	if (!line)
+		return RESP_LINE_BAD;
+	for (__u32 i = 1; i < RESP_CARRY - 1; i++) {
+		__u8 c = line->at[i];
+
+		if (i >= left || (c == '\r' && i + 1 >= left))
+			return RESP_LINE_CUT;
+		if (c == '\r')
+			return i > 1 && i < 12 ? (__s64)((__u64)(i + 2) << 32 | (__u32)value) : RESP_LINE_BAD;
+		if (c < '0' || c > '9')
+			return RESP_LINE_BAD;
+		value = value * 10 + (c - '0');
+	}
+	return RESP_LINE_BAD;
+}
+
+/* Bytes up to and with the line feed, as many as there are when there is none; then the upper half is 0. */
+__noinline __u64 resp_text(const struct resp_bytes *line, __u32 left)
+{
+	if (!line)
+		return 0;
+	for (__u32 i = 0; i < RESP_CARRY; i++) {
+		if (i >= left)
+			return left;
+		if (line->at[i] == '\n')
+			return 1ULL << 32 | (i + 1);
+	}
+	return RESP_CARRY;
+}
+
+/*
+ * The place in the piece. The mask changes nothing (a piece is shorter) but makes all ways here look the same to the
+ * verifier, which otherwise follows each of them through the loop.
+ */
+static __always_inline void resp_advance(struct resp_run *run, __u32 used)
+{
+	run->pos = (run->pos + used) & 1023;
+}
+
+static __always_inline void resp_carry(struct resp_run *run)
+{
+	__u32 left = run->end - run->pos;
+	__u32 end = run->end;
+
+	if (left >= RESP_CARRY || end < RESP_CARRY || end > RESP_CARRY + RESP_CHUNK) {
+		run->parser->broken = 1;
+		return;
+	}
+	__builtin_memcpy(run->parser->carry, &run->piece->bytes[end - RESP_CARRY], RESP_CARRY);
+	run->parser->carried = left;
+}
+
+/* One step: an argument's bytes, a line of numbers or a bit of an inline command. Answers 1 when the piece is used up. */
+static long resp_step(__u32 index, struct resp_run *run)
+{
+	struct resp_parser *parser = run->parser;
+	__u32 pos = run->pos, left, used = 0;
+	const __u8 *line;
+	__s64 number;
+
+	if (pos >= run->end || pos >= RESP_CARRY + RESP_CHUNK)
+		return 1;
+	left = run->end - pos;
+	line = &run->piece->bytes[pos];
+	if (parser->skip) {
+		if (parser->at_name) {
+			__u32 length = parser->skip - 2;
+
+			parser->at_name = 0;
+			resp_keep_name(&parser->name, (const void *)line, length < left ? length : left);
+		}
+		used = parser->skip < left ? parser->skip : left;
+		parser->skip -= used;
+		resp_advance(run, used);
+		if (!parser->skip && parser->arguments) {
+			parser->arguments--;
+			parser->complete += !parser->arguments;
+		}
+		return 0;
+	}
+	if (parser->in_line) {
+		__u64 text = resp_text((const void *)line, left);
+
+		if (text >> 32) {
+			parser->in_line = 0;
+			parser->complete++;
+		}
+		resp_advance(run, text);
+		return 0;
+	}
+	if (parser->arguments) {
+		if (line[0] != '$') {
+			parser->broken = 1;
+			return 1;
+		}
+	} else if (line[0] != '*') {
+		if (line[0] == '\r' || line[0] == '\n') {
+			resp_advance(run, 1);
+			return 0;
+		}
+		if (line[0] < ' ' || line[0] > '~') {
+			parser->broken = 1;
+			return 1;
+		}
+		resp_keep_name(&parser->name, (const void *)line, left);
+		parser->in_line = 1;
+		return 0;
+	}
+	number = resp_number((const void *)line, left);
+	if (number == RESP_LINE_CUT) {
+		resp_carry(run);
+		return 1;
+	}
+	used = number >> 32;
+	number = (__u32)number;
+	if (!used || used > RESP_CARRY || number > (parser->arguments ? RESP_MAX_LENGTH : RESP_MAX_ARGUMENTS)) {
+		parser->broken = 1;
+		return 1;
+	}
+	resp_advance(run, used);
+	if (parser->arguments) {
+		parser->skip = number + 2;
+	} else {
+		parser->arguments = number;
+		parser->at_name = 1;
+	}
+	return 0;
+}
+
+/* Whether bytes at the start of a stream look like a command. */
+static __always_inline bool resp_begins(const __u8 *bytes, __u32 length)
+{
+	__s64 number;
+	__u32 used;
+
+	if (length < 4 || bytes[0] != '*' || bytes[1] < '1' || bytes[1] > '9')
+		return false;
+	number = resp_number((const void *)bytes, length);
+	used = number >> 32;
+	return number > 0 && (used >= length || (used < RESP_CARRY && bytes[used] == '$'));
+}
+
+#endif

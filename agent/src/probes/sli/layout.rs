@@ -1,0 +1,140 @@
+//! The structures of `sli.h` on this side.
+#![allow(unsafe_code)]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use gala_model::Histogram;
+use gala_model::tables::sli::LATENCY_EDGES_NS;
+
+use crate::kernel::Plain;
+
+const EDGES: usize = 20;
+const BUCKETS: usize = EDGES + 1;
+const METHOD: usize = 12;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Config {
+    edges: [u64; EDGES],
+}
+
+impl Config {
+    pub fn new() -> Self {
+        let mut edges = [0; EDGES];
+        edges.copy_from_slice(LATENCY_EDGES_NS);
+        Self { edges }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Key {
+    pub tgid: u32,
+    pub server_port: u16,
+    pub family: u16,
+    pub method: [u8; METHOD],
+}
+
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Requests {
+    pub server: [u8; 16],
+    pub requests: u64,
+    pub errors: u64,
+    pub latency_sum: u64,
+    pub latency_max: u64,
+    pub sched_sum: u64,
+    pub proc_sum: u64,
+    pub timed: u64,
+    pub send_sum: u64,
+    pub acknowledged: u64,
+    buckets: [u32; BUCKETS],
+    _pad: u32,
+}
+
+impl Requests {
+    pub fn histogram(&self) -> Histogram {
+        if self.timed == 0 {
+            return Histogram::default();
+        }
+        let counts = self.buckets.iter().map(|count| u64::from(*count)).collect();
+        Histogram { edges: LATENCY_EDGES_NS, counts, sum: self.latency_sum, max: self.latency_max }
+    }
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Connection {
+    pub tgid: u32,
+    pub fd: i32,
+    pub server_port: u16,
+    pub client_port: u16,
+    pub family: u16,
+    _pad: u16,
+    pub server: [u8; 16],
+    pub client: [u8; 16],
+    pub method: [u8; METHOD],
+    _pad2: u32,
+    pub latency_first: u64,
+    pub latency_max: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Counters {
+    pub methods_lost: u64,
+    pub gaps: u64,
+    pub broken: u64,
+    pub conns_lost: u64,
+    pub unnamed: u64,
+}
+
+pub fn address(family: u16, bytes: [u8; 16]) -> IpAddr {
+    if i32::from(family) == libc::AF_INET {
+        IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]))
+    } else {
+        IpAddr::V6(Ipv6Addr::from(bytes))
+    }
+}
+
+/// The command's name; a command whose name the kernel side could not read is `?`.
+pub fn method(bytes: [u8; METHOD]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(METHOD);
+    if end == 0 { "?".to_owned() } else { String::from_utf8_lossy(&bytes[..end]).into_owned() }
+}
+
+const _: () = {
+    assert!(size_of::<Config>() == 160);
+    assert!(size_of::<Key>() == 20);
+    assert!(size_of::<Requests>() == 176);
+    assert!(size_of::<Connection>() == 80);
+    assert!(LATENCY_EDGES_NS.len() == EDGES);
+};
+
+// SAFETY: integers only, no padding (sizes asserted above).
+unsafe impl Plain for Config {}
+// SAFETY: as above.
+unsafe impl Plain for Key {}
+// SAFETY: as above.
+unsafe impl Plain for Requests {}
+// SAFETY: as above.
+unsafe impl Plain for Connection {}
+// SAFETY: as above.
+unsafe impl Plain for Counters {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_ends_at_its_first_zero() {
+        assert_eq!(method(*b"GET\0\0\0\0\0\0\0\0\0"), "GET");
+        assert_eq!(method(*b"ZRANGEBYSCO\0"), "ZRANGEBYSCO");
+        assert_eq!(method([0; 12]), "?");
+    }
+
+    #[test]
+    fn nothing_timed_is_no_histogram() {
+        assert!(Requests::default().histogram().counts.is_empty());
+    }
+}

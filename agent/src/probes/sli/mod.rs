@@ -1,0 +1,234 @@
+//! Requests of Redis: how many, how many failed, how long each stage took.
+//!
+//! The kernel side (`sli.bpf.c`) follows each server-side connection and adds up per process, port and command; this side
+//! reads the sums and, once a period, lets it print the connections.
+
+use std::sync::Arc;
+
+use ahash::HashMap;
+use anyhow::{Context, Result};
+use gala_model::Histogram;
+use gala_model::tables::sli::{RedisMaxSli, RedisSli, Sli as SliRow};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+
+use self::layout::{Config, Connection, Counters, Key, Requests, address, method};
+use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
+use crate::kernel::load::{self, Loaded, Walker};
+use crate::kernel::{HookReport, HookSpec, ObjectSpec, Rung, Step, plain};
+
+mod layout;
+
+const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
+    Step { rung, programs, lacks: "" }
+}
+
+/// What the probe hooks.
+pub const SPEC: ObjectSpec = ObjectSpec {
+    probe: "ksli",
+    object: crate::bpf_object!("sli"),
+    hooks: &[
+        HookSpec { hook: "tcp_probe", ladder: &[step(Rung::TpBtf, &["sli_packet"])] },
+        HookSpec { hook: "tcp_rcv_space_adjust", ladder: &[step(Rung::TpBtf, &["sli_read"])] },
+        HookSpec { hook: "tcp_sendmsg_locked", ladder: &[step(Rung::TpBtf, &["sli_write"])] },
+        HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["sli_state"])] },
+        HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["sli_files"])] },
+        HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["sli_walk"])] },
+    ],
+};
+
+const APP: &str = "REDIS";
+/// Rows of single connections in one period; further ones are left to the sums.
+const MAX_CONNECTIONS: usize = 256;
+const BATCH: u32 = 128;
+
+pub struct Sli {
+    loaded: Loaded,
+    walker: Option<Walker>,
+    files: Option<Walker>,
+    methods: Option<MapHandle>,
+    counters: Option<MapHandle>,
+    settings: ProbeSettings,
+    seen: Counters,
+    connections_left_out: u64,
+    names: HashMap<[u8; 12], Arc<str>>,
+    printed: Vec<u8>,
+}
+
+impl Sli {
+    /// Attaches the hooks and takes up the connections that exist. Never fails: what does not work is in [`Probe::hooks`].
+    pub fn start(settings: &ProbeSettings) -> Self {
+        let config = Config::new();
+        let loaded = load::load(&SPEC, |open| load::set_config(open, plain::bytes(&config)));
+        let probe = Self {
+            walker: loaded.iterator("sli_walk", Some("conns")).ok(),
+            files: loaded.iterator("sli_files", None).ok(),
+            methods: loaded.map("methods").ok(),
+            counters: loaded.map(".bss.counters").ok(),
+            loaded,
+            settings: settings.clone(),
+            seen: Counters::default(),
+            connections_left_out: 0,
+            names: HashMap::default(),
+            printed: Vec::new(),
+        };
+        if let Err(error) = probe.adopt_existing() {
+            tracing::warn!("connections older than the agent are not timed: {error:#}");
+        }
+        probe
+    }
+
+    /// First the listeners, then, their ports being known, the connections.
+    fn adopt_existing(&self) -> Result<()> {
+        let Some(files) = &self.files else { return Ok(()) };
+        let phase = self.loaded.map(".bss.phase")?;
+        files.run(|_| ())?;
+        phase.update(plain::bytes(&0u32), plain::bytes(&1u32), MapFlags::ANY).context("switching to connections failed")?;
+        files.run(|_| ())
+    }
+
+    fn wanted(&self, tgid: u32) -> bool {
+        tgid != 0 && self.settings.processes.as_ref().is_none_or(|wanted| wanted.contains(&tgid))
+    }
+
+    fn name(&mut self, bytes: [u8; 12]) -> Arc<str> {
+        self.names.entry(bytes).or_insert_with(|| method(bytes).into()).clone()
+    }
+
+    fn push_sums(&mut self, out: &mut dyn RowSink) -> Result<()> {
+        let Some(map) = self.methods.take() else { return Ok(()) };
+        let read = map.lookup_batch(BATCH, MapFlags::ANY, MapFlags::ANY).map(|rows| {
+            for (key, value) in rows {
+                if let (Some(key), Some(sums)) = (plain::read::<Key>(&key), plain::read::<Requests>(&value))
+                    && self.wanted(key.tgid)
+                {
+                    out.push(&self.sums_row(&key, &sums));
+                }
+            }
+        });
+        self.methods = Some(map);
+        read.context("reading the sums of the ksli probe failed")
+    }
+
+    fn sums_row(&mut self, key: &Key, sums: &Requests) -> SliRow {
+        let histogram: Histogram = sums.histogram();
+        SliRow {
+            tgid: key.tgid,
+            ins_id: 0,
+            app: APP,
+            method: self.name(key.method),
+            server_ip: address(key.family, sums.server),
+            server_port: key.server_port,
+            requests_total: sums.requests,
+            errors_total: Some(sums.errors),
+            latency_nsec: histogram,
+            sched_nsec_sum: sums.sched_sum,
+            sched_nsec_count: sums.timed,
+            proc_nsec_sum: sums.proc_sum,
+            proc_nsec_count: sums.timed,
+            send_nsec_sum: sums.send_sum,
+            send_nsec_count: sums.acknowledged,
+        }
+    }
+
+    fn push_connections(&mut self, out: &mut dyn RowSink) -> Result<()> {
+        let Some(walker) = self.walker.take() else { return Ok(()) };
+        let mut printed = std::mem::take(&mut self.printed);
+        printed.clear();
+        let walked = walker.run(|bytes| printed.extend_from_slice(bytes)).context("walking the connections failed");
+        self.walker = Some(walker);
+        let mut rows = printed.chunks_exact(size_of::<Connection>()).filter_map(plain::read::<Connection>);
+        for connection in rows.by_ref().take(MAX_CONNECTIONS) {
+            if self.wanted(connection.tgid) {
+                self.push_connection(&connection, out);
+            }
+        }
+        self.connections_left_out += rows.count() as u64;
+        self.printed = printed;
+        walked
+    }
+
+    fn push_connection(&mut self, connection: &Connection, out: &mut dyn RowSink) {
+        let ins_id = connection.fd.unsigned_abs();
+        let method = self.name(connection.method);
+        let server_ip = address(connection.family, connection.server);
+        let client_ip = address(connection.family, connection.client);
+        out.push(&RedisSli {
+            tgid: connection.tgid,
+            ins_id,
+            app: APP,
+            method: method.clone(),
+            server_ip,
+            server_port: connection.server_port,
+            client_ip,
+            client_port: connection.client_port,
+            rtt_nsec: connection.latency_first,
+        });
+        out.push(&RedisMaxSli {
+            tgid: connection.tgid,
+            ins_id,
+            app: APP,
+            method,
+            server_ip,
+            server_port: connection.server_port,
+            client_ip,
+            client_port: connection.client_port,
+            max_rtt_nsec: connection.latency_max,
+        });
+    }
+
+    fn read_counters(&self) -> Result<Counters> {
+        let Some(map) = &self.counters else { return Ok(Counters::default()) };
+        let value = map.lookup(plain::bytes(&0u32), MapFlags::ANY)?.unwrap_or_default();
+        plain::read(&value).context("the counters of the sli object have another size")
+    }
+}
+
+impl Probe for Sli {
+    fn name(&self) -> &'static str {
+        SPEC.probe
+    }
+
+    fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> Result<()> {
+        self.push_sums(out)?;
+        self.push_connections(out)?;
+        let now = self.read_counters()?;
+        let unnamed = now.unnamed > self.seen.unnamed;
+        self.seen = now;
+        if unnamed && let Some(files) = &self.files {
+            files.run(|_| ()).context("looking for the descriptors of connections failed")?;
+        }
+        Ok(())
+    }
+
+    fn reconfigure(&mut self, settings: &ProbeSettings) -> bool {
+        self.settings = settings.clone();
+        true
+    }
+
+    fn hooks(&self) -> Vec<HookReport> {
+        self.loaded.hooks.clone()
+    }
+
+    fn losses(&self) -> Vec<Loss> {
+        let lost = |key, what: &str, count| Loss { key, what: what.to_owned(), count };
+        vec![
+            lost("ksli.methods.lost", "requests of commands beyond the limit were not counted", self.seen.methods_lost),
+            lost("ksli.stream.gaps", "bytes that arrived out of order were not followed", self.seen.gaps),
+            lost("ksli.stream.broken", "pieces of a stream made no sense as commands", self.seen.broken),
+            lost("ksli.connections.lost", "connections the kernel had no memory to follow", self.seen.conns_lost),
+            lost(
+                "ksli.connections.left_out",
+                "connections beyond the limit of one period have no row",
+                self.connections_left_out,
+            ),
+        ]
+    }
+
+    fn program_fds(&self) -> Vec<(String, i32)> {
+        self.loaded.program_fds()
+    }
+
+    fn map_bytes(&self) -> u64 {
+        self.loaded.map_bytes()
+    }
+}

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Latency of Redis requests at the server, in stages.
+ *
+ * Four times of a request: TS1 its last packet arrives at the socket, TS2 the application reads it, TS3 the application
+ * writes the answer, TS4 the peer acknowledges the answer. Scheduling is TS2 - TS1, processing TS3 - TS2, sending TS4 - TS3.
+ *
+ * Idea. Everything hangs at the socket (socket storage), so nothing is looked up by address and sockets of clients, of
+ * other servers and of other protocols cost one failed lookup. Whether a connection speaks RESP is decided on its first
+ * data and remembered. Commands are counted by following the stream (resp.h), so pipelined and cut commands are counted
+ * once each. Requests are answered in order; those read together form a batch with one set of times.
+ *
+ * Hooks, all with the socket locked, so the record needs no lock
+ *   tcp_probe             each packet in: the request's bytes (TS1) and the acknowledgement of the answer before (TS4).
+ *   tcp_rcv_space_adjust  each read (TS2).
+ *   tcp_sendmsg_locked    each write, with the answer's first bytes (TS3, errors).
+ *   inet_sock_set_state   birth of an accepted connection, its end.
+ *   iter/task_file        connections older than this program; descriptor numbers.
+ *   iter/bpf_sk_storage_map  the connections of the period for user space.
+ *
+ * Acknowledged late on purpose. An idle client acknowledges with its next request or after 40 ms (delayed ACK), so TS4 is
+ * not when the answer arrived. Unless something was retransmitted or more than SLI_DELAYED_ACK passed, the way back counts
+ * with the connection's smallest round trip at most. `send` keeps TS4 - TS3 as it was.
+ *
+ * Maps. `conns`: 220 bytes a server-side connection. `methods`: 200 bytes a (process, port, command), 1024 of them.
+ *
+ * Blind spots. Encrypted connections. Bytes that arrived out of order are not seen when they become readable: pipelined
+ * commands in them are missed, counted as gaps. One command of a batch names its times. Commands that wait on purpose
+ * (BLPOP, XREAD, SUBSCRIBE, WAIT ...) are counted and not timed.
+ */
+#include "compat.h"
+#include "kernel.h"
+#include "maps.h"
+#include "resp.h"
+#include "sli.h"
+#include "sock.h"
+#include <bpf/bpf_tracing.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+const volatile struct sli_config config SEC(".rodata.config") = {};
+
+extern int bpf_dynptr_from_skb(struct sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr) __ksym __weak;
+extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
+
+#define SLI_DELAYED_ACK 50000000ULL
+/* Data packets without a command before a connection is taken for something else. */
+#define SLI_TRIES 3
+
+enum verdict {
+	UNKNOWN = 0,
+	RESP = 1,
+	OTHER = 2,
+};
+
+/* Requests in one stage: read together, answered together. */
+struct batch {
+	__u32 count;
+	__u32 errors;
+	__u8 untimed;
+	__u64 arrived;
+	__u64 read;
+	char method[SLI_METHOD];
+};
+
+struct conn {
+	__u32 tgid;
+	__s32 fd;
+	__u16 server_port;
+	__u16 client_port;
+	__u16 family;
+	__u8 verdict;
+	__u8 tries;
+	__u8 server[16];
+	__u8 client[16];
+	/* Sequence number up to which the stream was followed; valid once `following`. */
+	__u32 next;
+	__u8 following;
+	struct resp_parser parser;
+	/* Arrived, not answered. */
+	struct batch waiting;
+	/* Answered, not acknowledged. */
+	struct batch answered;
+	__u64 written;
+	__u32 answer_end;
+	__u32 retrans;
+	/* Of the running period. */
+	__u64 latency_first;
+	__u64 latency_max;
+	char method[SLI_METHOD];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct conn);
+} conns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, struct sli_key);
+	__type(value, struct sli_requests);
+} methods SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct resp_piece);
+} pieces SEC(".maps");
+
+struct port_key {
+	__u32 net;
+	__u32 port;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 8192);
+	__type(key, struct port_key);
+	__type(value, __u8);
+} listening SEC(".maps");
+
+struct {
+	/* Commands of (process, port, command) triples beyond the limit. */
+	__u64 methods_lost;
+	/* Pieces of a stream that were not seen. */
+	__u64 gaps;
+	/* Pieces that made no sense to the parser. */
+	__u64 broken;
+	/* Connections that could not be kept. */
+	__u64 conns_lost;
+	/* Connections the last walk saw without a descriptor number. */
+	__u64 unnamed;
+} counters SEC(".bss.counters");
+
+static __always_inline bool before(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) < 0;
+}
+
+static __always_inline struct sli_requests *requests_of(struct conn *conn, const char *method)
+{
+	struct sli_requests fresh = {}, *found;
+	struct sli_key key = { .tgid = conn->tgid, .server_port = conn->server_port, .family = conn->family };
+
+	__builtin_memcpy(key.method, method, SLI_METHOD);
+	found = bpf_map_lookup_elem(&methods, &key);
+	if (found)
+		return found;
+	__builtin_memcpy(fresh.server, conn->server, 16);
+	bpf_map_update_elem(&methods, &key, &fresh, BPF_NOEXIST);
+	found = bpf_map_lookup_elem(&methods, &key);
+	if (!found)
+		COUNT(counters.methods_lost);
+	return found;
+}
+
+static __always_inline void note_latency(struct sli_requests *requests, __u64 latency, __u32 count)
+{
+	__u32 bucket = 0;
+
+	/* Binary search over 20 edges padded to 31 steps would branch as often; this is straight code. */
+	for (int i = 0; i < SLI_EDGES; i++)
+		bucket += latency > config.edges[i];
+	if (bucket < SLI_BUCKETS)
+		ADD(requests->buckets[bucket], count);
+	ADD(requests->latency_sum, latency * count);
+	RAISE(requests->latency_max, latency);
+}
+
+/* The batch is over. `acked` is TS4, 0 when it was not seen. */
+static __noinline int finish(struct conn *conn, struct tcp_sock *tp, __u64 acked)
+{
+	struct batch *batch;
+	struct sli_requests *requests;
+	__u64 sched, proc, way = 0, latency;
+
+	if (!conn || !tp)
+		return 0;
+	batch = &conn->answered;
+	requests = requests_of(conn, batch->method);
+	if (requests) {
+		ADD(requests->requests, batch->count);
+		if (batch->errors)
+			ADD(requests->errors, batch->errors);
+	}
+	if (requests && !batch->untimed) {
+		sched = batch->read > batch->arrived ? batch->read - batch->arrived : 0;
+		proc = conn->written - batch->arrived - sched;
+		if (acked) {
+			__u64 send = acked - conn->written;
+
+			way = send;
+			ADD(requests->send_sum, send * batch->count);
+			ADD(requests->acknowledged, batch->count);
+			if (send <= SLI_DELAYED_ACK && tp->total_retrans == conn->retrans) {
+				__u64 shortest = tp->rtt_min.s[0].v * 1000ULL;
+
+				way = send < shortest ? send : shortest;
+			}
+		}
+		latency = sched + proc + way;
+		ADD(requests->sched_sum, sched * batch->count);
+		ADD(requests->proc_sum, proc * batch->count);
+		ADD(requests->timed, batch->count);
+		note_latency(requests, latency, batch->count);
+		if (!conn->latency_first)
+			conn->latency_first = latency;
+		RAISE(conn->latency_max, latency);
+		__builtin_memcpy(conn->method, batch->method, SLI_METHOD);
+	}
+	batch->count = 0;
+	return 0;
+}
+
+/* Commands that answer when something else happens. */
+static __always_inline bool waits_on_purpose(const char *name)
+{
+	return (name[0] == 'B' && (name[1] == 'L' || name[1] == 'R' || name[1] == 'Z')) ||
+	       (name[0] == 'X' && name[1] == 'R' && name[2] == 'E' && name[3] == 'A') ||
+	       (name[0] == 'S' && name[1] == 'U' && name[2] == 'B') || (name[0] == 'P' && name[1] == 'S') ||
+	       (name[0] == 'S' && name[1] == 'S' && name[2] == 'U') || (name[0] == 'W' && name[1] == 'A') ||
+	       (name[0] == 'M' && name[1] == 'O' && name[2] == 'N') || (name[0] == 'S' && name[1] == 'Y');
+}
+
+static __always_inline void commands_arrived(struct conn *conn, __u32 count)
+{
+	struct batch *waiting = &conn->waiting;
+
+	if (!waiting->count) {
+		waiting->arrived = bpf_ktime_get_ns();
+		waiting->read = 0;
+		waiting->untimed = waits_on_purpose(conn->parser.name.at);
+		__builtin_memcpy(waiting->method, conn->parser.name.at, SLI_METHOD);
+	}
+	waiting->count += count;
+}
+
+struct packet {
+	struct bpf_dynptr bytes;
+	struct conn *conn;
+	__u32 offset;
+	__u32 length;
+};
+
+/* Follows one piece of the packet; answers 1 when nothing is left. */
+static long follow_piece(__u32 index, struct packet *packet)
+{
+	struct conn *conn = packet->conn;
+	struct resp_parser *parser = &conn->parser;
+	struct resp_piece *piece;
+	struct resp_run run = {};
+	__u32 zero = 0, length = packet->length;
+
+	/* The rest of a long argument needs no look. */
+	if (parser->skip > length && !parser->at_name) {
+		parser->skip -= length;
+		return 1;
+	}
+	piece = bpf_map_lookup_elem(&pieces, &zero);
+	if (!piece || !length)
+		return 1;
+	if (length > RESP_CHUNK)
+		length = RESP_CHUNK;
+	if (bpf_dynptr_read(piece->bytes + RESP_CARRY, length, &packet->bytes, packet->offset, 0)) {
+		parser->broken = 1;
+		return 1;
+	}
+	packet->offset += length;
+	packet->length -= length;
+	run.parser = parser;
+	run.piece = piece;
+	run.pos = RESP_CARRY;
+	run.end = RESP_CARRY + length;
+	if (parser->carried && parser->carried < RESP_CARRY) {
+		__builtin_memcpy(piece->bytes, parser->carry, RESP_CARRY);
+		run.pos = RESP_CARRY - parser->carried;
+		parser->carried = 0;
+	}
+	bpf_loop(RESP_STEPS, resp_step, &run, 0);
+	if (parser->broken)
+		return 1;
+	return 0;
+}
+
+static __always_inline void judge(struct conn *conn, struct packet *packet)
+{
+	__u8 start[RESP_CARRY] = {};
+	__u32 length = packet->length < RESP_CARRY ? packet->length : RESP_CARRY;
+
+	if (length < 1 || bpf_dynptr_read(start, length, &packet->bytes, packet->offset, 0))
+		return;
+	if (resp_begins(start, length))
+		conn->verdict = RESP;
+	else if (++conn->tries >= SLI_TRIES)
+		conn->verdict = OTHER;
+}
+
+/* Largest packet the stack builds is 64 KiB, with BIG TCP 512 KiB. */
+#define SLI_PIECES 1024
+
+SEC("?tp_btf/tcp_probe")
+int BPF_PROG(sli_packet, struct sock *sk, struct sk_buff *skb)
+{
+	struct conn *conn = bpf_sk_storage_get(&conns, sk, 0, 0);
+	struct tcp_skb_cb *cb;
+	struct packet packet;
+	struct tcp_sock *tp;
+	__u32 from, end;
+
+	if (!conn || conn->verdict == OTHER)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 0;
+	cb = bpf_rdonly_cast(skb->cb, bpf_core_type_id_kernel(struct tcp_skb_cb));
+	if (conn->answered.count && !before(cb->ack_seq, conn->answer_end))
+		finish(conn, tp, bpf_ktime_get_ns());
+	end = cb->end_seq - (cb->tcp_flags & 1);
+	from = cb->seq;
+	if (from == end || before(tp->rcv_nxt, from))
+		return 0;
+	packet.length = end - from;
+	packet.offset = skb->len - packet.length;
+	packet.conn = conn;
+	if (!conn->following) {
+		conn->following = 1;
+		conn->next = tp->rcv_nxt;
+	}
+	if (before(conn->next, from)) {
+		/* What lay out of order became readable without passing here. */
+		COUNT(counters.gaps);
+		resp_reset(&conn->parser);
+		conn->next = from;
+	}
+	from = conn->next - from;
+	if (from >= packet.length)
+		return 0;
+	packet.offset += from;
+	packet.length -= from;
+	conn->next = end;
+	if (bpf_dynptr_from_skb(skb, 0, &packet.bytes))
+		return 0;
+	if (conn->verdict == UNKNOWN)
+		judge(conn, &packet);
+	if (conn->verdict != RESP)
+		return 0;
+	if (conn->parser.broken)
+		resp_reset(&conn->parser);
+	bpf_loop(SLI_PIECES, follow_piece, &packet, 0);
+	if (conn->parser.broken)
+		COUNT(counters.broken);
+	if (conn->parser.complete) {
+		commands_arrived(conn, conn->parser.complete);
+		conn->parser.complete = 0;
+	}
+	return 0;
+}
+
+SEC("?tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(sli_read, struct sock *sk)
+{
+	struct conn *conn = bpf_sk_storage_get(&conns, sk, 0, 0);
+
+	if (!conn || !conn->waiting.count || conn->waiting.read)
+		return 0;
+	conn->waiting.read = bpf_ktime_get_ns();
+	if (!conn->tgid)
+		conn->tgid = bpf_get_current_pid_tgid() >> 32;
+	return 0;
+}
+
+/* The first bytes the application hands over. */
+static __always_inline int first_bytes(const struct msghdr *msg, __u8 *to, __u32 length)
+{
+	const struct iov_iter *iter = &msg->msg_iter;
+	const void *base;
+
+	if (iter->iter_type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
+		base = iter->ubuf;
+	} else if (iter->iter_type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
+		base = BPF_CORE_READ(iter, __iov, iov_base);
+	} else {
+		return -1;
+	}
+	return bpf_probe_read_user(to, length, base + iter->iov_offset);
+}
+
+static __always_inline void answer(struct conn *conn, struct tcp_sock *tp, __u32 length)
+{
+	if (conn->answered.count)
+		finish(conn, tp, 0);
+	conn->answered = conn->waiting;
+	conn->waiting.count = 0;
+	conn->written = bpf_ktime_get_ns();
+	conn->answer_end = tp->write_seq + length;
+	conn->retrans = tp->total_retrans;
+}
+
+SEC("?tp_btf/tcp_sendmsg_locked")
+int BPF_PROG(sli_write, struct sock *sk, struct msghdr *msg)
+{
+	struct conn *conn = bpf_sk_storage_get(&conns, sk, 0, 0);
+	struct tcp_sock *tp;
+	__u8 start = 0;
+
+	if (!conn || !conn->waiting.count)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 0;
+	conn->waiting.errors = !first_bytes(msg, &start, 1) && start == '-';
+	answer(conn, tp, msg->msg_iter.count);
+	return 0;
+}
+
+static __always_inline struct conn *make_conn(struct sock *sk, __u32 tgid)
+{
+	struct conn *conn = bpf_sk_storage_get(&conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct endpoints ends;
+
+	if (!conn) {
+		COUNT(counters.conns_lost);
+		return NULL;
+	}
+	read_endpoints(sk, &ends);
+	conn->tgid = tgid;
+	conn->fd = -1;
+	conn->server_port = ends.local_port;
+	conn->client_port = ends.remote_port;
+	conn->family = ends.family;
+	__builtin_memcpy(conn->server, ends.local, 16);
+	__builtin_memcpy(conn->client, ends.remote, 16);
+	return conn;
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(sli_state, struct sock *sk, int old, int new)
+{
+	struct conn *conn;
+	struct tcp_sock *tp;
+
+	if (old == TCP_SYN_RECV && new == TCP_ESTABLISHED && is_tcp(sk)) {
+		make_conn(sk, 0);
+	} else if (new == TCP_CLOSE) {
+		conn = bpf_sk_storage_get(&conns, sk, 0, 0);
+		if (!conn || !conn->answered.count)
+			return 0;
+		tp = bpf_skc_to_tcp_sock(sk);
+		if (tp)
+			finish(conn, tp, 0);
+	}
+	return 0;
+}
+
+volatile __u32 adopt_connections SEC(".bss.phase");
+
+SEC("?iter/task_file")
+int sli_files(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct socket *socket;
+	struct port_key port;
+	struct conn *conn;
+	struct sock *sk;
+	__u8 yes = 1;
+	int state;
+
+	if (!task || !file)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = socket->sk;
+	if (!sk || !is_tcp(sk))
+		return 0;
+	state = sk->__sk_common.skc_state;
+	port.net = net_namespace(sk);
+	port.port = sk->__sk_common.skc_num;
+	if (state == TCP_LISTEN) {
+		bpf_map_update_elem(&listening, &port, &yes, BPF_ANY);
+		return 0;
+	}
+	if (state != TCP_ESTABLISHED)
+		return 0;
+	conn = bpf_sk_storage_get(&conns, sk, 0, 0);
+	if (!conn && adopt_connections && bpf_map_lookup_elem(&listening, &port))
+		conn = make_conn(sk, task->tgid);
+	if (conn) {
+		conn->fd = ctx->fd;
+		if (!conn->tgid)
+			conn->tgid = task->tgid;
+	}
+	return 0;
+}
+
+SEC("?iter/bpf_sk_storage_map")
+int sli_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	struct conn *conn = ctx->value;
+	struct sli_connection row = {};
+
+	if (!sk || !conn || conn->verdict != RESP || !conn->latency_first)
+		return 0;
+	if (conn->fd < 0) {
+		COUNT(counters.unnamed);
+		return 0;
+	}
+	row.tgid = conn->tgid;
+	row.fd = conn->fd;
+	row.server_port = conn->server_port;
+	row.client_port = conn->client_port;
+	row.family = conn->family;
+	__builtin_memcpy(row.server, conn->server, 16);
+	__builtin_memcpy(row.client, conn->client, 16);
+	__builtin_memcpy(row.method, conn->method, SLI_METHOD);
+	row.latency_first = conn->latency_first;
+	row.latency_max = conn->latency_max;
+	conn->latency_first = 0;
+	conn->latency_max = 0;
+	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
+	return 0;
+}

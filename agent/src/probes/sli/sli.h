@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What sli.bpf.c and mod.rs agree on. Sizes are asserted on both sides. */
+#ifndef GALA_SLI_H
+#define GALA_SLI_H
+
+#define SLI_EDGES 20
+#define SLI_BUCKETS (SLI_EDGES + 1)
+#define SLI_METHOD 12
+
+struct sli_config {
+	/* Upper bounds of the latency buckets, nanoseconds. */
+	__u64 edges[SLI_EDGES];
+};
+
+/* One command of one server. */
+struct sli_key {
+	__u32 tgid;
+	__u16 server_port;
+	__u16 family;
+	char method[SLI_METHOD];
+};
+
+/* Since the program started; user space never resets it. */
+struct sli_requests {
+	__u8 server[16];
+	__u64 requests;
+	__u64 errors;
+	__u64 latency_sum;
+	__u64 latency_max;
+	__u64 sched_sum;
+	__u64 proc_sum;
+	/* Requests whose first three stages were timed. */
+	__u64 timed;
+	__u64 send_sum;
+	/* Requests whose acknowledgement was seen. */
+	__u64 acknowledged;
+	__u32 buckets[SLI_BUCKETS];
+	__u32 pad;
+};
+
+/* One connection of the last period, printed by the walk. */
+struct sli_connection {
+	__u32 tgid;
+	__s32 fd;
+	__u16 server_port;
+	__u16 client_port;
+	__u16 family;
+	__u16 pad;
+	__u8 server[16];
+	__u8 client[16];
+	char method[SLI_METHOD];
+	__u32 pad2;
+	__u64 latency_first;
+	__u64 latency_max;
+};
+
+_Static_assert(sizeof(struct sli_key) == 20, "layout of sli_key");
+_Static_assert(sizeof(struct sli_requests) == 176, "layout of sli_requests");
+_Static_assert(sizeof(struct sli_connection) == 80, "layout of sli_connection");
+
+#endif
