@@ -1,0 +1,105 @@
+//! Remote-write bodies into the store: what is kept, what is refused, and what a wrong body changes (nothing).
+
+use gala_model::remote_write::{Encoder, Metadata, kind_number};
+use gala_store::remote_write::{Ingested, WriteError, ingest};
+use gala_store::{Matcher, SeriesRead, Store, StoreOptions, TimeRange, now_ms};
+
+const ALL: TimeRange = TimeRange { from_ms: i64::MIN, to_ms: i64::MAX };
+
+fn body(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    for (labels, samples) in series {
+        encoder.series(labels.iter().copied(), samples.iter().copied());
+    }
+    snap::raw::Encoder::new().compress_vec(encoder.body()).unwrap()
+}
+
+fn send(store: &Store, series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Result<Ingested, WriteError> {
+    ingest(store, &body(series))
+}
+
+fn samples(store: &Store, metric: &str) -> usize {
+    store.select(&[Matcher::equal("__name__", metric)], ALL, 1_000_000).unwrap().iter().map(|series| series.samples.len()).sum()
+}
+
+#[test]
+fn labels_may_come_in_any_order_and_mean_the_same_series() {
+    let store = Store::in_memory();
+    for round in 0..3 {
+        send(&store, &[(&[("__name__", "up"), ("host", "a")], &[(round * 10, 1.0)])]).unwrap();
+        send(&store, &[(&[("host", "a"), ("empty", ""), ("__name__", "up")], &[(round * 10 + 5, 1.0)])]).unwrap();
+    }
+    assert_eq!(store.stats().series, 1);
+    assert_eq!(samples(&store, "up"), 6);
+}
+
+#[test]
+fn out_of_order_samples_are_named_and_the_rest_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+    let now = now_ms();
+    let up: &[(&str, &str)] = &[("__name__", "up"), ("host", "a")];
+    send(&store, &[(up, &[(now, 1.0)])]).unwrap();
+    let old: &[(&str, &str)] = &[("__name__", "old")];
+    let ingested = send(&store, &[(up, &[(now - 10, 1.0), (now + 10, 2.0)]), (old, &[(now - 86_400_000, 1.0)])]).unwrap();
+    assert_eq!(ingested.samples, 2);
+    assert_eq!(ingested.rejected.len(), 1);
+    assert!(ingested.rejected[0].reason.contains(r#"up{host="a"}"#));
+    assert_eq!((samples(&store, "up"), samples(&store, "old")), (2, 1));
+}
+
+#[test]
+fn a_wrong_body_says_where_and_changes_nothing() {
+    let store = Store::in_memory();
+    let good: (&[(&str, &str)], &[(i64, f64)]) = (&[("__name__", "up")], &[(1, 1.0)]);
+    let wrong = [
+        (
+            body(&[good, (&[("__name__", "x"), ("a", "1"), ("a", "2")], &[(1, 1.0)])]),
+            r#"timeseries[1]: label "a" is given twice"#,
+        ),
+        (body(&[good, (&[("job", "x")], &[(1, 1.0)])]), "timeseries[1]: no metric name"),
+        (body(&[good, (&[("__name__", "x"), ("", "y")], &[(1, 1.0)])]), "timeseries[1]: a label has an empty name"),
+        (b"not snappy at all".to_vec(), "snappy"),
+        (snap::raw::Encoder::new().compress_vec(b"{\"json\": 1}").unwrap(), "write request, byte 0"),
+    ];
+    for (body, expected) in wrong {
+        let error = ingest(&store, &body).unwrap_err();
+        assert!(matches!(error, WriteError::Malformed(_)));
+        assert!(error.to_string().contains(expected), "{error} should contain {expected}");
+    }
+    assert_eq!(store.stats().samples, 0);
+    assert_eq!(store.stats().series, 0);
+}
+
+#[test]
+fn a_body_that_grows_beyond_the_bound_is_refused_unread() {
+    // The length a snappy block announces is in its first bytes.
+    let error = ingest(&Store::in_memory(), &[0xff, 0xff, 0xff, 0xff, 0x0f, 0]).unwrap_err();
+    assert!(matches!(error, WriteError::TooLarge(_)), "{error}");
+}
+
+#[test]
+fn a_refused_series_does_not_keep_out_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = StoreOptions::new(folder.path());
+    options.max_series = 1;
+    let store = Store::open(options).unwrap();
+    let now = now_ms();
+    let ingested = send(&store, &[(&[("__name__", "a")], &[(now, 1.0)]), (&[("__name__", "b")], &[(now, 1.0)])]).unwrap();
+    assert_eq!((ingested.samples, ingested.rejected.len()), (1, 1));
+    assert!(ingested.rejected[0].reason.contains("cap of 1 series"), "{}", ingested.rejected[0].reason);
+}
+
+#[test]
+fn metadata_is_kept_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+        let mut encoder = Encoder::new();
+        encoder.metadata(&Metadata { kind: kind_number("counter"), family: "requests_total", help: "requests", unit: "" });
+        ingest(&store, &snap::raw::Encoder::new().compress_vec(encoder.body()).unwrap()).unwrap();
+    }
+    let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+    let metadata = store.metadata();
+    assert_eq!((metadata["requests_total"].kind.as_str(), metadata["requests_total"].help.as_str()), ("counter", "requests"));
+}
