@@ -1,0 +1,443 @@
+//! From flow to answer: hypotheses of entity and category, their probabilities with "none of these", evidence and path.
+
+use std::collections::BTreeMap;
+
+use gala_model::entity::{entity_type, id};
+use gala_model::incident::{
+    CauseMetric, Considered, Evidence, FaultCategory, FaultDomain, GraphEdge, GraphNode, IncidentInput, PathStep, Resource,
+    ResultGraph, Text,
+};
+
+use super::evidence::Judged;
+use super::explain::{ExplainConfig, HIDDEN_METRIC, shown_labels};
+use super::graph::CauseGraph;
+use super::rules::{RuleSet, category_name, keyword};
+use super::search::{Found, Node};
+use super::text;
+
+/// Share of the symptom below which a node is no hypothesis.
+const LEAST_IMPACT: f64 = 0.02;
+/// Share of a block request's rise that lies inside the device when the hardware is to blame.
+const DEVICE_SHARE: f64 = 0.7;
+
+/// Everything the answer is made of.
+pub(super) struct Answer<'a> {
+    pub incident: &'a IncidentInput,
+    pub graph: &'a dyn CauseGraph,
+    pub rules: &'a RuleSet,
+    pub config: &'a ExplainConfig,
+    pub found: &'a Found,
+    pub onset_ms: i64,
+    pub doubt: f64,
+    pub tgid: &'a str,
+}
+
+/// An entity to blame, for one kind of fault.
+#[derive(Clone, Debug)]
+struct Hypothesis {
+    entity_id: String,
+    entity_type: String,
+    labels: BTreeMap<String, String>,
+    category: String,
+    /// Nodes with what each keeps, largest first.
+    nodes: Vec<(usize, f64)>,
+    impact: f64,
+    probability: f64,
+}
+
+pub(super) fn fill(answer: &Answer<'_>, resource: &mut Resource) {
+    let mut hypotheses = hypotheses(answer);
+    let score = |impact: f64| answer.config.params.flow_weight * impact * answer.doubt;
+    let whole = 1.0 + hypotheses.iter().map(|one| score(one.impact).exp()).sum::<f64>();
+    for one in &mut hypotheses {
+        one.probability = score(one.impact).exp() / whole;
+    }
+    let answered = hypotheses.first().is_some_and(|best| score(best.impact) >= answer.config.params.answer);
+    resource.unknown_probability = if answered { 1.0 / whole } else { 1.0 };
+    let reported = if answered {
+        hypotheses.iter().take(answer.config.top_k).filter(|one| one.probability >= answer.config.least_probability).count()
+    } else {
+        0
+    };
+    resource.cause_metrics = hypotheses[..reported].iter().enumerate().map(|(at, one)| cause(answer, one, at + 1)).collect();
+    resource.also_considered = considered(answer, &hypotheses[reported..]);
+    resource.fault_category = Some(category(&hypotheses, answered));
+    resource.fault_domain = answered.then(|| domain(answer, &hypotheses)).flatten();
+    resource.graph = graph(answer);
+    let symptom = symptom_text(answer);
+    resource.summary = match resource.cause_metrics.first() {
+        Some(first) => {
+            let (en, zh) = category_name(&first.fault_category);
+            Text {
+                en: format!(
+                    "{}; this made the {}. Cause: {en}, {:.0} % sure",
+                    first.text.en,
+                    symptom.en,
+                    100.0 * first.probability
+                ),
+                zh: format!("{}，导致{}。根因类别：{zh}，置信度 {:.0} %", first.text.zh, symptom.zh, 100.0 * first.probability),
+            }
+        }
+        None => Text {
+            en: format!("{}; no cause stands out in what is measured", capital(&symptom.en)),
+            zh: format!("{}；在已采集的指标中没有突出的根因", symptom.zh),
+        },
+    };
+    resource.desc_en = resource.summary.en.clone();
+    resource.desc = described(&symptom, resource);
+}
+
+/// Upstream's sentence: the symptom, then the numbered causes.
+fn described(symptom: &Text, resource: &Resource) -> String {
+    if resource.cause_metrics.is_empty() {
+        return resource.summary.zh.clone();
+    }
+    let causes: Vec<String> = resource.cause_metrics.iter().map(|cause| format!("{}. {}", cause.rank, cause.text.zh)).collect();
+    format!("{}，前 {} 个根因是：{}", symptom.zh, causes.len(), causes.join("；"))
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn symptom_text(answer: &Answer<'_>) -> Text {
+    let root = &answer.found.nodes[0];
+    match &root.judged {
+        Some(judged) => text::change(answer.rules, root.class, judged, judged.best(), answer.config.utc_offset_s),
+        None => Text::new(answer.incident.metric_id.clone(), answer.incident.metric_id.clone()),
+    }
+}
+
+fn hypotheses(answer: &Answer<'_>) -> Vec<Hypothesis> {
+    let hardware = hardware_devices(answer);
+    let mut by_key: BTreeMap<(String, String), Hypothesis> = BTreeMap::new();
+    for (at, node) in answer.found.nodes.iter().enumerate() {
+        let class = &answer.rules.classes[node.class];
+        let mut category = node.category.clone().unwrap_or_else(|| class.category.clone());
+        let impact = node.own * class.own_weight;
+        if category.is_empty() || impact < LEAST_IMPACT {
+            continue;
+        }
+        let Some(judged) = &node.judged else { continue };
+        let (entity_id, entity_type, labels) = blamed(answer, node, judged);
+        let device = ["disk_name", "blk_name"].iter().find_map(|label| labels.get(*label)).cloned();
+        if let Some(device) = &device
+            && category == "S3"
+            && hardware.contains(device)
+        {
+            category = "H1".to_owned();
+        }
+        // A disk and the block device it is are one thing to blame.
+        let key = device.filter(|_| entity_type != "proc").map_or_else(|| entity_id.clone(), |device| format!("device {device}"));
+        let hypothesis = by_key.entry((key, category.clone())).or_insert_with(|| Hypothesis {
+            entity_id: entity_id.clone(),
+            entity_type: entity_type.clone(),
+            labels: labels.clone(),
+            category,
+            nodes: Vec::new(),
+            impact: 0.0,
+            probability: 0.0,
+        });
+        if hypothesis.nodes.first().is_none_or(|(_, largest)| impact > *largest) {
+            (hypothesis.entity_id, hypothesis.entity_type, hypothesis.labels) = (entity_id, entity_type, labels);
+        }
+        hypothesis.nodes.push((at, impact));
+        hypothesis.nodes.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+        hypothesis.impact += impact;
+    }
+    let mut all: Vec<Hypothesis> = by_key.into_values().collect();
+    all.sort_by(|left, right| right.impact.total_cmp(&left.impact).then_with(|| left.entity_id.cmp(&right.entity_id)));
+    all
+}
+
+/// Devices whose rise lies inside the device while nobody asks more of them.
+fn hardware_devices(answer: &Answer<'_>) -> Vec<String> {
+    let Some(device) = answer.rules.class("block.device") else { return Vec::new() };
+    answer
+        .found
+        .edges
+        .iter()
+        .filter(|edge| answer.found.nodes[edge.cause].class == device)
+        .filter_map(|edge| {
+            let inside = answer.found.nodes[edge.cause].judged.as_ref()?;
+            let whole = answer.found.nodes[edge.effect].judged.as_ref()?;
+            let share = inside.best().deviation / whole.best().deviation;
+            (share >= DEVICE_SHARE).then(|| inside.labels.get("disk_name").or(inside.labels.get("blk_name")).cloned()).flatten()
+        })
+        .collect()
+}
+
+/// What to blame for a node: stages of requests are their process's.
+fn blamed(answer: &Answer<'_>, node: &Node, judged: &Judged) -> (String, String, BTreeMap<String, String>) {
+    let service = answer.rules.classes[node.class].name.starts_with("service.");
+    let process = service
+        .then(|| {
+            let tgid = judged.labels.get("tgid")?;
+            id::external(&answer.incident.machine_id, entity_type("proc")?, |key| (key == "tgid").then_some(tgid))
+        })
+        .flatten();
+    match process {
+        Some(entity_id) => {
+            let labels = judged
+                .labels
+                .iter()
+                .filter(|(name, _)| matches!(name.as_str(), "tgid" | "comm" | "machine_id" | "container_id" | "pod_id"));
+            (entity_id, "proc".to_owned(), labels.map(|(name, value)| (name.clone(), value.clone())).collect())
+        }
+        None => (judged.entity_id.clone(), judged.entity_type.to_owned(), judged.labels.clone()),
+    }
+}
+
+fn category(hypotheses: &[Hypothesis], answered: bool) -> FaultCategory {
+    let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+    for one in hypotheses {
+        *sums.entry(&one.category).or_default() += one.probability;
+    }
+    let best = sums.into_iter().max_by(|left, right| left.1.total_cmp(&right.1).then(right.0.cmp(left.0)));
+    match best {
+        Some((code, probability)) if answered && probability >= 0.4 => {
+            FaultCategory { code: code.to_owned(), name: category_name(code).0.to_owned(), probability }
+        }
+        _ => FaultCategory { code: "unknown".to_owned(), name: "unknown".to_owned(), probability: 1.0 },
+    }
+}
+
+fn domain(answer: &Answer<'_>, hypotheses: &[Hypothesis]) -> Option<FaultDomain> {
+    let mut levels: BTreeMap<&str, (f64, String)> = BTreeMap::new();
+    for one in hypotheses {
+        let (level, entity_id) = level(answer, one);
+        let entry = levels.entry(level).or_insert((0.0, entity_id));
+        entry.0 += one.probability;
+    }
+    let mut order: Vec<(&str, (f64, String))> = levels.into_iter().collect();
+    order.sort_by(|left, right| right.1.0.total_cmp(&left.1.0).then(left.0.cmp(right.0)));
+    let (best, (probability, entity_id)) = order.first()?.clone();
+    let runner_up = order.get(1).map_or("", |(level, _)| level).to_owned();
+    Some(FaultDomain { level: best.to_owned(), entity_id, probability, runner_up })
+}
+
+/// Level of a hypothesis and the entity that stands for it.
+fn level(answer: &Answer<'_>, one: &Hypothesis) -> (&'static str, String) {
+    let machine = &answer.incident.machine_id;
+    let host = || format!("{machine}_host");
+    let container = one.labels.get("container_id").filter(|id| !id.is_empty());
+    match one.entity_type.as_str() {
+        "tcp_link" | "nic" => ("network", one.entity_id.clone()),
+        _ if one.category == "S4" && one.entity_type == "proc" => ("network", one.entity_id.clone()),
+        "proc" | "endpoint_tcp" | "jvm" | "dns" | "sli" => {
+            match (one.labels.get("pod_id").filter(|id| !id.is_empty()), container) {
+                (Some(pod), _) => ("pod", format!("{machine}_pod_{pod}")),
+                (None, Some(container)) => ("container", format!("{machine}_container_{container}")),
+                _ => ("process", one.entity_id.clone()),
+            }
+        }
+        "container" | "sli_container" => ("container", one.entity_id.clone()),
+        _ => ("machine", host()),
+    }
+}
+
+fn cause(answer: &Answer<'_>, one: &Hypothesis, rank: usize) -> CauseMetric {
+    let (lead, _) = one.nodes[0];
+    let node = &answer.found.nodes[lead];
+    let judged = node.judged.as_ref();
+    let offset = answer.config.utc_offset_s;
+    let text = judged.map(|judged| text::change(answer.rules, node.class, judged, judged.best(), offset)).unwrap_or_default();
+    let mut evidence = Vec::new();
+    for (at, _) in &one.nodes {
+        let node = &answer.found.nodes[*at];
+        let Some(judged) = &node.judged else { continue };
+        for seen in judged.observations.iter().filter(|seen| seen.ratio >= 1.0).take(4) {
+            evidence.push(Evidence {
+                kind: "metric".to_owned(),
+                text: text::change(answer.rules, node.class, judged, seen, offset),
+                metric_id: seen.metric_id.clone(),
+                entity_id: judged.entity_id.clone(),
+                value_before: Some(seen.before),
+                value_after: Some(seen.after),
+                unit: seen.unit.to_owned(),
+                onset: seen.onset_ms,
+                surprise: seen.nats,
+                event_id: String::new(),
+            });
+        }
+    }
+    let host = answer.graph.entity(&format!("{}_host", answer.incident.machine_id));
+    CauseMetric {
+        rank,
+        probability: one.probability,
+        impact: one.impact,
+        score: one.impact,
+        keyword: keyword(&one.entity_type).to_owned(),
+        fault_category: one.category.clone(),
+        metric_id: judged.map_or_else(|| HIDDEN_METRIC.to_owned(), |judged| judged.best().metric_id.clone()),
+        entity_id: one.entity_id.clone(),
+        entity_type: one.entity_type.clone(),
+        entity_name: text::entity_name(&one.entity_type, &one.labels, &one.entity_id),
+        machine_id: answer.incident.machine_id.clone(),
+        host_name: host.map(|host| host.name).or_else(|| one.labels.get("hostname").cloned()).unwrap_or_default(),
+        metric_labels: shown_labels(&one.labels),
+        timestamp: judged.and_then(|judged| judged.best().onset_ms).unwrap_or(answer.onset_ms),
+        desc: text.zh.clone(),
+        text,
+        evidence,
+        path: path(answer, lead),
+    }
+}
+
+/// Steps from a node along its strongest edges to the symptom.
+fn path(answer: &Answer<'_>, from: usize) -> Vec<PathStep> {
+    let mut steps = Vec::new();
+    let (mut at, mut rule) = (from, String::new());
+    loop {
+        let node = &answer.found.nodes[at];
+        let next = node.next.filter(|_| at != 0).map(|edge| &answer.found.edges[edge]);
+        if let Some(edge) = next {
+            rule.clone_from(&answer.rules.rules[edge.rule].id);
+        } else {
+            rule.clear();
+        }
+        steps.push(step(answer, node, steps.len() + 1, &rule));
+        match next {
+            Some(edge) if steps.len() < 16 => at = edge.effect,
+            _ => break,
+        }
+    }
+    steps
+}
+
+fn step(answer: &Answer<'_>, node: &Node, number: usize, rule: &str) -> PathStep {
+    let class = &answer.rules.classes[node.class];
+    let Some(judged) = &node.judged else {
+        return PathStep {
+            step: number,
+            metric_id: HIDDEN_METRIC.to_owned(),
+            entity_type: class.metrics[0].entity.clone(),
+            machine_id: answer.incident.machine_id.clone(),
+            timestamp: answer.onset_ms,
+            text: Text::new(format!("{} (not measured)", class.text[0]), format!("{}（未采集）", class.text[1])),
+            desc: format!("{}（未采集）", class.text[1]),
+            hidden: true,
+            rule: rule.to_owned(),
+            ..PathStep::default()
+        };
+    };
+    let best = judged.best();
+    let text = text::change(answer.rules, node.class, judged, best, answer.config.utc_offset_s);
+    PathStep {
+        step: number,
+        metric_id: best.metric_id.clone(),
+        entity_id: judged.entity_id.clone(),
+        entity_type: judged.entity_type.to_owned(),
+        entity_name: text::entity_name(judged.entity_type, &judged.labels, &judged.entity_id),
+        machine_id: answer.incident.machine_id.clone(),
+        metric_labels: shown_labels(&judged.labels),
+        timestamp: best.onset_ms.unwrap_or(answer.onset_ms),
+        desc: text.zh.clone(),
+        text,
+        score: node.flow,
+        onset: best.onset_ms,
+        value_before: Some(best.before),
+        value_after: Some(best.after),
+        unit: best.unit.to_owned(),
+        hidden: false,
+        rule: rule.to_owned(),
+    }
+}
+
+/// Why the others are less likely: they explain little, or never left their range.
+fn considered(answer: &Answer<'_>, lower: &[Hypothesis]) -> Vec<Considered> {
+    const MOST: usize = 12;
+    let mut out: Vec<Considered> = lower
+        .iter()
+        .take(MOST / 2)
+        .map(|one| {
+            let (lead, _) = one.nodes[0];
+            let node = &answer.found.nodes[lead];
+            let seen = node.judged.as_ref().map(Judged::best);
+            let share = 100.0 * one.impact;
+            let late = seen.and_then(|seen| seen.onset_ms).map_or(0, |onset| (onset - answer.onset_ms) / 1000);
+            let reason = if late > 30 {
+                Text::new(format!("moved {late} s after the symptom"), format!("在症状出现 {late} 秒后才变化"))
+            } else {
+                Text::new(format!("explains {share:.0} % of the symptom"), format!("只能解释症状的 {share:.0} %"))
+            };
+            Considered {
+                entity_id: one.entity_id.clone(),
+                entity_type: one.entity_type.clone(),
+                entity_name: text::entity_name(&one.entity_type, &one.labels, &one.entity_id),
+                fault_category: one.category.clone(),
+                metric_id: seen.map(|seen| seen.metric_id.clone()).unwrap_or_default(),
+                probability: one.probability,
+                impact: one.impact,
+                reason,
+            }
+        })
+        .collect();
+    let mut known: Vec<usize> = Vec::new();
+    for normal in &answer.found.normal {
+        let own = normal.judged.labels.get("tgid").is_none_or(|tgid| tgid == answer.tgid);
+        let category = &answer.rules.classes[normal.class].category;
+        if !own || category.is_empty() || known.contains(&normal.class) || out.len() >= MOST {
+            continue;
+        }
+        known.push(normal.class);
+        out.push(Considered {
+            entity_id: normal.judged.entity_id.clone(),
+            entity_type: normal.judged.entity_type.to_owned(),
+            entity_name: text::entity_name(normal.judged.entity_type, &normal.judged.labels, &normal.judged.entity_id),
+            fault_category: category.clone(),
+            metric_id: normal.judged.best().metric_id.clone(),
+            probability: 0.0,
+            impact: 0.0,
+            reason: text::stayed(answer.rules, normal.class, &normal.judged),
+        });
+    }
+    out
+}
+
+/// The part of the causal graph through which the symptom flows.
+fn graph(answer: &Answer<'_>) -> ResultGraph {
+    let shown: Vec<usize> = (0..answer.found.nodes.len()).filter(|at| *at == 0 || answer.found.nodes[*at].flow >= 0.01).collect();
+    let place = |at: usize| shown.iter().position(|one| *one == at);
+    let nodes = shown
+        .iter()
+        .map(|at| {
+            let node = &answer.found.nodes[*at];
+            let class = &answer.rules.classes[node.class];
+            match &node.judged {
+                Some(judged) => GraphNode {
+                    entity_id: judged.entity_id.clone(),
+                    entity_type: judged.entity_type.to_owned(),
+                    metric_id: judged.best().metric_id.clone(),
+                    score: node.flow,
+                    onset: judged.best().onset_ms,
+                    state: if judged.is_abnormal() { "abnormal" } else { "normal" }.to_owned(),
+                },
+                None => GraphNode {
+                    entity_type: class.metrics[0].entity.clone(),
+                    metric_id: HIDDEN_METRIC.to_owned(),
+                    score: node.flow,
+                    state: "hidden".to_owned(),
+                    ..GraphNode::default()
+                },
+            }
+        })
+        .collect();
+    let edges = answer
+        .found
+        .edges
+        .iter()
+        .filter(|edge| edge.weight > 0.0)
+        .filter_map(|edge| {
+            Some(GraphEdge {
+                from: place(edge.cause)?,
+                to: place(edge.effect)?,
+                rule: answer.rules.rules[edge.rule].id.clone(),
+                kind: if answer.found.nodes[edge.cause].judged.is_some() { "causal" } else { "hidden" }.to_owned(),
+                weight: edge.weight,
+            })
+        })
+        .collect();
+    ResultGraph { nodes, edges }
+}

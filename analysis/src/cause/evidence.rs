@@ -1,0 +1,360 @@
+//! Whether a class of observations is abnormal on an entity: each series against the range of its own windows.
+
+use std::collections::BTreeMap;
+
+use gala_model::PREFIX;
+use gala_model::entity::{entity_type, id};
+use gala_store::Labels;
+
+use super::params::CoreParams;
+use super::rules::{ClassRule, Direction, Measure, MetricRule};
+use super::series::{Filter, Grid, Reader, Row, semantics};
+use super::stats::{co_moments, finite_count, median, nats, own_null, quantile, sustained};
+
+/// Least samples before the onset for a range of its own.
+const LEAST_BASELINE: usize = 12;
+
+/// One metric of one entity, judged.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// Index into the class's metrics.
+    pub metric: usize,
+    pub metric_id: String,
+    pub unit: &'static str,
+    pub before: f64,
+    pub after: f64,
+    /// In the bad direction.
+    pub deviation: f64,
+    pub ratio: f64,
+    pub nats: f64,
+    /// When it left its usual level; `None` if it did not.
+    pub onset_ms: Option<i64>,
+    /// Correlation with the symptom around the onset.
+    pub rho: f64,
+}
+
+/// A class on one entity.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub entity_id: String,
+    pub entity_type: &'static str,
+    pub labels: BTreeMap<String, String>,
+    /// Strongest first; never empty.
+    pub observations: Vec<Observation>,
+}
+
+impl Judged {
+    pub fn best(&self) -> &Observation {
+        &self.observations[0]
+    }
+
+    pub fn is_abnormal(&self) -> bool {
+        self.best().ratio >= 1.0
+    }
+
+    /// Rise of time lost, where a metric of the class counts it.
+    pub fn lost_time(&self, class: &ClassRule) -> Option<f64> {
+        self.observations
+            .iter()
+            .filter(|observation| class.metrics[observation.metric].time)
+            .map(|observation| observation.deviation.max(0.0) * if observation.unit == "s" { 1e9 } else { 1.0 })
+            .reduce(f64::max)
+    }
+}
+
+/// What all judgements share.
+pub struct Context<'a> {
+    pub params: &'a CoreParams,
+    pub grid: Grid,
+    /// The symptom on the grid, bad direction up; empty while it is judged itself.
+    pub symptom: Vec<f64>,
+}
+
+/// Series of one number, keyed by what they describe.
+struct Measured {
+    entity_type: &'static str,
+    labels: Labels,
+    values: Vec<f64>,
+}
+
+/// Judges a class on every entity the filter and `keep` let through; ordered by entity id.
+pub fn judge(
+    class: &ClassRule,
+    reader: &mut Reader<'_>,
+    filter: &Filter,
+    context: &Context<'_>,
+    keep: &dyn Fn(&Labels) -> bool,
+) -> Vec<Judged> {
+    let by_process = class.name.starts_with("service.");
+    let mut found: BTreeMap<String, Judged> = BTreeMap::new();
+    for (index, metric) in class.metrics.iter().enumerate() {
+        for measured in measure(metric, by_process, reader, filter, keep) {
+            let Some(observation) = observe(index, metric, &measured.values, context) else { continue };
+            let kind = entity_type(measured.entity_type).unwrap_or(&gala_model::entity::TYPES[0]);
+            let Some(entity_id) =
+                id::external(&reader.machine_id, kind, |key| measured.labels.get(key).or_else(|| optional_key(key)))
+            else {
+                continue;
+            };
+            let key = match measured.labels.get("tgid") {
+                Some(tgid) if by_process => format!("service {tgid}"),
+                _ => entity_id.clone(),
+            };
+            found
+                .entry(key)
+                .or_insert_with(|| Judged {
+                    entity_id,
+                    entity_type: kind.name,
+                    labels: measured
+                        .labels
+                        .iter()
+                        .filter(|(name, _)| *name != "__name__")
+                        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                        .collect(),
+                    observations: Vec::new(),
+                })
+                .observations
+                .push(observation);
+        }
+    }
+    let mut judged: Vec<Judged> = found.into_values().collect();
+    for one in &mut judged {
+        one.observations.sort_by(|left, right| {
+            right.nats.total_cmp(&left.nats).then(right.ratio.total_cmp(&left.ratio)).then(left.metric.cmp(&right.metric))
+        });
+    }
+    judged
+}
+
+/// Keys that a series may lack without losing its entity.
+fn optional_key(key: &str) -> Option<&'static str> {
+    matches!(key, "ins_id" | "method" | "app" | "client_port" | "comm" | "protocol").then_some("0")
+}
+
+/// Series of a metric rule as numbers on the grid.
+fn measure(
+    rule: &MetricRule,
+    by_process: bool,
+    reader: &mut Reader<'_>,
+    filter: &Filter,
+    keep: &dyn Fn(&Labels) -> bool,
+) -> Vec<Measured> {
+    let Some(kind) = entity_type(&rule.entity) else { return Vec::new() };
+    let base = format!("{PREFIX}{}_{}", rule.entity, rule.field);
+    let (over, under) = match (rule.measure, &rule.per) {
+        (Measure::Mean, _) => (format!("{base}_sum"), Some(format!("{base}_count"))),
+        (Measure::Count, _) => (format!("{base}_count"), None),
+        (Measure::Value, Some(per)) => (base.clone(), Some(format!("{PREFIX}{}_{per}", rule.entity))),
+        (Measure::Value, None) => (base.clone(), None),
+    };
+    // Types without a process are few; the filter by process would hide them.
+    let filter = if kind.has_tgid() { filter.clone() } else { Filter::Machine };
+    let over = grouped(
+        &reader.rows(&over, &filter),
+        by_process,
+        keep,
+        under.is_some() || rule.measure == Measure::Count || semantics(&base).0 == gala_model::Semantics::Cumulative,
+    );
+    let rows = match under {
+        None => over,
+        Some(under) => {
+            let under = grouped(&reader.rows(&under, &filter), by_process, keep, true);
+            over.into_iter()
+                .filter_map(|(key, (labels, sums))| {
+                    let (_, counts) = under.get(&key)?;
+                    let values =
+                        sums.iter().zip(counts).map(|(sum, count)| if *count > 0.0 { sum / count } else { f64::NAN }).collect();
+                    Some((key, (labels, values)))
+                })
+                .collect()
+        }
+    };
+    rows.into_values()
+        .map(|(labels, mut values)| {
+            let labels = about_subject(rule, labels);
+            if rule.absent_is_zero {
+                let first = values.iter().position(|value| value.is_finite()).unwrap_or(0);
+                values[..first].fill(0.0);
+            }
+            if rule.direction == Direction::Down {
+                values.iter_mut().for_each(|value| *value = -*value);
+            }
+            Measured { entity_type: kind.name, labels, values }
+        })
+        .collect()
+}
+
+/// The labels of the process a row is about, where that is another than the one that measured it.
+fn about_subject(rule: &MetricRule, labels: Labels) -> Labels {
+    let Some(subject) = rule.subject.as_ref().and_then(|label| labels.get(label)) else { return labels };
+    let name = rule.subject_name.as_ref().and_then(|label| labels.get(label)).unwrap_or("");
+    let kept = labels.iter().filter(|(label, _)| matches!(*label, "machine_id" | "__name__"));
+    Labels::new(kept.chain([("tgid", subject), ("comm", name)]).map(|(name, value)| (name.to_owned(), value.to_owned())))
+}
+
+type Grouped = BTreeMap<String, (Labels, Vec<f64>)>;
+
+/// Series that describe one thing, added up (or their largest, for levels): all connections of a service are one service.
+fn grouped(rows: &[Row], by_process: bool, keep: &dyn Fn(&Labels) -> bool, add: bool) -> Grouped {
+    let mut groups: Grouped = BTreeMap::new();
+    for row in rows.iter().filter(|row| keep(&row.labels)) {
+        let key = match row.labels.get("tgid") {
+            Some(tgid) if by_process => tgid.to_owned(),
+            _ => row
+                .labels
+                .iter()
+                .filter(|(name, _)| *name != "__name__")
+                .map(|(name, value)| format!("{name}={value};"))
+                .collect(),
+        };
+        match groups.get_mut(&key) {
+            None => {
+                groups.insert(key, (row.labels.clone(), row.values.clone()));
+            }
+            Some((_, values)) => {
+                for (mine, theirs) in values.iter_mut().zip(&row.values) {
+                    *mine = match (mine.is_finite(), theirs.is_finite()) {
+                        (true, true) if add => *mine + theirs,
+                        (true, true) => mine.max(*theirs),
+                        (false, true) => *theirs,
+                        _ => *mine,
+                    };
+                }
+            }
+        }
+    }
+    groups
+}
+
+/// The number the symptom's metric rule describes, for the process or entity `keep` lets through.
+pub fn symptom_values(
+    rule: &MetricRule,
+    by_process: bool,
+    reader: &mut Reader<'_>,
+    filter: &Filter,
+    keep: &dyn Fn(&Labels) -> bool,
+) -> Option<Vec<f64>> {
+    measure(rule, by_process, reader, filter, keep)
+        .into_iter()
+        .map(|measured| measured.values)
+        .max_by_key(|values| finite_count(values))
+}
+
+fn observe(metric: usize, rule: &MetricRule, values: &[f64], context: &Context<'_>) -> Option<Observation> {
+    let grid = &context.grid;
+    let (baseline, incident) = (&values[..grid.baseline_end], &values[grid.incident..]);
+    // Slow work completes rarely: two values in the incident are enough, for they are judged as what lasts.
+    if finite_count(baseline) < LEAST_BASELINE || finite_count(incident) < 2 {
+        return None;
+    }
+    let before = median(baseline)?;
+    let after = sustained(incident, incident.len())?;
+    let length = incident.len();
+    let range = own_null(baseline, length, context.params.null_quantile, |window| sustained(window, length))
+        .or_else(|| quantile(baseline, context.params.null_quantile))?
+        - before;
+    let floor = rule.floor.max(rule.floor_share * before.abs());
+    let deviation = after - before;
+    let ratio = deviation / range.max(floor);
+    let sign = if rule.direction == Direction::Down { -1.0 } else { 1.0 };
+    let around = grid.incident.saturating_sub(12);
+    let rho =
+        context.symptom.get(around..).and_then(|symptom| co_moments(&values[around..], symptom)).map_or(0.0, |(.., rho)| rho);
+    let base = format!("{PREFIX}{}_{}", rule.entity, rule.field);
+    let unit = match (&rule.per, rule.measure) {
+        (Some(per), _) if per.starts_with("count") => semantics(&base).1,
+        (Some(_), _) => "ratio",
+        (None, Measure::Count) => "count",
+        (None, Measure::Mean) => {
+            Some(semantics(&base).1).filter(|unit| !unit.is_empty()).unwrap_or_else(|| semantics(&format!("{base}_sum")).1)
+        }
+        (None, Measure::Value) => semantics(&base).1,
+    };
+    Some(Observation {
+        metric,
+        metric_id: base,
+        unit,
+        before: sign * before,
+        after: sign * after,
+        deviation,
+        ratio,
+        nats: nats(ratio, context.params.steep, context.params.cap),
+        onset_ms: (ratio >= 1.0).then(|| onset(values, grid, before + 0.5 * deviation)).flatten(),
+        rho,
+    })
+}
+
+/// First time the level is half way to where it stays, two samples running.
+fn onset(values: &[f64], grid: &Grid, threshold: f64) -> Option<i64> {
+    let above = |slot: usize| values.get(slot).is_none_or(|value| !value.is_finite() || *value >= threshold);
+    (grid.incident.saturating_sub(10)..grid.slots)
+        .find(|slot| values[*slot] >= threshold && above(slot + 1))
+        .map(|slot| grid.time(slot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rule(direction: Direction) -> MetricRule {
+        MetricRule {
+            entity: "proc".into(),
+            field: "cpu_util".into(),
+            measure: Measure::Value,
+            per: None,
+            direction,
+            floor: 5.0,
+            floor_share: 0.0,
+            absent_is_zero: false,
+            time: false,
+            subject: None,
+            subject_name: None,
+            text: None,
+        }
+    }
+
+    fn context(params: &CoreParams) -> Context<'_> {
+        let grid = Grid::new(0, 400_000, 430_000, 5_000);
+        Context { params, grid, symptom: vec![1.0; grid.slots] }
+    }
+
+    #[test]
+    fn a_change_inside_the_own_range_is_no_evidence() {
+        let params = CoreParams::default();
+        let context = context(&params);
+        // Sawtooth between 10 and 60: the incident's 55 is nothing new.
+        let values: Vec<f64> = (0..context.grid.slots)
+            .map(|slot| if slot >= context.grid.incident { 55.0 } else { 10.0 + 50.0 * f64::from(u8::from(slot % 20 < 10)) })
+            .collect();
+        let seen = observe(0, &rule(Direction::Up), &values, &context).unwrap();
+        assert!(seen.ratio < 1.0 && seen.nats == 0.0 && seen.onset_ms.is_none(), "{seen:?}");
+    }
+
+    #[test]
+    fn a_constant_series_has_a_finite_score() {
+        let params = CoreParams::default();
+        let context = context(&params);
+        let values: Vec<f64> =
+            (0..context.grid.slots).map(|slot| if context.grid.time(slot) >= 400_000 { 90.0 } else { 0.0 }).collect();
+        let seen = observe(0, &rule(Direction::Up), &values, &context).unwrap();
+        assert_eq!(seen.ratio, 18.0);
+        assert_eq!(seen.onset_ms, Some(400_000));
+        let flat = vec![3.0; context.grid.slots];
+        assert_eq!(observe(0, &rule(Direction::Up), &flat, &context).unwrap().ratio, 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn gaps_infinities_and_noise_never_give_a_score_that_is_no_number(
+            values in prop::collection::vec(prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(0.0), -1e12..1e12f64], 87)
+        ) {
+            let params = CoreParams::default();
+            let context = context(&params);
+            prop_assume!(values.len() == context.grid.slots);
+            if let Some(seen) = observe(0, &rule(Direction::Up), &values, &context) {
+                prop_assert!(seen.ratio.is_finite() && seen.nats.is_finite() && seen.nats >= 0.0);
+            }
+        }
+    }
+}

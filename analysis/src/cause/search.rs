@@ -1,0 +1,522 @@
+//! The causal search: from the symptom backwards over the rules, to every class that left its own range, and the flow of
+//! the symptom's deviation through what was found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gala_model::PREFIX;
+use gala_model::entity::{entity_type, id};
+use gala_store::Labels;
+
+use super::evidence::{Context, Judged, judge};
+use super::graph::CauseGraph;
+use super::rules::{EdgeKind, EdgeRule, RuleScope, RuleSet};
+use super::series::{Filter, Reader};
+use super::stats::{finite_count, median, sustained};
+use crate::topology::Relation;
+
+/// Processes looked at closely when any of the host may be the cause.
+const MOST_NEIGHBOURS: usize = 16;
+/// Nodes of one search.
+const MOST_NODES: usize = 300;
+/// How far a hidden step weakens what is behind it.
+const HIDDEN: f64 = 0.9;
+/// A cause that moves so much later than its effect is hardly one.
+const LATE_MS: i64 = 30_000;
+
+/// A class on an entity.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub class: usize,
+    /// `None`: not measured.
+    pub judged: Option<Judged>,
+    /// Process the node belongs to, or whose view it is.
+    pub tgid: String,
+    /// Share of the symptom that flows through.
+    pub flow: f64,
+    /// Share that nothing behind it explains.
+    pub own: f64,
+    /// Category under the rule that brings most, instead of the class's.
+    pub category: Option<String>,
+    /// Strongest edge towards the symptom.
+    pub next: Option<usize>,
+}
+
+/// From cause to effect.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    pub cause: usize,
+    pub effect: usize,
+    pub rule: usize,
+    /// Before normalisation.
+    pub weight: f64,
+}
+
+/// A class that was measured and stayed in its range.
+#[derive(Clone, Debug)]
+pub struct Normal {
+    pub class: usize,
+    pub judged: Judged,
+}
+
+/// What the search found; node 0 is the symptom.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub nodes: Vec<Node>,
+    pub edges: Vec<Edge>,
+    pub normal: Vec<Normal>,
+    /// Classes of the symptom's process that nothing measures.
+    pub unobserved: BTreeSet<usize>,
+    pub truncated: bool,
+}
+
+pub struct Search<'a, 'b> {
+    pub rules: &'a RuleSet,
+    pub graph: &'a dyn CauseGraph,
+    pub reader: &'a mut Reader<'b>,
+    pub context: Context<'a>,
+    /// The process that suffers.
+    pub tgid: String,
+    pub container_id: String,
+    neighbours: BTreeMap<usize, Vec<String>>,
+    cpus: Option<BTreeMap<String, f64>>,
+    found: Found,
+    index: BTreeMap<(usize, String), usize>,
+}
+
+impl<'a, 'b> Search<'a, 'b> {
+    pub fn new(
+        rules: &'a RuleSet,
+        graph: &'a dyn CauseGraph,
+        reader: &'a mut Reader<'b>,
+        context: Context<'a>,
+        tgid: String,
+        container_id: String,
+    ) -> Self {
+        Self {
+            rules,
+            graph,
+            reader,
+            context,
+            tgid,
+            container_id,
+            neighbours: BTreeMap::new(),
+            cpus: None,
+            found: Found::default(),
+            index: BTreeMap::new(),
+        }
+    }
+
+    /// Searches from the symptom's class, judged or not.
+    pub fn run(mut self, class: usize, symptom: Option<Judged>) -> Found {
+        let tgid = self.tgid.clone();
+        let root = self.node(class, symptom, &tgid);
+        let mut next = root;
+        while next < self.found.nodes.len() {
+            self.expand(next);
+            next += 1;
+        }
+        self.weigh();
+        self.flow();
+        self.found
+    }
+
+    fn node(&mut self, class: usize, judged: Option<Judged>, tgid: &str) -> usize {
+        let entity = judged.as_ref().map_or_else(|| format!("? {tgid}"), |judged| judged.entity_id.clone());
+        if let Some(known) = self.index.get(&(class, entity.clone())) {
+            return *known;
+        }
+        let at = self.found.nodes.len();
+        self.index.insert((class, entity), at);
+        self.found.nodes.push(Node { class, judged, tgid: tgid.to_owned(), flow: 0.0, own: 0.0, category: None, next: None });
+        at
+    }
+
+    fn expand(&mut self, effect: usize) {
+        let rules = self.rules;
+        let effect_class = rules.classes[self.found.nodes[effect].class].name.clone();
+        for (at, rule) in rules.rules.iter().enumerate().filter(|(_, rule)| rule.effect == effect_class) {
+            if self.found.nodes.len() >= MOST_NODES {
+                self.found.truncated = true;
+                return;
+            }
+            let Some(class) = rules.class(&rule.cause) else { continue };
+            if rule
+                .unless_abnormal
+                .as_ref()
+                .and_then(|name| rules.class(name))
+                .is_some_and(|class| self.device_abnormal(class, effect))
+            {
+                continue;
+            }
+            let causes = self.causes(rule, class, effect);
+            let measured = !causes.is_empty();
+            for (judged, factor) in causes {
+                if judged.entity_id == self.entity_of(effect) && class == self.found.nodes[effect].class {
+                    continue;
+                }
+                if !judged.is_abnormal() {
+                    self.found.normal.push(Normal { class, judged });
+                    continue;
+                }
+                let tgid = judged.labels.get("tgid").cloned().unwrap_or_else(|| self.found.nodes[effect].tgid.clone());
+                let cause = self.node(class, Some(judged), &tgid);
+                self.found.edges.push(Edge { cause, effect, rule: at, weight: factor });
+            }
+            if !measured && rule.scope == RuleScope::SameProcess {
+                if self.found.nodes[effect].tgid == self.tgid {
+                    self.found.unobserved.insert(class);
+                }
+                let tgid = self.found.nodes[effect].tgid.clone();
+                let cause = self.node(class, None, &tgid);
+                if cause != effect {
+                    self.found.edges.push(Edge { cause, effect, rule: at, weight: 1.0 });
+                }
+            }
+        }
+    }
+
+    fn entity_of(&self, node: usize) -> String {
+        self.found.nodes[node].judged.as_ref().map_or_else(String::new, |judged| judged.entity_id.clone())
+    }
+
+    /// Judged causes under a rule, each with the factor its scope gives it.
+    fn causes(&mut self, rule: &EdgeRule, class: usize, effect: usize) -> Vec<(Judged, f64)> {
+        let tgid = self.found.nodes[effect].tgid.clone();
+        let labels = self.found.nodes[effect].judged.as_ref().map(|judged| judged.labels.clone()).unwrap_or_default();
+        let own = Filter::Processes(vec![tgid.clone()]);
+        let container = self.container_id.clone();
+        let of_process = move |row: &Labels| match row.get("tgid") {
+            Some(theirs) => theirs == tgid,
+            None => !container.is_empty() && row.get("container_id") == Some(&container),
+        };
+        let all = |judged: Vec<Judged>| judged.into_iter().map(|judged| (judged, 1.0)).collect();
+        match rule.scope {
+            RuleScope::SameProcess => all(self.judge(class, &own, &of_process)),
+            RuleScope::SameEntity | RuleScope::SameDevice => {
+                all(self.judge(class, &Filter::Machine, &|row| same_device(row, &labels)))
+            }
+            RuleScope::SameHost | RuleScope::Nics => all(self.judge(class, &Filter::Machine, &|_| true)),
+            RuleScope::HostEndpoints | RuleScope::HostLinks => all(self.judge(class, &Filter::Machine, &|_| true)),
+            RuleScope::SameHostEndpoints => {
+                let server = labels.get("server_port").cloned();
+                let same_port =
+                    move |row: &Labels| server.as_deref().is_none_or(|port| row.get("server_port").is_none_or(|own| own == port));
+                all(self.judge(class, &Filter::Machine, &same_port))
+            }
+            RuleScope::SameCpu => {
+                let cpus = self.cpus_of_process();
+                let judged = self.judge(class, &Filter::Machine, &|row| match row.get("cpu") {
+                    Some("cpu") => cpus.is_empty(),
+                    Some(cpu) => cpus.contains_key(cpu),
+                    None => false,
+                });
+                judged
+                    .into_iter()
+                    .map(|judged| {
+                        let share = judged.labels.get("cpu").and_then(|cpu| cpus.get(cpu)).copied().unwrap_or(1.0);
+                        (judged, share.max(0.2))
+                    })
+                    .collect()
+            }
+            RuleScope::Devices => {
+                let devices = self.used_devices(&self.found.nodes[effect].tgid.clone());
+                all(self.judge(class, &Filter::Machine, &|row| {
+                    devices.is_empty() || device_names(row).any(|name| devices.contains(name))
+                }))
+            }
+            RuleScope::CpuNeighbours => self.neighbours(class, &labels),
+            RuleScope::OtherProcesses | RuleScope::HostProcesses => {
+                all(self.risen(class, rule.scope == RuleScope::HostProcesses))
+            }
+            RuleScope::DeviceUsers => {
+                let risen = self.risen(class, true);
+                let users: Vec<(Judged, f64)> = risen
+                    .into_iter()
+                    .filter_map(|judged| {
+                        let tgid = judged.labels.get("tgid").cloned().unwrap_or_default();
+                        let devices = self.used_devices(&tgid);
+                        let uses = devices.is_empty() || device_label_names(&labels).any(|name| devices.contains(name));
+                        uses.then_some((judged, 1.0))
+                    })
+                    .collect();
+                users
+            }
+            RuleScope::Callees => self.callees(class, effect),
+        }
+    }
+
+    fn judge(&mut self, class: usize, filter: &Filter, keep: &dyn Fn(&Labels) -> bool) -> Vec<Judged> {
+        judge(&self.rules.classes[class], self.reader, filter, &self.context, keep)
+    }
+
+    fn device_abnormal(&mut self, class: usize, node: usize) -> bool {
+        let Some(judged) = &self.found.nodes[node].judged else { return false };
+        let labels = judged.labels.clone();
+        self.judge(class, &Filter::Machine, &|row| same_device(row, &labels)).iter().any(Judged::is_abnormal)
+    }
+
+    /// Processes whose class rose most over the last minutes, judged over their whole history.
+    fn risen(&mut self, class: usize, own_too: bool) -> Vec<Judged> {
+        if !self.neighbours.contains_key(&class) {
+            let chosen = self.choose_neighbours(class);
+            self.neighbours.insert(class, chosen);
+        }
+        let own = self.tgid.clone();
+        let chosen: Vec<String> = self.neighbours[&class].iter().filter(|tgid| own_too || **tgid != own).cloned().collect();
+        if chosen.is_empty() {
+            return Vec::new();
+        }
+        let filter = Filter::Processes(chosen.clone());
+        self.judge(class, &filter, &|row| row.get("tgid").is_some_and(|tgid| chosen.iter().any(|one| one == tgid)))
+            .into_iter()
+            .filter(Judged::is_abnormal)
+            .collect()
+    }
+
+    fn choose_neighbours(&mut self, class: usize) -> Vec<String> {
+        let grid = self.context.grid;
+        let from = grid.incident.saturating_sub(12);
+        let mut rises: BTreeMap<String, f64> = BTreeMap::new();
+        let rules = self.rules;
+        for metric in &rules.classes[class].metrics {
+            let suffix = if metric.measure == super::rules::Measure::Count { "_count" } else { "" };
+            for row in self.reader.recent(&format!("{PREFIX}{}_{}{suffix}", metric.entity, metric.field), from) {
+                let Some(tgid) = row.labels.get("tgid") else { continue };
+                let before = median(&row.values[from..grid.incident]).unwrap_or(0.0);
+                let incident = &row.values[grid.incident..];
+                let Some(after) = sustained(incident, incident.len()) else { continue };
+                let rise = (after - before) / metric.floor;
+                let best = rises.entry(tgid.to_owned()).or_insert(0.0);
+                *best = best.max(rise);
+            }
+        }
+        let mut order: Vec<(String, f64)> = rises.into_iter().filter(|(_, rise)| *rise >= 1.0).collect();
+        order.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+        order.truncate(MOST_NEIGHBOURS);
+        order.into_iter().map(|(tgid, _)| tgid).collect()
+    }
+
+    /// Other processes that take CPU, weighed by how far they run where the process (or on the CPU in `labels`).
+    fn neighbours(&mut self, class: usize, labels: &BTreeMap<String, String>) -> Vec<(Judged, f64)> {
+        let cpus = match labels.get("cpu") {
+            Some(cpu) if cpu != "cpu" && !labels.contains_key("tgid") => BTreeMap::from([(cpu.clone(), 1.0)]),
+            _ => self.cpus_of_process(),
+        };
+        let saturated = self.saturated();
+        self.risen(class, false)
+            .into_iter()
+            .map(|judged| {
+                let tgid = judged.labels.get("tgid").cloned().unwrap_or_default();
+                let theirs = self.cpus_of(&tgid);
+                let common: f64 = theirs.iter().filter(|(cpu, _)| cpus.contains_key(*cpu)).map(|(_, share)| share).sum();
+                let apart = if saturated { 0.7 } else { 0.15 };
+                let factor = if cpus.is_empty() || theirs.is_empty() { 0.7 } else { common.max(apart) };
+                (judged, factor)
+            })
+            .collect()
+    }
+
+    /// Whether the whole host is short of CPU, so that any process may hold up any other.
+    fn saturated(&mut self) -> bool {
+        let grid = self.context.grid;
+        let rows = self.reader.rows(&format!("{PREFIX}cpu_total_used_per"), &Filter::Machine);
+        rows.iter().any(|row| median(&row.values[grid.incident..]).is_some_and(|used| used >= 85.0))
+    }
+
+    fn cpus_of_process(&mut self) -> BTreeMap<String, f64> {
+        if self.cpus.is_none() {
+            let tgid = self.tgid.clone();
+            self.cpus = Some(self.cpus_of(&tgid));
+        }
+        self.cpus.clone().unwrap_or_default()
+    }
+
+    /// CPUs a process was last seen on during the incident, with the share of sightings.
+    fn cpus_of(&mut self, tgid: &str) -> BTreeMap<String, f64> {
+        let grid = self.context.grid;
+        let rows = self.reader.rows(&format!("{PREFIX}proc_cpu"), &Filter::Processes(vec![tgid.to_owned()]));
+        let mut shares: BTreeMap<String, f64> = BTreeMap::new();
+        for row in rows.iter() {
+            let seen = &row.values[grid.incident..];
+            let count = finite_count(seen) as f64;
+            for cpu in seen.iter().filter(|value| value.is_finite() && **value >= 0.0) {
+                *shares.entry(format!("{}", *cpu as u64)).or_default() += 1.0 / count;
+            }
+        }
+        shares
+    }
+
+    fn process_id(&self, tgid: &str) -> Option<String> {
+        id::external(&self.reader.machine_id, entity_type("proc")?, |key| (key == "tgid").then_some(tgid))
+    }
+
+    /// Names of the devices a process is known to use; empty where that is not known.
+    fn used_devices(&self, tgid: &str) -> BTreeSet<String> {
+        let Some(process) = self.process_id(tgid) else { return BTreeSet::new() };
+        let mut names = BTreeSet::new();
+        for relation in [Relation::Uses, Relation::StoreIn] {
+            for entity in self.graph.related(&process, relation, true) {
+                names.extend(["disk_name", "blk_name"].iter().filter_map(|label| entity.labels.get(*label).cloned()));
+            }
+        }
+        names
+    }
+
+    /// The class on the processes this one is a client of, on this machine.
+    fn callees(&mut self, class: usize, effect: usize) -> Vec<(Judged, f64)> {
+        let Some(process) = self.process_id(&self.found.nodes[effect].tgid.clone()) else { return Vec::new() };
+        let machine = gala_model::entity::id::canonical_machine(&self.reader.machine_id).to_owned();
+        let tgids: Vec<String> = self
+            .graph
+            .related(&process, Relation::Connect, true)
+            .into_iter()
+            .filter(|entity| entity.kind == "proc" && gala_model::entity::id::canonical_machine(&entity.machine_id) == machine)
+            .filter_map(|entity| entity.labels.get("tgid").cloned())
+            .filter(|tgid| *tgid != self.found.nodes[effect].tgid)
+            .collect();
+        if tgids.is_empty() {
+            return Vec::new();
+        }
+        let filter = Filter::Processes(tgids.clone());
+        let judged = self.judge(class, &filter, &|row| row.get("tgid").is_some_and(|tgid| tgids.iter().any(|one| one == tgid)));
+        judged.into_iter().map(|judged| (judged, 1.0)).collect()
+    }
+
+    /// Turns the scope factors of edges into weights.
+    fn weigh(&mut self) {
+        let mut weights: Vec<f64> = vec![0.0; self.found.edges.len()];
+        for node in self.causes_first() {
+            let incoming: Vec<usize> = (0..self.found.edges.len()).filter(|edge| self.found.edges[*edge].cause == node).collect();
+            for edge in incoming {
+                weights[edge] = self.weight(edge, &weights);
+            }
+        }
+        for (edge, weight) in self.found.edges.iter_mut().zip(weights) {
+            edge.weight = weight;
+        }
+    }
+
+    fn weight(&self, at: usize, weights: &[f64]) -> f64 {
+        let edge = &self.found.edges[at];
+        let rule = &self.rules.rules[edge.rule];
+        let (cause, effect) = (&self.found.nodes[edge.cause], &self.found.nodes[edge.effect]);
+        let Some(judged) = &cause.judged else {
+            // Hidden: as strong as what is behind it.
+            let behind = (0..self.found.edges.len()).filter(|other| self.found.edges[*other].effect == edge.cause);
+            return HIDDEN * rule.prior * behind.map(|other| weights[other]).fold(0.0, f64::max);
+        };
+        let best = judged.best();
+        let strength = 1.0 - (-best.nats / 2.0).exp();
+        let onset = effect.judged.as_ref().and_then(|effect| effect.best().onset_ms);
+        let timely = match (best.onset_ms, onset) {
+            (Some(cause), Some(effect)) if cause > effect + LATE_MS => 0.3,
+            (Some(cause), Some(effect)) if cause > effect + 2 * self.context.grid.step_ms => 0.8,
+            _ => 1.0,
+        };
+        let together = (best.rho / 0.5).clamp(0.15, 1.0);
+        let siblings = || {
+            self.found
+                .edges
+                .iter()
+                .filter(|other| other.effect == edge.effect)
+                .filter_map(|other| Some((other, self.found.nodes[other.cause].judged.as_ref()?)))
+        };
+        let base = match rule.kind {
+            EdgeKind::Additive => {
+                let whole = effect.judged.as_ref().map_or(best.deviation, |effect| effect.best().deviation);
+                if whole > 0.0 { rule.prior * (best.deviation / whole).clamp(0.0, 1.0) } else { 0.0 }
+            }
+            EdgeKind::Cross => rule.prior * strength,
+            EdgeKind::Time => {
+                let lost = |edge: &Edge, judged: &Judged| {
+                    let class = &self.rules.classes[self.found.nodes[edge.cause].class];
+                    (self.rules.rules[edge.rule].kind == EdgeKind::Time).then(|| judged.lost_time(class)).flatten()
+                };
+                let most = siblings().filter_map(|(other, judged)| lost(other, judged)).fold(0.0, f64::max);
+                let share = lost(edge, judged).filter(|_| most > 0.0).map_or(1.0, |own| own / most);
+                rule.prior * strength * share
+            }
+        };
+        // Of several entities under one rule, each by how far it left its range.
+        let largest =
+            siblings().filter(|(other, _)| other.rule == edge.rule).map(|(_, judged)| judged.best().ratio).fold(0.0, f64::max);
+        let relative = if largest > 0.0 { (best.ratio / largest).clamp(0.0, 1.0) } else { 1.0 };
+        base * timely * together * relative * edge.weight
+    }
+
+    /// Nodes with causes before their effects.
+    fn causes_first(&self) -> Vec<usize> {
+        let count = self.found.nodes.len();
+        let (mut state, mut order) = (vec![false; count], Vec::new());
+        let mut stack = vec![(0usize, 0usize)];
+        if count == 0 {
+            return order;
+        }
+        let causes: Vec<Vec<usize>> = (0..count)
+            .map(|node| self.found.edges.iter().filter(|edge| edge.effect == node).map(|edge| edge.cause).collect())
+            .collect();
+        state[0] = true;
+        while let Some((node, next)) = stack.pop() {
+            match causes[node].get(next) {
+                Some(cause) => {
+                    stack.push((node, next + 1));
+                    if !std::mem::replace(&mut state[*cause], true) {
+                        stack.push((*cause, 0));
+                    }
+                }
+                None => order.push(node),
+            }
+        }
+        order
+    }
+
+    /// Sends the symptom backwards: each node passes on what its causes explain and keeps the rest.
+    fn flow(&mut self) {
+        if self.found.nodes.is_empty() {
+            return;
+        }
+        self.found.nodes[0].flow = 1.0;
+        let mut order = self.causes_first();
+        order.reverse();
+        for node in order {
+            let arriving = self.found.nodes[node].flow;
+            let causes: Vec<usize> = (0..self.found.edges.len()).filter(|edge| self.found.edges[*edge].effect == node).collect();
+            let whole: f64 = causes.iter().map(|edge| self.found.edges[*edge].weight).sum();
+            self.found.nodes[node].own = arriving * (1.0 - whole).max(0.0);
+            for edge in causes {
+                let Edge { cause, rule, weight, .. } = self.found.edges[edge];
+                let share = arriving * weight / whole.max(1.0);
+                if share <= 0.0 {
+                    continue;
+                }
+                let best_so_far = self.found.nodes[cause].next.map_or(0.0, |known| self.found.edges[known].weight);
+                let target = &mut self.found.nodes[cause];
+                target.flow += share;
+                if target.next.is_none() || weight > best_so_far {
+                    target.next = Some(edge);
+                    target.category = self.rules.rules[rule].category.clone();
+                }
+            }
+        }
+    }
+}
+
+fn device_names(row: &Labels) -> impl Iterator<Item = &str> {
+    ["disk_name", "blk_name"].into_iter().filter_map(|label| row.get(label))
+}
+
+fn device_label_names(labels: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    ["disk_name", "blk_name"].into_iter().filter_map(|label| labels.get(label).map(String::as_str))
+}
+
+/// Whether a series is of the device (or other host entity) the labels name.
+fn same_device(row: &Labels, labels: &BTreeMap<String, String>) -> bool {
+    let mut any = false;
+    for own in device_label_names(labels) {
+        any = true;
+        if device_names(row).any(|name| name == own) {
+            return true;
+        }
+    }
+    !any
+}

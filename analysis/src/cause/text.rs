@@ -1,0 +1,128 @@
+//! Sentences in English and Chinese: what changed, from what to what, when.
+
+use std::collections::BTreeMap;
+
+use gala_model::incident::Text;
+
+use super::evidence::{Judged, Observation};
+use super::rules::RuleSet;
+
+/// `14:03:20` in the time zone that lies `offset_s` east of UTC.
+pub fn clock(at_ms: i64, offset_s: i32) -> String {
+    let seconds = (at_ms.div_euclid(1000) + i64::from(offset_s)).rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// A number with its unit, three digits that matter.
+pub fn quantity(value: f64, unit: &str) -> String {
+    let steps: &[(&str, f64)] = match unit {
+        "ns" => &[("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)],
+        "us" => &[("µs", 1.0), ("ms", 1e3), ("s", 1e6)],
+        "ms" => &[("ms", 1.0), ("s", 1e3)],
+        "bytes" => &[("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0)],
+        "kB" => &[("KiB", 1.0), ("MiB", 1024.0), ("GiB", 1_048_576.0)],
+        "kB/s" => &[("KiB/s", 1.0), ("MiB/s", 1024.0), ("GiB/s", 1_048_576.0)],
+        "ratio" => return format!("{} %", digits(100.0 * value)),
+        "%" => return format!("{} %", digits(value)),
+        "" | "count" | "segments" | "packets" | "requests" | "bool" => return digits(value),
+        other => return format!("{} {other}", digits(value)),
+    };
+    let (name, factor) = steps.iter().rev().find(|(_, factor)| value.abs() >= *factor).unwrap_or(&steps[0]);
+    format!("{} {name}", digits(value / factor))
+}
+
+fn digits(value: f64) -> String {
+    let magnitude = value.abs();
+    let text = if magnitude >= 100.0 || magnitude == 0.0 {
+        format!("{value:.0}")
+    } else if magnitude >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    };
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// How people call an entity, from the labels of its series.
+pub fn entity_name(kind: &str, labels: &BTreeMap<String, String>, entity_id: &str) -> String {
+    let label = |name: &str| labels.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let process = || match (label("comm"), label("tgid")) {
+        (Some(comm), Some(tgid)) => Some(format!("{comm} ({tgid})")),
+        (None, Some(tgid)) => Some(format!("process {tgid}")),
+        _ => None,
+    };
+    let name = match kind {
+        "cpu" => label("cpu").map(|cpu| if cpu == "cpu" { "all CPUs".to_owned() } else { format!("CPU {cpu}") }),
+        "disk" => label("disk_name").map(str::to_owned),
+        "block" => label("blk_name").or(label("disk_name")).map(str::to_owned),
+        "nic" | "qdisc" => label("dev_name").map(str::to_owned),
+        "fs" => label("MountOn").map(str::to_owned),
+        "mem" => Some("memory".to_owned()),
+        "net" => Some("network stack".to_owned()),
+        "host" => Some(label("hostname").unwrap_or("host").to_owned()),
+        "tcp_link" => match (label("client_ip"), label("server_ip"), label("server_port")) {
+            (Some(client), Some(server), Some(port)) => Some(format!("{client} → {server}:{port}")),
+            _ => process(),
+        },
+        "endpoint_tcp" | "endpoint" => match (label("server_ip"), label("server_port")) {
+            (Some(server), Some(port)) => Some(format!("{} {server}:{port}", label("comm").unwrap_or("listener"))),
+            (None, Some(port)) => Some(format!("{} :{port}", label("comm").unwrap_or("listener"))),
+            _ => process(),
+        },
+        "container" | "sli_container" => label("container_name").or(label("container_id")).map(str::to_owned),
+        _ => process(),
+    };
+    name.unwrap_or_else(|| entity_id.to_owned())
+}
+
+/// "fsync of `redis-server (7)` rose from 1.2 ms to 48 ms at 14:03:20".
+pub fn change(rules: &RuleSet, class: usize, judged: &Judged, observation: &Observation, offset_s: i32) -> Text {
+    let rule = &rules.classes[class];
+    let [en, zh] = rule.metrics[observation.metric].text.as_ref().unwrap_or(&rule.text);
+    let name = entity_name(judged.entity_type, &judged.labels, &judged.entity_id);
+    let (before, after) = (quantity(observation.before, observation.unit), quantity(observation.after, observation.unit));
+    let falls = observation.after < observation.before;
+    let (verb_en, verb_zh) = if falls { ("fell", "降至") } else { ("rose", "升至") };
+    let (at_en, at_zh) = match observation.onset_ms {
+        Some(at) => (format!(" at {}", clock(at, offset_s)), format!("{} ", clock(at, offset_s))),
+        None => Default::default(),
+    };
+    Text {
+        en: format!("{en} of `{name}` {verb_en} from {before} to {after}{at_en}"),
+        zh: format!("{at_zh}`{name}` 的{zh}从 {before} {verb_zh} {after}"),
+    }
+}
+
+/// "run delay of `x` stayed in its usual range (1 ms to 1.1 ms)".
+pub fn stayed(rules: &RuleSet, class: usize, judged: &Judged) -> Text {
+    let observation = judged.best();
+    let [en, zh] = &rules.classes[class].text;
+    let name = entity_name(judged.entity_type, &judged.labels, &judged.entity_id);
+    let (before, after) = (quantity(observation.before, observation.unit), quantity(observation.after, observation.unit));
+    Text {
+        en: format!("{en} of `{name}` stayed in its usual range ({before} before, {after} now)"),
+        zh: format!("`{name}` 的{zh}仍在正常范围内（之前 {before}，现在 {after}）"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        assert_eq!(quantity(1_200_000.0, "ns"), "1.2 ms");
+        assert_eq!(quantity(48e6, "ns"), "48 ms");
+        assert_eq!(quantity(0.034, "ratio"), "3.4 %");
+        assert_eq!(quantity(0.0, "%"), "0 %");
+        assert_eq!(quantity(3.0 * 1_048_576.0, "bytes"), "3 MiB");
+        assert_eq!(quantity(5120.0, "kB/s"), "5 MiB/s");
+        assert_eq!(quantity(52.0, "segments"), "52");
+    }
+
+    #[test]
+    fn clocks_follow_the_offset() {
+        assert_eq!(clock(1_700_000_123_000, 0), "22:15:23");
+        assert_eq!(clock(1_700_000_123_000, 8 * 3600), "06:15:23");
+    }
+}
