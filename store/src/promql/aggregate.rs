@@ -219,35 +219,40 @@ impl Evaluator<'_> {
             return Err(Failure::Execution(format!("invalid label name {}", quote(label))));
         }
         let rows = self.rows(&aggregate.expr, steps)?;
-        let mut counts: AHashMap<Labels, Vec<u32>> = AHashMap::new();
-        for row in &rows {
+        let Grouping { of_row, labels: groups } = group(&rows, aggregate);
+        // "without (x)" takes the new label away again if it is x.
+        let gone = aggregate.without && aggregate.grouping.contains(label);
+        let mut places: AHashMap<(usize, u64), usize> = AHashMap::new();
+        let mut by_labels: AHashMap<Labels, usize> = AHashMap::new();
+        let mut columns: Vec<Vec<u32>> = Vec::new();
+        for (row, &group) in rows.iter().zip(&of_row) {
             self.pulse()?;
-            let base = group_labels(&row.labels, aggregate);
-            let mut last: Option<(u64, Labels)> = None;
             for (step, value) in row.iter() {
-                let known = last.take().filter(|(bits, _)| *bits == value.to_bits());
-                let (bits, key) = known.unwrap_or_else(|| {
-                    let with_value = labels::set(&base, label, &format_plain(value));
-                    // "without (x)" takes the new label away again if it is x.
-                    let gone = aggregate.without && aggregate.grouping.contains(label);
-                    (value.to_bits(), if gone { base.clone() } else { with_value })
-                });
-                if !counts.contains_key(&key) {
-                    self.charge(steps.count)?;
-                    counts.insert(key.clone(), vec![0; steps.count]);
-                }
-                if let Some(column) = counts.get_mut(&key) {
-                    column[step] += 1;
-                }
-                last = Some((bits, key));
+                let key = (group, value.to_bits());
+                let place = match places.get(&key) {
+                    Some(&place) => place,
+                    None => {
+                        let base = &groups[group];
+                        let labels = if gone { base.clone() } else { labels::set(base, label, &format_plain(value)) };
+                        // Different NaNs read the same.
+                        let place = *by_labels.entry(labels).or_insert(columns.len());
+                        if place == columns.len() {
+                            self.charge(steps.count)?;
+                            columns.push(vec![0; steps.count]);
+                        }
+                        places.insert(key, place);
+                        place
+                    }
+                };
+                columns[place][step] += 1;
             }
         }
         self.release(&rows);
-        let mut out: Vec<Row> = counts
+        let mut out: Vec<Row> = by_labels
             .into_iter()
-            .map(|(labels, column)| {
+            .map(|(labels, place)| {
                 let mut row = Row::new(labels);
-                let counted = column.into_iter().enumerate().filter(|(_, count)| *count > 0);
+                let counted = std::mem::take(&mut columns[place]).into_iter().enumerate().filter(|(_, count)| *count > 0);
                 counted.for_each(|(step, count)| row.push(step, f64::from(count)));
                 row
             })

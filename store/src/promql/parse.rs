@@ -7,8 +7,10 @@ use super::functions;
 use super::lex::{Tok, Token, lex};
 use super::literal;
 
-/// Expressions nested deeper than this are refused: parsing, checking and evaluating recurse.
-pub const MAX_DEPTH: usize = 200;
+/// Expressions nested deeper than this are refused: the parser recurses.
+const MAX_DEPTH: usize = 100;
+/// Trees higher than this are refused: evaluation recurses. A chain of operators is high without being nested.
+const MAX_HEIGHT: usize = 300;
 
 /// What is wrong with a query, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +139,7 @@ pub(super) struct Parser<'a> {
     next: usize,
     /// How many productions are open.
     depth: usize,
-    /// Height of the tree returned last: a long chain of operators is deep without being nested.
+    /// Height of the tree returned last.
     pub(super) height: usize,
 }
 
@@ -204,24 +206,24 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn deeper<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        self.bounded(self.depth)?;
+        self.bounded(self.depth, MAX_DEPTH)?;
         self.depth += 1;
         let result = inner(self);
         self.depth -= 1;
         result
     }
 
-    fn bounded(&self, levels: usize) -> Parsed<()> {
-        if levels < MAX_DEPTH {
+    fn bounded(&self, levels: usize, limit: usize) -> Parsed<()> {
+        if levels < limit {
             return Ok(());
         }
-        self.error(self.token().start, format!("expression is nested deeper than {MAX_DEPTH} levels"))
+        self.error(self.token().start, format!("expression is deeper than {limit} levels"))
     }
 
     /// Notes that a node was put on top of children of this height.
     pub(super) fn grow(&mut self, children: usize) -> Parsed<()> {
         self.height = children + 1;
-        self.bounded(self.height)
+        self.bounded(self.height, MAX_HEIGHT)
     }
 
     fn expr(&mut self, weakest: u8) -> Parsed<Expr> {

@@ -49,7 +49,11 @@ impl Display for Expr {
             Kind::Number { value, .. } => f.write_str(&format_plain(*value)),
             Kind::Text(text) => f.write_str(&quote(text)),
             Kind::Vector(selector) => write!(f, "{}{}", Names(selector), Modifiers::of(selector)),
-            Kind::Matrix { selector, range } => write!(f, "{}[{}]{}", Names(selector), range, Modifiers::of(selector)),
+            Kind::Matrix { selector, range } => {
+                let Modifiers { at, extended, offset } = Modifiers::of(selector);
+                // A range names its reach before the time, an instant selector after it.
+                write!(f, "{}[{range}]{extended}{}", Names(selector), Modifiers { at, extended: "", offset })
+            }
             Kind::Subquery(subquery) => write!(f, "{}{}", subquery.expr, SubqueryTail(subquery)),
             Kind::Call { function, args } => {
                 write!(f, "{}(", function.name)?;

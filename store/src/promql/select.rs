@@ -50,16 +50,22 @@ impl Ranges {
             Reach::Anchored => (self.lookback_ms, 0),
             Reach::Smoothed => (self.lookback_ms, self.lookback_ms),
         };
-        let (mut low, mut high) = (0, 0);
+        let falls = |index: usize| usize::from(samples[index].value < samples[index - 1].value);
+        let (mut low, mut high, mut drops) = (0, 0, 0);
         for (step, eval_ms) in steps.times() {
             let end_ms = self.at.unwrap_or(eval_ms) - self.offset_ms;
             let start_ms = end_ms - self.range_ms;
-            while low < samples.len() && samples[low].t_ms <= start_ms - before {
-                low += 1;
-            }
-            high = high.max(low);
             while high < samples.len() && samples[high].t_ms <= end_ms + after {
+                if high > low {
+                    drops += falls(high);
+                }
                 high += 1;
+            }
+            while low < high && samples[low].t_ms <= start_ms - before {
+                low += 1;
+                if low < high {
+                    drops -= falls(low);
+                }
             }
             if low == high {
                 continue;
@@ -71,6 +77,7 @@ impl Ranges {
                 eval_ms,
                 range_seconds: self.range_seconds,
                 reach: self.reach,
+                drops,
             };
             visit(step, &window)?;
         }

@@ -24,6 +24,8 @@ pub struct Window<'a> {
     pub eval_ms: i64,
     pub range_seconds: f64,
     pub reach: Reach,
+    /// How often a value falls below the one before it.
+    pub drops: usize,
 }
 
 type Outcome = Result<Option<f64>, String>;
@@ -51,7 +53,7 @@ fn extrapolated(window: &Window, is_counter: bool) -> Option<f64> {
     let samples = window.samples;
     let [first, .., last] = samples else { return None };
     let mut total = last.value - first.value;
-    if is_counter {
+    if is_counter && window.drops > 0 {
         let mut previous = first.value;
         for sample in &samples[1..] {
             if sample.value < previous {
