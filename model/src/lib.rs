@@ -6,9 +6,12 @@
 
 extern crate self as gala_model;
 
+pub mod docs;
 pub mod entity;
 pub mod event;
 pub mod exposition;
+pub mod incident;
+pub mod meta;
 pub mod observation;
 pub mod remote_write;
 pub mod series;

@@ -155,7 +155,8 @@ impl ParamDef {
                     return Err(format!("params.{name} contains unsafe characters"));
                 }
                 let path = Path::new(text);
-                if text.is_empty() || text.len() >= 256 || !(if folder { path.is_dir() } else { path.exists() }) {
+                let there = if folder { path.is_dir() } else { path.exists() };
+                if text.is_empty() || text.len() >= 256 || !there {
                     return Err("Bad request".to_owned());
                 }
                 let canonical = path.canonicalize().map_err(|_| "Bad request".to_owned())?;

@@ -108,7 +108,7 @@ impl Range {
         let mut found = HashSet::new();
         let mut labels = HashMap::new();
         let own = std::process::id();
-        for pid in all_pids(&identity.proc_root().to_owned()) {
+        for pid in all_pids(identity.proc_root()) {
             let Some(facts) = identity.facts(pid, now) else { continue };
             let Some(label) = self.objects.admits(pid, facts) else { continue };
             if pid == own || found.len() >= MAX_PROCESSES {

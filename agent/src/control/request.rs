@@ -107,11 +107,11 @@ pub fn apply(object: &Map<String, Value>, entry: &ProbeEntry, config: &mut Probe
     if Value::Object(object.clone()) == config.answer(entry, running) {
         return Ok(Wish::AsItIs);
     }
-    if let Some(command) = section(object, "cmd")? {
+    let (command, snoopers) = (section(object, "cmd")?, section(object, "snoopers")?);
+    let (blacklist, given_params) = (section(object, "blacklist")?, section(object, "params")?);
+    if let Some(command) = command {
         apply_command(command, entry, config)?;
     }
-    let snoopers = section(object, "snoopers")?;
-    let blacklist = section(object, "blacklist")?;
     if let Some(list) = snoopers {
         let objects = parse_objects(list)?;
         if blacklist.is_some() && !objects.is_empty() {
@@ -127,7 +127,7 @@ pub fn apply(object: &Map<String, Value>, entry: &ProbeEntry, config: &mut Probe
     if empty && entry.observes != Observes::Nothing && entry.name != "baseinfo" {
         return Err(format!("the snooper for {} cannot be empty", entry.name));
     }
-    if let Some(given) = section(object, "params")? {
+    if let Some(given) = given_params {
         apply_params(given, config, running)?;
     }
     let wish = match object.get("state") {
@@ -248,7 +248,7 @@ fn parse_name(item: &Value) -> Option<Option<NameEntry>> {
 fn is_pod_id(text: &str) -> bool {
     let hex = |byte: &u8| byte.is_ascii_hexdigit();
     match text.len() {
-        32 => text.as_bytes().iter().all(|byte| hex(byte)),
+        32 => text.as_bytes().iter().all(hex),
         36 => text.bytes().enumerate().all(|(at, byte)| if [8, 13, 18, 23].contains(&at) { byte == b'-' } else { hex(&byte) }),
         _ => false,
     }

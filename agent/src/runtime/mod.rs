@@ -1,7 +1,8 @@
 //! The agent as one object: starts its threads, answers questions about itself, stops everything again.
 //!
 //! Threads: `gala-agent-sample` ticks the probes, `gala-agent-http` serves exporter and REST on a runtime of its own (a hub
-//! in the same process has another), `gala-agent-start` loads the first probes and ends.
+//! in the same process has another), `gala-agent-push` writes to a hub elsewhere, `gala-agent-start` loads the first probes
+//! and ends.
 
 pub mod enrich;
 pub mod metrics;
@@ -31,6 +32,7 @@ use crate::identity::Identity;
 use crate::ledger::{Ledger, LedgerLine};
 use crate::sinks::exporter;
 use crate::sinks::latest::{DEFAULT_MAX_ROWS, Latest};
+use crate::sinks::push::Push;
 use enrich::Enricher;
 use sampler::{Command, Sampler};
 use status::ProbeStatus;
@@ -38,7 +40,10 @@ use status::ProbeStatus;
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// How long `stop` waits for a thread; a probe that hangs must not keep the program.
-const STOP_PATIENCE: Duration = Duration::from_millis(1500);
+const STOP_PATIENCE: Duration = Duration::from_millis(1400);
+
+/// What the last push may take beyond that.
+const LAST_PUSH: Duration = Duration::from_millis(400);
 
 /// What an agent is started with.
 #[derive(Clone, Debug)]
@@ -142,7 +147,13 @@ impl Agent {
         let exporter = listen("the metric exporter", "--metrics-listen", config.metrics_listen)?;
         let rest = listen("the REST API", "--rest-listen", config.rest_listen)?;
 
-        let sinks = vec![sink];
+        let mut sinks = vec![sink];
+        let push = config.hub.as_deref().map(|url| {
+            let push = Push::new(url, ledger.clone());
+            push.map_err(|reason| AgentError::Hub { url: url.to_owned(), reason })
+        });
+        let push = push.transpose()?;
+        sinks.extend(push.clone().map(|push| push as Arc<dyn ObservationSink>));
         let identity = Identity::new(Path::new("/proc"), &config.state_dir, Instant::now());
         let machine_id = Arc::clone(identity.machine_id());
         let enricher = Enricher::new(identity, Arc::clone(&latest), ledger.clone());
@@ -156,6 +167,9 @@ impl Agent {
         let (stop_http, stopped) = oneshot::channel();
         let servers = Servers { exporter, rest, latest: Arc::clone(&latest), control: Arc::clone(&control), style: config.style };
         let serving = spawn("gala-agent-http", move || servers.run(stopped))?;
+
+        let (stop_push, push_stopped) = oneshot::channel();
+        let pushing = push.map(|push| spawn("gala-agent-push", move || push.run(push_stopped))).transpose()?;
 
         let starting = {
             let control = Arc::clone(&control);
@@ -185,7 +199,7 @@ impl Agent {
             ledger,
             ready,
             config: Mutex::new(config),
-            threads: Mutex::new(Some(Threads { stop_http, sampling, serving, starting })),
+            threads: Mutex::new(Some(Threads { stop_http, stop_push, sampling, serving, starting, pushing })),
             _run_folder: run_folder,
         })
     }
@@ -193,9 +207,11 @@ impl Agent {
 
 struct Threads {
     stop_http: oneshot::Sender<()>,
+    stop_push: oneshot::Sender<()>,
     sampling: JoinHandle<()>,
     serving: JoinHandle<()>,
     starting: JoinHandle<()>,
+    pushing: Option<JoinHandle<()>>,
 }
 
 /// A running agent. Dropping it stops the agent.
@@ -302,7 +318,10 @@ impl AgentHandle {
         let _ = self.commands.send(Command::Stop);
         let sampled = join_until(threads.sampling, deadline);
         let served = join_until(threads.serving, deadline);
-        if !(started && sampled && served) {
+        // Last, so that the last reports are sent.
+        let _ = threads.stop_push.send(());
+        let pushed = threads.pushing.is_none_or(|thread| join_until(thread, deadline + LAST_PUSH));
+        if !(started && sampled && served && pushed) {
             tracing::warn!("a probe does not stop; its hooks go when the process ends");
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod exporter;
 pub mod latest;
+pub mod push;
 
 use gala_model::{Event, Observation, ObservationSink};
 
