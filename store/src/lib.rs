@@ -50,6 +50,7 @@ pub mod promql;
 mod query;
 pub mod remote_write;
 mod store;
+pub mod tool;
 pub mod types;
 mod upkeep;
 mod varint;

@@ -295,7 +295,7 @@ impl Store {
     }
 
     /// Appends unless references expired since `epoch` was read: then `None`, nothing was taken.
-    pub(crate) fn append_in_epoch(&self, samples: &[(SeriesRef, i64, f64)], epoch: u64) -> Result<Option<Appended>, StoreError> {
+    pub fn append_in_epoch(&self, samples: &[(SeriesRef, i64, f64)], epoch: u64) -> Result<Option<Appended>, StoreError> {
         let bounds = self.bounds();
         self.make_room()?;
         let mut appended = Appended::default();
@@ -344,6 +344,17 @@ impl Drop for Store {
             }
         }
     }
+}
+
+/// Takes the lock of a folder that must be a store already.
+pub(crate) fn lock_existing(dir: &Path) -> Result<File, StoreError> {
+    if !dir.join("wal").is_dir() || !dir.join("blocks").is_dir() {
+        return Err(StoreError::BadRequest(format!(
+            "{} is not a store: it has no wal and blocks folders; name the store folder inside the data folder",
+            dir.display()
+        )));
+    }
+    take_lock(dir)
 }
 
 fn take_lock(dir: &Path) -> Result<File, StoreError> {
