@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A structure whose every byte pattern is valid and that has the layout of its C twin.
 ///
@@ -31,6 +32,15 @@ pub fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
 pub fn bytes<T: Plain>(value: &T) -> &[u8] {
     // SAFETY: T has no padding, so all its bytes are initialised.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// An address as our C structures hold it: IPv4 in the first four bytes.
+pub fn address(family: u16, bytes: [u8; 16]) -> IpAddr {
+    if i32::from(family) == libc::AF_INET {
+        IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]))
+    } else {
+        IpAddr::V6(Ipv6Addr::from(bytes))
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Probes: one folder per thing observed. A probe fills typed rows and knows nothing of who reads them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gala_model::Table;
@@ -7,13 +8,25 @@ use gala_model::Table;
 use crate::kernel::HookReport;
 
 pub mod baseinfo;
+pub mod io;
 pub mod proc;
 pub mod sli;
+pub mod socket;
 pub mod tcp;
 
 /// What every probe hooks, for reports without running it.
 pub fn object_specs() -> Vec<crate::kernel::ObjectSpec> {
-    vec![proc::SPEC, tcp::SPEC, sli::SPEC]
+    vec![io::SPEC, proc::SPEC, tcp::SPEC, sli::SPEC, socket::SPEC]
+}
+
+/// The process's name now; the one the kernel side noted when the process is gone.
+fn process_name(tgid: u32, noted: &[u8; 16]) -> Arc<str> {
+    let noted = || {
+        let end = noted.iter().position(|byte| *byte == 0).unwrap_or(noted.len());
+        String::from_utf8_lossy(&noted[..end]).into_owned()
+    };
+    let now = std::fs::read_to_string(format!("/proc/{tgid}/comm"));
+    now.map_or_else(|_| noted(), |text| text.trim_end_matches('\n').to_owned()).into()
 }
 
 /// Where a probe puts its rows. The runtime gives each row its owner's labels and its time.

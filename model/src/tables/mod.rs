@@ -3,8 +3,10 @@
 use crate::table::{Table, TableDef};
 
 pub mod baseinfo;
+pub mod io;
 pub mod proc;
 pub mod sli;
+pub mod socket;
 pub mod tcp;
 
 /// Every table built in, in the order the documentation lists them.
@@ -36,9 +38,15 @@ pub fn all() -> Vec<&'static TableDef> {
         proc::ThreadSched::def(),
         proc::SliCpuNodeGauge::def(),
         proc::SliCpuNodeHistogram::def(),
+        io::IoLatency::def(),
+        io::IoHistogram::def(),
+        io::IoErr::def(),
+        io::IoCount::def(),
+        io::ProcBlock::def(),
         tcp::TcpMetric::def(),
         sli::RedisSli::def(),
         sli::RedisMaxSli::def(),
         sli::Sli::def(),
+        socket::EndpointTcp::def(),
     ]
 }

@@ -1,8 +1,6 @@
 //! The structures of `sli.h` on this side.
 #![allow(unsafe_code)]
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use gala_model::Histogram;
 use gala_model::tables::sli::LATENCY_EDGES_NS;
 
@@ -87,14 +85,6 @@ pub struct Counters {
     pub broken: u64,
     pub conns_lost: u64,
     pub unnamed: u64,
-}
-
-pub fn address(family: u16, bytes: [u8; 16]) -> IpAddr {
-    if i32::from(family) == libc::AF_INET {
-        IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]))
-    } else {
-        IpAddr::V6(Ipv6Addr::from(bytes))
-    }
 }
 
 /// The command's name; a command whose name the kernel side could not read is `?`.

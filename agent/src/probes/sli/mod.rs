@@ -11,8 +11,9 @@ use gala_model::Histogram;
 use gala_model::tables::sli::{RedisMaxSli, RedisSli, Sli as SliRow};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
-use self::layout::{Config, Connection, Counters, Key, Requests, address, method};
+use self::layout::{Config, Connection, Counters, Key, Requests, method};
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
+use crate::kernel::plain::address;
 use crate::kernel::load::{self, Loaded, Walker};
 use crate::kernel::{HookReport, HookSpec, ObjectSpec, Rung, Step, plain};
 

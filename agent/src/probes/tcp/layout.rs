@@ -1,12 +1,13 @@
 //! The structures of `tcp.h` on this side.
 #![allow(unsafe_code)]
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use gala_model::Histogram;
 use gala_model::tables::tcp::{BUFFER_EDGES_BYTES, RTT_EDGES_US, SEGMENT_EDGES, TIMEOUT_EDGES_MS, WINDOW_EDGES_BYTES};
 
 use crate::kernel::Plain;
+use crate::kernel::plain::address;
 
 const EDGES: usize = 9;
 const BUCKETS: usize = EDGES + 1;
@@ -92,14 +93,6 @@ impl Key {
 
     pub fn server_ip(&self) -> IpAddr {
         address(self.family, self.server)
-    }
-}
-
-fn address(family: u16, bytes: [u8; 16]) -> IpAddr {
-    if i32::from(family) == libc::AF_INET {
-        IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]))
-    } else {
-        IpAddr::V6(Ipv6Addr::from(bytes))
     }
 }
 

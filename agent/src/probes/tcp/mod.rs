@@ -4,7 +4,6 @@
 //! period this side lets it walk all sockets and takes the rows out.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use ahash::HashMap;
@@ -129,7 +128,7 @@ impl Tcp {
         if self.settings.processes.as_ref().is_some_and(|wanted| !wanted.contains(&key.tgid)) {
             return;
         }
-        let comm = self.names.entry(key.tgid).or_insert_with(|| process_name(key.tgid, &link.comm)).clone();
+        let comm = self.names.entry(key.tgid).or_insert_with(|| super::process_name(key.tgid, &link.comm)).clone();
         if let Some(row) = row(key, link, comm, &self.loaded) {
             out.push(&row);
         }
@@ -146,16 +145,6 @@ fn configuration(settings: &ProbeSettings) -> Config {
     config.reason_memory = reason("SKB_DROP_REASON_PROTO_MEM");
     config.keep_client_port = u32::from(settings.report_client_port);
     config
-}
-
-/// The process's name now; the one the kernel side noted when the process is gone.
-fn process_name(tgid: u32, noted: &[u8; 16]) -> Arc<str> {
-    let noted = || {
-        let end = noted.iter().position(|byte| *byte == 0).unwrap_or(noted.len());
-        String::from_utf8_lossy(&noted[..end]).into_owned()
-    };
-    let text = std::fs::read_to_string(Path::new("/proc").join(tgid.to_string()).join("comm"));
-    text.map_or_else(|_| noted(), |text| text.trim_end_matches('\n').to_owned()).into()
 }
 
 fn ratio(part: u32, whole: u64) -> Option<f64> {

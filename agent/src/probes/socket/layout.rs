@@ -1,0 +1,102 @@
+//! The structures of `socket.h` on this side.
+#![allow(unsafe_code)]
+
+use std::net::IpAddr;
+
+use gala_model::Histogram;
+use gala_model::tables::socket::ESTABLISH_EDGES_NS;
+
+use crate::kernel::Plain;
+use crate::kernel::plain::address;
+
+const EDGES: usize = 7;
+const BUCKETS: usize = EDGES + 1;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Config {
+    edges: [u64; EDGES],
+}
+
+impl Config {
+    pub fn new() -> Self {
+        let mut edges = [0; EDGES];
+        edges.copy_from_slice(ESTABLISH_EDGES_NS);
+        Self { edges }
+    }
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Key {
+    pub tgid: u32,
+    pub net: u32,
+    pub server_port: u16,
+    pub family: u16,
+    pub role: u16,
+    _pad: u16,
+    client: [u8; 16],
+    server: [u8; 16],
+}
+
+pub const ROLE_CLIENT: u16 = 1;
+
+impl Key {
+    pub fn client_ip(&self) -> IpAddr {
+        address(self.family, self.client)
+    }
+
+    pub fn server_ip(&self) -> IpAddr {
+        address(self.family, self.server)
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Endpoint {
+    pub comm: [u8; 16],
+    latency_sum: u64,
+    latency_max: u64,
+    latency: [u32; BUCKETS],
+    pub opened: u32,
+    pub failed: u32,
+    pub refused: u32,
+    pub timed_out: u32,
+    pub retransmitted: u32,
+    pub drops: u32,
+    pub queue: u32,
+    pub queue_limit: u32,
+}
+
+impl Endpoint {
+    pub fn establish_latency(&self) -> Histogram {
+        if self.latency.iter().all(|count| *count == 0) {
+            return Histogram::default();
+        }
+        let counts = self.latency.iter().map(|count| u64::from(*count)).collect();
+        Histogram { edges: ESTABLISH_EDGES_NS, counts, sum: self.latency_sum, max: self.latency_max }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Counters {
+    pub endpoints_lost: u64,
+    pub owners_lost: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Config>() == 56);
+    assert!(size_of::<Key>() == 48);
+    assert!(size_of::<Endpoint>() == 96);
+    assert!(ESTABLISH_EDGES_NS.len() == EDGES);
+};
+
+// SAFETY: integers only, no padding (sizes asserted above).
+unsafe impl Plain for Config {}
+// SAFETY: as above.
+unsafe impl Plain for Key {}
+// SAFETY: as above.
+unsafe impl Plain for Endpoint {}
+// SAFETY: as above.
+unsafe impl Plain for Counters {}

@@ -1,0 +1,168 @@
+//! Endpoints: listeners and what they turn away, connections opened and why opening failed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ahash::HashMap;
+use anyhow::{Context, Result};
+use gala_model::tables::socket::EndpointTcp;
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+
+use self::layout::{Config, Counters, Endpoint, Key, ROLE_CLIENT};
+use self::overflow::{Overflows, Totals};
+use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
+use crate::kernel::load::{self, Loaded, Walker};
+use crate::kernel::{HookReport, HookSpec, ObjectSpec, Rung, Step, plain};
+
+mod layout;
+mod overflow;
+
+const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
+    Step { rung, programs, lacks: "" }
+}
+
+/// What the probe hooks.
+pub const SPEC: ObjectSpec = ObjectSpec {
+    probe: "socket",
+    object: crate::bpf_object!("socket"),
+    hooks: &[
+        HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["socket_state"])] },
+        HookSpec { hook: "tcp_retransmit_synack", ladder: &[step(Rung::TpBtf, &["socket_synack"])] },
+        HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["socket_walk"])] },
+        HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["socket_files"])] },
+    ],
+};
+
+/// Most rows of one period; further endpoints are counted as lost.
+pub const MAX_ENDPOINTS: u32 = 5120;
+const BATCH: u32 = 256;
+
+pub struct Socket {
+    loaded: Loaded,
+    walker: Option<Walker>,
+    endpoints: Option<MapHandle>,
+    counters: Option<MapHandle>,
+    settings: ProbeSettings,
+    overflows: Overflows,
+    seen: Counters,
+}
+
+impl Socket {
+    /// Attaches the hooks and takes up the listeners that exist. Never fails: what does not work is in [`Probe::hooks`].
+    pub fn start(settings: &ProbeSettings) -> Self {
+        let config = Config::new();
+        let loaded = load::load(&SPEC, |open| {
+            load::set_config(open, plain::bytes(&config))?;
+            load::set_max_entries(open, "endpoints", MAX_ENDPOINTS)
+        });
+        if let Ok(files) = loaded.iterator("socket_files", None)
+            && let Err(error) = files.run(|_| ())
+        {
+            tracing::warn!("listeners older than the agent are not seen: {error:#}");
+        }
+        Self {
+            walker: loaded.iterator("socket_walk", Some("owners")).ok(),
+            endpoints: loaded.map("endpoints").ok(),
+            counters: loaded.map(".bss.counters").ok(),
+            loaded,
+            settings: settings.clone(),
+            overflows: Overflows::default(),
+            seen: Counters::default(),
+        }
+    }
+
+    fn take(&self) -> Result<Vec<(Key, Endpoint)>> {
+        let Some(map) = &self.endpoints else { return Ok(Vec::new()) };
+        let rows = map.lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY);
+        let rows = rows.context("taking the rows of the socket probe from the kernel failed")?;
+        Ok(rows.filter_map(|(key, value)| Some((plain::read(&key)?, plain::read(&value)?))).collect())
+    }
+
+    fn row(&self, key: &Key, endpoint: &Endpoint, comm: Arc<str>, overflows: Option<Totals>) -> EndpointTcp {
+        let client = key.role == ROLE_CLIENT;
+        let active = |value: u32| client.then_some(value);
+        let passive = |value: u32| (!client).then_some(value);
+        EndpointTcp {
+            tgid: key.tgid,
+            comm,
+            role: if client { "client" } else { "server" },
+            client_ip: key.client_ip(),
+            toa_client_ip: None::<IpAddr>,
+            server_ip: key.server_ip(),
+            server_port: key.server_port,
+            protocol: key.family,
+            listendrop: passive(endpoint.drops),
+            accept_overflow: overflows.and_then(|totals| passive(overflow::part(endpoint.drops, totals))),
+            accept_queue: passive(endpoint.queue),
+            accept_queue_limit: passive(endpoint.queue_limit),
+            passive_open: passive(endpoint.opened),
+            passive_open_failed: passive(endpoint.failed),
+            retran_synacks: self.loaded.works("tcp_retransmit_synack").then_some(endpoint.retransmitted).filter(|_| !client),
+            retran_syn: active(endpoint.retransmitted),
+            active_open: active(endpoint.opened),
+            active_open_failed: active(endpoint.failed),
+            active_open_refused: active(endpoint.refused),
+            active_open_timeout: active(endpoint.timed_out),
+            syn_sent: active(endpoint.opened + endpoint.failed + endpoint.retransmitted),
+            estab_latency: endpoint.establish_latency(),
+        }
+    }
+
+    fn read_counters(&self) -> Result<Counters> {
+        let Some(map) = &self.counters else { return Ok(Counters::default()) };
+        let value = map.lookup(plain::bytes(&0u32), MapFlags::ANY)?.unwrap_or_default();
+        plain::read(&value).context("the counters of the socket object have another size")
+    }
+}
+
+impl Probe for Socket {
+    fn name(&self) -> &'static str {
+        SPEC.probe
+    }
+
+    fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> Result<()> {
+        if let Some(walker) = &self.walker {
+            walker.run(|_| ()).context("walking the listeners failed")?;
+        }
+        self.seen = self.read_counters()?;
+        let rows = self.take()?;
+        let listeners = rows.iter().filter(|(key, _)| key.role != ROLE_CLIENT);
+        let namespaces: HashMap<u32, u32> = listeners.map(|(key, _)| (key.net, key.tgid)).collect();
+        let overflows = self.overflows.since_last(&namespaces);
+        let mut names: HashMap<u32, Arc<str>> = HashMap::default();
+        for (key, endpoint) in rows {
+            let wanted = self.settings.processes.as_ref().is_none_or(|wanted| wanted.contains(&key.tgid));
+            if key.tgid == 0 || !wanted {
+                continue;
+            }
+            let comm = names.entry(key.tgid).or_insert_with(|| super::process_name(key.tgid, &endpoint.comm)).clone();
+            out.push(&self.row(&key, &endpoint, comm, overflows.get(&key.net).copied()));
+        }
+        Ok(())
+    }
+
+    fn reconfigure(&mut self, settings: &ProbeSettings) -> bool {
+        self.settings = settings.clone();
+        true
+    }
+
+    fn hooks(&self) -> Vec<HookReport> {
+        self.loaded.hooks.clone()
+    }
+
+    fn losses(&self) -> Vec<Loss> {
+        let lost = |key, what: &str, count| Loss { key, what: what.to_owned(), count };
+        vec![
+            lost("socket.endpoints.lost", "endpoints beyond the limit of one period were left out", self.seen.endpoints_lost),
+            lost("socket.owners.lost", "sockets the kernel had no memory to keep a record at were left out", self.seen.owners_lost),
+        ]
+    }
+
+    fn program_fds(&self) -> Vec<(String, i32)> {
+        self.loaded.program_fds()
+    }
+
+    fn map_bytes(&self) -> u64 {
+        self.loaded.map_bytes()
+    }
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Opening TCP connections, both sides: how many, how many failed and why, how long it took, what listeners turned away.
+ *
+ * Idea. A record at each listener and at each socket that connects (socket storage) says whose it is and under which row
+ * it counts; an accepted connection carries a clone of its listener's. The kernel counts a listener's drops itself.
+ *
+ * Hooks
+ *   inet_sock_set_state      connect, listen, established, failed: 0.2-0.6 us each.
+ *   tcp_retransmit_synack    one more SYN/ACK of a listener.
+ *   iter/bpf_sk_storage_map  once a period: queue, limit and drops of each listener.
+ *   iter/task_file           listeners older than this program, at start.
+ *
+ * Maps. `owners`: 100 bytes a listener or TCP connection. `endpoints`: 160 bytes a row, 5120 rows, emptied each period.
+ *
+ * Blind spots. Requests that time out before they are a socket show only as retransmitted SYN/ACKs.
+ */
+#include "kernel.h"
+#include "maps.h"
+#include "socket.h"
+#include "sock.h"
+#include <bpf/bpf_tracing.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+const volatile struct socket_config config SEC(".rodata.config") = {};
+
+struct owner {
+	struct endpoint_key key;
+	char comm[16];
+	__u64 syn_at;
+	__u32 drops;
+	__u8 listener;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct owner);
+} owners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 5120);
+	__type(key, struct endpoint_key);
+	__type(value, struct endpoint);
+} endpoints SEC(".maps");
+
+struct {
+	/* Rows that did not fit. */
+	__u64 endpoints_lost;
+	/* Sockets whose record could not be made. */
+	__u64 owners_lost;
+} counters SEC(".bss.counters");
+
+static __always_inline struct endpoint *endpoint_of(struct owner *owner)
+{
+	struct endpoint *found = bpf_map_lookup_elem(&endpoints, &owner->key);
+	struct endpoint fresh = {};
+
+	if (found)
+		return found;
+	__builtin_memcpy(fresh.comm, owner->comm, sizeof(fresh.comm));
+	bpf_map_update_elem(&endpoints, &owner->key, &fresh, BPF_NOEXIST);
+	found = bpf_map_lookup_elem(&endpoints, &owner->key);
+	if (!found)
+		COUNT(counters.endpoints_lost);
+	return found;
+}
+
+static __always_inline void note_latency(struct endpoint *endpoint, __u64 ns)
+{
+	__u32 bucket = 0;
+
+	for (int i = 0; i < SOCKET_EDGES; i++)
+		bucket += ns > config.edges[i];
+	if (bucket < SOCKET_BUCKETS)
+		ADD(endpoint->latency[bucket], 1);
+	ADD(endpoint->latency_sum, ns);
+	RAISE(endpoint->latency_max, ns);
+}
+
+static __always_inline struct owner *make_owner(const struct sock *sk)
+{
+	struct owner *owner = bpf_sk_storage_get(&owners, (void *)sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!owner) {
+		COUNT(counters.owners_lost);
+		return NULL;
+	}
+	__builtin_memset(owner, 0, sizeof(*owner));
+	owner->key.net = net_namespace(sk);
+	return owner;
+}
+
+static __always_inline void describe_listener(const struct sock *sk, struct owner *owner)
+{
+	struct endpoints ends;
+
+	read_endpoints(sk, &ends);
+	owner->listener = 1;
+	owner->drops = sk->sk_drops.counter;
+	owner->key.role = ENDPOINT_SERVER;
+	owner->key.family = ends.family;
+	owner->key.server_port = sk->__sk_common.skc_num;
+	__builtin_memcpy(owner->key.server, ends.local, 16);
+}
+
+static __always_inline void own_by_current(struct owner *owner)
+{
+	owner->key.tgid = bpf_get_current_pid_tgid() >> 32;
+	current_comm(owner->comm);
+}
+
+static __always_inline void connecting(const struct sock *sk)
+{
+	struct owner *owner = make_owner(sk);
+	struct endpoints ends;
+
+	if (!owner)
+		return;
+	own_by_current(owner);
+	read_endpoints(sk, &ends);
+	owner->syn_at = bpf_ktime_get_ns();
+	owner->key.role = ENDPOINT_CLIENT;
+	owner->key.family = ends.family;
+	owner->key.server_port = ends.remote_port;
+	__builtin_memcpy(owner->key.client, ends.local, 16);
+	__builtin_memcpy(owner->key.server, ends.remote, 16);
+}
+
+#define ECONNREFUSED 111
+#define ETIMEDOUT 110
+
+/* A handshake is over, this way or that. */
+static __always_inline void opened(const struct sock *sk, int old, bool well)
+{
+	struct owner *owner = bpf_sk_storage_get(&owners, (void *)sk, 0, 0);
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+	struct endpoint *endpoint;
+
+	if (!owner || !tp || owner->key.role == ENDPOINT_NONE)
+		return;
+	endpoint = endpoint_of(owner);
+	if (endpoint) {
+		ADD(endpoint->opened, well);
+		ADD(endpoint->failed, !well);
+		if (old == TCP_SYN_SENT) {
+			ADD(endpoint->retransmitted, tp->total_retrans);
+			ADD(endpoint->refused, !well && sk->sk_err == ECONNREFUSED);
+			ADD(endpoint->timed_out, !well && sk->sk_err == ETIMEDOUT);
+			if (well)
+				note_latency(endpoint, bpf_ktime_get_ns() - owner->syn_at);
+		} else if (well && tp->srtt_us) {
+			/* SYN/ACK to ACK: the first sample of the round trip, kept eight times as large. */
+			note_latency(endpoint, (tp->srtt_us >> 3) * 1000ULL);
+		}
+	}
+	/* Counted; nothing of it is wanted again. */
+	owner->listener = 0;
+	owner->key.role = ENDPOINT_NONE;
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(socket_state, const struct sock *sk, int old, int new)
+{
+	struct owner *owner;
+
+	if (!is_tcp(sk))
+		return 0;
+	if (new == TCP_SYN_SENT) {
+		connecting(sk);
+	} else if (new == TCP_LISTEN) {
+		owner = make_owner(sk);
+		if (owner) {
+			own_by_current(owner);
+			describe_listener(sk, owner);
+		}
+	} else if (old == TCP_SYN_SENT || old == TCP_SYN_RECV) {
+		if (new == TCP_ESTABLISHED || new == TCP_CLOSE)
+			opened(sk, old, new == TCP_ESTABLISHED);
+	}
+	return 0;
+}
+
+SEC("?tp_btf/tcp_retransmit_synack")
+int BPF_PROG(socket_synack, const struct sock *sk)
+{
+	struct owner *owner = bpf_sk_storage_get(&owners, (void *)sk, 0, 0);
+	struct endpoint *endpoint;
+
+	if (!owner || !owner->listener)
+		return 0;
+	endpoint = endpoint_of(owner);
+	if (endpoint)
+		ADD(endpoint->retransmitted, 1);
+	return 0;
+}
+
+SEC("?iter/bpf_sk_storage_map")
+int socket_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	struct owner *owner = ctx->value;
+	struct endpoint *endpoint;
+	__u32 drops;
+
+	if (!sk || !owner || !owner->listener || sk->__sk_common.skc_state != TCP_LISTEN)
+		return 0;
+	endpoint = endpoint_of(owner);
+	if (!endpoint)
+		return 0;
+	drops = sk->sk_drops.counter;
+	ADD(endpoint->drops, drops - owner->drops);
+	owner->drops = drops;
+	/* Several sockets may share the port (SO_REUSEPORT): their queues add up. */
+	ADD(endpoint->queue, sk->sk_ack_backlog);
+	ADD(endpoint->queue_limit, sk->sk_max_ack_backlog);
+	return 0;
+}
+
+SEC("?iter/task_file")
+int socket_files(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct socket *socket;
+	struct owner *owner;
+	struct sock *sk;
+
+	if (!task || !file)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = socket->sk;
+	if (!sk || !is_tcp(sk) || sk->__sk_common.skc_state != TCP_LISTEN)
+		return 0;
+	if (bpf_sk_storage_get(&owners, sk, 0, 0))
+		return 0;
+	owner = make_owner(sk);
+	if (!owner)
+		return 0;
+	owner->key.tgid = task->tgid;
+	BPF_CORE_READ_STR_INTO(&owner->comm, task, group_leader, comm);
+	describe_listener(sk, owner);
+	return 0;
+}
