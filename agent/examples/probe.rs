@@ -56,9 +56,10 @@ fn main() -> Result<()> {
     let mut probe: Box<dyn Probe> = match name.as_str() {
         "tcp" => Box::new(probes::tcp::Tcp::start(&settings)),
         "baseinfo" => probes::baseinfo::start(&settings)?,
+        "io" => probes::io::start(&settings)?,
         "proc" => probes::proc::start(&settings)?,
         "ksli" => Box::new(probes::sli::Sli::start(&settings)),
-        other => bail!("no probe {other}: baseinfo, ksli, proc, tcp"),
+        other => bail!("no probe {other}: baseinfo, io, ksli, proc, tcp"),
     };
     for hook in probe.hooks() {
         println!("{:24} {:?} {:?} {}", hook.hook, hook.state, hook.rung, hook.reason);

@@ -79,6 +79,8 @@ pub struct Waits {
     pub fsyncs: u64,
     pub fsync_ns: u64,
     pub fsync_max_ns: u64,
+    /// Stretches off CPU by kind.
+    pub counts: [u64; KINDS],
 }
 
 pub const FLAG_LEADER: u32 = 1;
@@ -128,11 +130,10 @@ pub struct PreemptValue {
     pub comm: [u8; 16],
 }
 
-/// Time off CPU of all user threads of a CPU since the start of the probe.
+/// Stretches off CPU longer than the first edge, of all user threads of a CPU since the start of the probe.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct NodeWaits {
-    pub sum_ns: [u64; KINDS],
     pub max_ns: [u64; KINDS],
     pub counts: [[u64; BUCKETS]; KINDS],
 }
@@ -161,10 +162,10 @@ pub struct Counters {
 }
 
 const _: () = assert!(size_of::<Usage>() == 128);
-const _: () = assert!(size_of::<Waits>() == 144);
-const _: () = assert!(size_of::<Record>() == 384);
+const _: () = assert!(size_of::<Waits>() == 176);
+const _: () = assert!(size_of::<Record>() == 416);
 const _: () = assert!(size_of::<PreemptValue>() == 48);
-const _: () = assert!(size_of::<NodeWaits>() == 288);
+const _: () = assert!(size_of::<NodeWaits>() == 256);
 const _: () = assert!(size_of::<RawNotice>() == 48);
 const _: () = assert!(size_of::<Config>() == 584);
 
@@ -243,6 +244,9 @@ impl Waits {
         self.fsyncs += other.fsyncs;
         self.fsync_ns += other.fsync_ns;
         self.fsync_max_ns = self.fsync_max_ns.max(other.fsync_max_ns);
+        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
+            *mine += theirs;
+        }
     }
 
     /// Sums since an earlier walk; the maxima are of this period anyway.
@@ -251,7 +255,12 @@ impl Waits {
         for (now, before) in class_ns.iter_mut().zip(&before.class_ns) {
             *now = now.saturating_sub(*before);
         }
+        let mut counts = self.counts;
+        for (now, before) in counts.iter_mut().zip(&before.counts) {
+            *now = now.saturating_sub(*before);
+        }
         Self {
+            counts,
             io_ns: self.io_ns.saturating_sub(before.io_ns),
             block_ns: self.block_ns.saturating_sub(before.block_ns),
             sleep_ns: self.sleep_ns.saturating_sub(before.sleep_ns),

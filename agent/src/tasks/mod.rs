@@ -19,7 +19,7 @@ mod choice;
 pub mod layout;
 mod procfs;
 
-pub use choice::{Choice, MAX_PROCESSES, Pair};
+pub use choice::{Choice, MAX_PROCESSES, Pair, joined};
 pub use layout::{NodeWaits, OffKind, Usage, WaitClass, Waits};
 
 const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
@@ -280,13 +280,12 @@ impl Tasks {
         Ok(pairs)
     }
 
-    /// Time off CPU of all user threads since the start of the probe, all CPUs together.
+    /// Long stretches off CPU of all user threads since the start of the probe, all CPUs together.
     pub fn node_waits(&self) -> Option<NodeWaits> {
         let per_cpu = self.node.as_ref()?.lookup_percpu(plain::bytes(&0u32), MapFlags::ANY).ok()??;
         let mut total = NodeWaits::default();
         for one in per_cpu.iter().filter_map(|bytes| plain::read::<NodeWaits>(bytes)) {
             for kind in 0..layout::KINDS {
-                total.sum_ns[kind] += one.sum_ns[kind];
                 total.max_ns[kind] = total.max_ns[kind].max(one.max_ns[kind]);
                 for bucket in 0..BUCKETS {
                     total.counts[kind][bucket] += one.counts[kind][bucket];

@@ -75,6 +75,8 @@ struct task_waits {
 	__u64 fsyncs;
 	__u64 fsync_ns;
 	__u64 fsync_max_ns;
+	/* Stretches off CPU by kind. */
+	__u64 counts[OFF_KINDS];
 };
 
 enum task_flags {
@@ -121,8 +123,8 @@ struct preempt_value {
 	char comm[16];
 };
 
+/* Stretches above the first edge, and the longest of them. */
 struct node_waits {
-	__u64 sum_ns[OFF_KINDS];
 	__u64 max_ns[OFF_KINDS];
 	__u64 counts[OFF_KINDS][NODE_BUCKETS];
 };
@@ -143,10 +145,10 @@ struct notice {
 };
 
 _Static_assert(sizeof(struct task_usage) == 128, "layout.rs knows this size");
-_Static_assert(sizeof(struct task_waits) == 144, "layout.rs knows this size");
-_Static_assert(sizeof(struct task_record) == 384, "layout.rs knows this size");
+_Static_assert(sizeof(struct task_waits) == 176, "layout.rs knows this size");
+_Static_assert(sizeof(struct task_record) == 416, "layout.rs knows this size");
 _Static_assert(sizeof(struct preempt_value) == 48, "layout.rs knows this size");
-_Static_assert(sizeof(struct node_waits) == 288, "layout.rs knows this size");
+_Static_assert(sizeof(struct node_waits) == 256, "layout.rs knows this size");
 _Static_assert(sizeof(struct notice) == 48, "layout.rs knows this size");
 _Static_assert(sizeof(struct tasks_config) == 584, "layout.rs knows this size");
 

@@ -14,7 +14,9 @@ use gala_model::{Event, Histogram, Severity};
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::{HookReport, ObjectSpec};
 use crate::procfs::counter::percent;
-use crate::tasks::{Choice, NodeWaits, Notice, OffKind, Pair, Preemption, Snapshot, Tasks, Thread, WATCH, WaitClass, comm_text};
+use crate::tasks::{
+    Choice, NodeWaits, Notice, OffKind, Pair, Preemption, Snapshot, Tasks, Thread, WATCH, WaitClass, Waits, comm_text, joined,
+};
 
 mod cgroup;
 
@@ -182,43 +184,50 @@ impl Processes {
         }
     }
 
-    fn push_node(&mut self, out: &mut dyn RowSink) {
-        let now = self.tasks.node_waits();
-        if let (Some(now), Some(before)) = (&now, &self.node_before) {
-            let sum = |kind: OffKind| Some(now.sum_ns[kind as usize].saturating_sub(before.sum_ns[kind as usize]));
+    /// All user threads together. `now` is not the snapshot kept for the next period yet.
+    fn push_node(&mut self, now: &Snapshot, out: &mut dyn RowSink) {
+        let long = self.tasks.node_waits();
+        if let (Some(long), Some(long_before)) = (&long, &self.node_before) {
+            let (mut waits, mut run_delay_ns) = (Waits::default(), 0);
+            for pair in joined(&self.before, now).filter(|pair| !pair.now.kernel) {
+                waits.add(&pair.now.waits.since(&pair.before.waits));
+                run_delay_ns += pair.now.usage.since(&pair.before.usage).run_delay_ns;
+            }
             out.push(&SliCpuNodeGauge {
                 sli_node_key: "-1",
-                cpu_sleep: sum(OffKind::Sleep),
-                cpu_iowait: sum(OffKind::Io),
-                cpu_block: sum(OffKind::Block),
-                cpu_rundelay: sum(OffKind::RunQueue),
+                cpu_sleep: Some(waits.sleep_ns),
+                cpu_iowait: Some(waits.io_ns),
+                cpu_block: Some(waits.block_ns),
+                cpu_rundelay: Some(run_delay_ns),
             });
-            let histogram = |kind: OffKind| distribution(before, now, kind);
+            let histogram = |kind: OffKind, sum: u64| distribution(long_before, long, kind, waits.counts[kind as usize], sum);
             out.push(&SliCpuNodeHistogram {
                 sli_node_key: "-1",
-                cpu_sleep_histo: histogram(OffKind::Sleep),
-                cpu_iowait_histo: histogram(OffKind::Io),
-                cpu_block_histo: histogram(OffKind::Block),
-                cpu_rundelay_histo: histogram(OffKind::RunQueue),
+                cpu_sleep_histo: histogram(OffKind::Sleep, waits.sleep_ns),
+                cpu_iowait_histo: histogram(OffKind::Io, waits.io_ns),
+                cpu_block_histo: histogram(OffKind::Block, waits.block_ns),
+                cpu_rundelay_histo: histogram(OffKind::RunQueue, run_delay_ns),
             });
         }
-        self.node_before = now;
+        self.node_before = long;
     }
 }
 
-/// What one kind of time off CPU was distributed like in the period; `None` when nothing happened. The kernel side keeps the
-/// maximum since its start: where this period did not raise it, the upper edge of the highest bucket bounds it.
-fn distribution(before: &NodeWaits, now: &NodeWaits, kind: OffKind) -> Option<Histogram> {
+/// What one kind of time off CPU was distributed like in the period; `None` when nothing happened. Long stretches were counted
+/// by length, what is left of `count` was shorter than the first edge. The kernel side keeps the maximum since its start:
+/// where this period did not raise it, the upper edge of the highest bucket bounds it.
+fn distribution(before: &NodeWaits, now: &NodeWaits, kind: OffKind, count: u64, sum: u64) -> Option<Histogram> {
     let kind = kind as usize;
     let mut histogram = Histogram::new(OFF_EDGES_NS);
     for (bucket, count) in histogram.counts.iter_mut().enumerate() {
         *count = now.counts[kind][bucket].saturating_sub(before.counts[kind][bucket]);
     }
+    histogram.counts[0] = count.saturating_sub(histogram.count());
     let highest = histogram.counts.iter().rposition(|count| *count > 0)?;
     let raised = now.max_ns[kind] > before.max_ns[kind];
     let bound = OFF_EDGES_NS.get(highest).copied().unwrap_or(u64::MAX);
-    histogram.max = if raised { now.max_ns[kind] } else { bound.min(now.max_ns[kind]) };
-    histogram.sum = now.sum_ns[kind].saturating_sub(before.sum_ns[kind]);
+    histogram.max = if raised { now.max_ns[kind] } else { bound.min(sum) };
+    histogram.sum = sum;
     Some(histogram)
 }
 
@@ -301,7 +310,7 @@ impl Probe for Processes {
             let preemptions = self.tasks.take_preemptions()?;
             self.push_preemptions(&preemptions, &now, elapsed_ns, out);
             self.push_threads(&now, elapsed_ns, out);
-            self.push_node(out);
+            self.push_node(&now, out);
         }
         self.before = now;
         Ok(())
@@ -367,13 +376,13 @@ mod tests {
     #[test]
     fn a_distribution_is_of_its_period() {
         let mut before = NodeWaits::default();
-        before.counts[0] = [5, 0, 0, 0, 0, 0, 1];
-        (before.sum_ns[0], before.max_ns[0]) = (3_000_000_000, 2_000_000_000);
-        assert!(distribution(&before, &before, OffKind::RunQueue).is_none());
+        before.counts[0] = [0, 0, 0, 0, 0, 0, 1];
+        before.max_ns[0] = 2_000_000_000;
+        assert!(distribution(&before, &before, OffKind::RunQueue, 0, 0).is_none());
         let mut now = before;
         now.counts[0][1] += 2;
-        now.sum_ns[0] += 4_000_000;
-        let histogram = distribution(&before, &now, OffKind::RunQueue).unwrap();
-        assert_eq!((histogram.count(), histogram.sum, histogram.max), (2, 4_000_000, 5_000_000));
+        let histogram = distribution(&before, &now, OffKind::RunQueue, 12, 4_500_000).unwrap();
+        assert_eq!((histogram.counts[0], histogram.counts[1], histogram.count()), (10, 2, 12));
+        assert_eq!((histogram.sum, histogram.max), (4_500_000, 4_500_000));
     }
 }
