@@ -16,12 +16,26 @@ export function story(now) {
   const opened = onset + 18_000;
 
   const entity = (id, type, name, band, level, host, extra = {}) => ({
-    id: `${HOSTS[host]}_${id}`, type, name, band, level, machine_id: HOSTS[host], host_name: host, state: "online", offline_at: null,
-    labels: {}, badges: { anomalies: 0, severity: null }, children: {}, ...extra,
+    id: `${HOSTS[host]}_${id}`,
+    type,
+    name,
+    band,
+    level,
+    machine_id: HOSTS[host],
+    host_name: host,
+    state: "online",
+    offline_at: null,
+    labels: {},
+    badges: { anomalies: 0, severity: null },
+    children: {},
+    ...extra,
   });
   const bad = (severity = "ERROR") => ({ badges: { anomalies: 1, severity } });
   const proc = (pid, comm, host, extra = {}) =>
-    entity(`proc_${pid}`, "proc", `${pid}, ${comm}, ${host}`, "process", "PROCESS", host, { labels: { comm, tgid: String(pid), ...(extra.labels ?? {}) }, ...extra });
+    entity(`proc_${pid}`, "proc", `${pid}, ${comm}, ${host}`, "process", "PROCESS", host, {
+      labels: { comm, tgid: String(pid), ...(extra.labels ?? {}) },
+      ...extra,
+    });
   const host = (name, extra) => entity("host", "host", name, "host", "HOST", name, extra);
   const hosts = Object.keys(HOSTS).map((name) => host(name, name === "db-1" ? bad() : {}));
   const nginx = proc(1180, "nginx", "edge-1", bad());
@@ -37,19 +51,52 @@ export function story(now) {
   const others = [..."abcdefgh"].map((letter, index) => proc(3000 + index, `daemon-${letter}`, index % 2 ? "app-1" : "app-2"));
   const processes = [nginx, checkout1, checkout2, catalog1, catalog2, mailer, gone, postgres, redis, ...workers, ...others];
 
-  const app = (name, hostName, extra) => entity(`appinstance_${name}`, "appinstance", name, "application", "PROCESS", hostName, extra);
-  const apps = [app("nginx", "edge-1", bad()), app("checkout", "app-1", bad()), app("catalog", "app-1"), app("mailer", "app-2"), app("postgresql", "db-1", bad()), app("redis", "db-1")];
-  const commit = entity("sli_914_14566_POSTGRE_COMMIT", "sli", "COMMIT", "process", "PROCESS", "db-1", { ...bad(), labels: { app: "POSTGRE", method: "COMMIT", tgid: "914" } });
+  const app = (name, hostName, extra) =>
+    entity(`appinstance_${name}`, "appinstance", name, "application", "PROCESS", hostName, extra);
+  const apps = [
+    app("nginx", "edge-1", bad()),
+    app("checkout", "app-1", bad()),
+    app("catalog", "app-1"),
+    app("mailer", "app-2"),
+    app("postgresql", "db-1", bad()),
+    app("redis", "db-1"),
+  ];
+  const commit = entity("sli_914_14566_POSTGRE_COMMIT", "sli", "COMMIT", "process", "PROCESS", "db-1", {
+    ...bad(),
+    labels: { app: "POSTGRE", method: "COMMIT", tgid: "914" },
+  });
   const links = Array.from({ length: 12 }, (_, index) =>
-    entity(`tcp_link_914_postgres_server_10.0.2.${index}_5432`, "tcp_link", `914, 10.0.2.${index}:${40000 + index} → 10.0.3.1:5432`, "process", "RPC", "db-1", { labels: { tgid: "914" } }));
-  const endpoint = entity("endpoint_tcp_914_5432", "endpoint_tcp", ":5432", "process", "PROCESS", "db-1", { labels: { tgid: "914" } });
+    entity(
+      `tcp_link_914_postgres_server_10.0.2.${index}_5432`,
+      "tcp_link",
+      `914, 10.0.2.${index}:${40000 + index} → 10.0.3.1:5432`,
+      "process",
+      "RPC",
+      "db-1",
+      { labels: { tgid: "914" } },
+    ),
+  );
+  const endpoint = entity("endpoint_tcp_914_5432", "endpoint_tcp", ":5432", "process", "PROCESS", "db-1", {
+    labels: { tgid: "914" },
+  });
   const walwriter = entity("thread_931", "thread", "walwriter 931", "process", "PROCESS", "db-1", bad("WARN"));
-  const pgWal = entity("fs_:var:lib:postgresql:16:main:pg_wal", "fs", "/var/lib/postgresql/16/main/pg_wal", "system", "HOST", "db-1", bad());
+  const pgWal = entity(
+    "fs_:var:lib:postgresql:16:main:pg_wal",
+    "fs",
+    "/var/lib/postgresql/16/main/pg_wal",
+    "system",
+    "HOST",
+    "db-1",
+    bad(),
+  );
   const fsRoot = entity("fs_:", "fs", "/", "system", "HOST", "db-1");
   const net = entity("net_tcp", "net", "tcp", "system", "HOST", "db-1");
   const sched = entity("sched", "sched", "sched", "system", "HOST", "db-1");
   const sda = entity("disk_sda", "disk", "sda", "resource", "HOST", "db-1");
-  const sdb = entity("disk_sdb", "disk", "sdb", "resource", "HOST", "db-1", { ...bad(), labels: { disk_name: "sdb", model: "virtio-scsi" } });
+  const sdb = entity("disk_sdb", "disk", "sdb", "resource", "HOST", "db-1", {
+    ...bad(),
+    labels: { disk_name: "sdb", model: "virtio-scsi" },
+  });
   const sda1 = entity("block_8_1", "block", "sda1", "resource", "HOST", "db-1");
   const sdb1 = entity("block_8_17", "block", "sdb1", "resource", "HOST", "db-1", bad("WARN"));
   const nic = entity("nic_ens5", "nic", "ens5", "resource", "HOST", "db-1");
@@ -57,48 +104,138 @@ export function story(now) {
   const mem = entity("mem_mem", "mem", "mem", "resource", "HOST", "db-1");
   const cpus = Array.from({ length: 8 }, (_, index) => entity(`cpu_${index}`, "cpu", `cpu ${index}`, "resource", "HOST", "db-1"));
   const db = hosts[3];
-  const all = [...hosts, ...apps, ...processes, commit, ...links, endpoint, walwriter, pgWal, fsRoot, net, sched, sda, sdb, sda1, sdb1, nic, qdisc, mem, ...cpus];
+  const all = [
+    ...hosts,
+    ...apps,
+    ...processes,
+    commit,
+    ...links,
+    endpoint,
+    walwriter,
+    pgWal,
+    fsRoot,
+    net,
+    sched,
+    sda,
+    sdb,
+    sda1,
+    sdb1,
+    nic,
+    qdisc,
+    mem,
+    ...cpus,
+  ];
   const byId = new Map(all.map((one) => [one.id, one]));
 
   const edge = (from, to, relation = "connect", attributes = {}, extra = {}) => ({
-    id: `${relation}:${from.id}:${to.id}`, relation, layer: relation === "connect" ? "indirect" : "direct", from: from.id, to: to.id,
-    state: "online", directed: true, attributes, via: null, ambiguous: false, ...extra,
+    id: `${relation}:${from.id}:${to.id}`,
+    relation,
+    layer: relation === "connect" ? "indirect" : "direct",
+    from: from.id,
+    to: to.id,
+    state: "online",
+    directed: true,
+    attributes,
+    via: null,
+    ambiguous: false,
+    ...extra,
   });
-  const call = (from, to, rate, latency, extra) => edge(from, to, "connect", { connections: 4, rate_per_s: rate, latency_p99_ms: latency, bytes_tx: rate * 420, error_ratio: 0 }, extra);
+  const call = (from, to, rate, latency, extra) =>
+    edge(
+      from,
+      to,
+      "connect",
+      { connections: 4, rate_per_s: rate, latency_p99_ms: latency, bytes_tx: rate * 420, error_ratio: 0 },
+      extra,
+    );
   const calls = [
-    call(nginx, checkout1, 48, 640), call(nginx, checkout2, 48, 631), call(nginx, catalog1, 158, 18), call(nginx, catalog2, 158, 17),
-    call(checkout1, postgres, 321, 212), call(checkout2, postgres, 321, 208), call(catalog1, postgres, 310, 4), call(catalog2, postgres, 312, 4),
-    call(checkout1, redis, 640, 0.2), call(catalog1, redis, 811, 0.2), call(checkout2, redis, 620, 0.2), call(catalog2, redis, 839, 0.2),
-    call(mailer, postgres, 0.2, 9), call(gone, postgres, 0, null, { state: "offline" }),
+    call(nginx, checkout1, 48, 640),
+    call(nginx, checkout2, 48, 631),
+    call(nginx, catalog1, 158, 18),
+    call(nginx, catalog2, 158, 17),
+    call(checkout1, postgres, 321, 212),
+    call(checkout2, postgres, 321, 208),
+    call(catalog1, postgres, 310, 4),
+    call(catalog2, postgres, 312, 4),
+    call(checkout1, redis, 640, 0.2),
+    call(catalog1, redis, 811, 0.2),
+    call(checkout2, redis, 620, 0.2),
+    call(catalog2, redis, 839, 0.2),
+    call(mailer, postgres, 0.2, 9),
+    call(gone, postgres, 0, null, { state: "offline" }),
     ...workers.map((one) => call(one, postgres, 1, null)),
   ];
-  const hostCalls = [["edge-1", "app-1"], ["edge-1", "app-2"], ["app-1", "db-1"], ["app-2", "db-1"]].map(([from, to]) =>
-    edge(hosts.find((one) => one.name === from), hosts.find((one) => one.name === to), "connect", { connections: 9 }, { directed: from === "edge-1" }));
-  const appCalls = [[0, 1], [0, 2], [1, 4], [1, 5], [2, 4], [2, 5], [3, 4]].map(([from, to]) => call(apps[from], apps[to], 96, 40));
+  const hostCalls = [
+    ["edge-1", "app-1"],
+    ["edge-1", "app-2"],
+    ["app-1", "db-1"],
+    ["app-2", "db-1"],
+  ].map(([from, to]) =>
+    edge(
+      hosts.find((one) => one.name === from),
+      hosts.find((one) => one.name === to),
+      "connect",
+      { connections: 9 },
+      { directed: from === "edge-1" },
+    ),
+  );
+  const appCalls = [
+    [0, 1],
+    [0, 2],
+    [1, 4],
+    [1, 5],
+    [2, 4],
+    [2, 5],
+    [3, 4],
+  ].map(([from, to]) => call(apps[from], apps[to], 96, 40));
   const belongs = (child, parent) => edge(child, parent, "belongs_to");
   const stack = [
-    ...[commit, endpoint, walwriter, ...links].map((one) => belongs(one, postgres)), edge(postgres, db, "runs_on"),
-    ...workers.map((one) => edge(one, db, "runs_on")), edge(redis, db, "runs_on"),
-    ...[pgWal, fsRoot, net, sched, sda, sdb, nic, mem, ...cpus].map((one) => belongs(one, db)), belongs(sda1, sda), belongs(sdb1, sdb), belongs(qdisc, nic),
-    edge(postgres, apps[4], "belongs_to"), edge(redis, apps[5], "belongs_to"),
+    ...[commit, endpoint, walwriter, ...links].map((one) => belongs(one, postgres)),
+    edge(postgres, db, "runs_on"),
+    ...workers.map((one) => edge(one, db, "runs_on")),
+    edge(redis, db, "runs_on"),
+    ...[pgWal, fsRoot, net, sched, sda, sdb, nic, mem, ...cpus].map((one) => belongs(one, db)),
+    belongs(sda1, sda),
+    belongs(sdb1, sdb),
+    belongs(qdisc, nic),
+    edge(postgres, apps[4], "belongs_to"),
+    edge(redis, apps[5], "belongs_to"),
   ];
 
   // --- metrics: [before, after, unit, normal]
   const METRICS = {
     disk: [
-      ["gala_gopher_disk_w_await", "system_iostat", 0.9, 46, "ms", "up"], ["gala_gopher_disk_r_await", "system_iostat", 0.6, 0.6, "ms", "up"],
-      ["gala_gopher_disk_wspeed", "system_iostat", 410, 61, "count/s", "down"], ["gala_gopher_disk_wspeed_kB", "system_iostat", 6100, 900, "kb/s", "down"],
-      ["gala_gopher_disk_util", "system_iostat", 31, 100, "%", "up"], ["gala_gopher_disk_aqu", "system_iostat", 0.4, 3.1, "count", "up"],
+      ["gala_gopher_disk_w_await", "system_iostat", 0.9, 46, "ms", "up"],
+      ["gala_gopher_disk_r_await", "system_iostat", 0.6, 0.6, "ms", "up"],
+      ["gala_gopher_disk_wspeed", "system_iostat", 410, 61, "count/s", "down"],
+      ["gala_gopher_disk_wspeed_kB", "system_iostat", 6100, 900, "kb/s", "down"],
+      ["gala_gopher_disk_util", "system_iostat", 31, 100, "%", "up"],
+      ["gala_gopher_disk_aqu", "system_iostat", 0.4, 3.1, "count", "up"],
     ],
-    sli: [["gala_gopher_sli_rtt_nsec", "pg_sli", 3.8e6, 212e6, "ns", "up"], ["gala_gopher_sli_requests_total", "pg_sli", 640, 610, "count/s", "never"]],
-    fs: [["gala_gopher_fs_UsePer", "system_df", 38, 38, "%", "up"], ["gala_gopher_fs_IUsePer", "system_df", 2, 2, "%", "up"]],
+    sli: [
+      ["gala_gopher_sli_rtt_nsec", "pg_sli", 3.8e6, 212e6, "ns", "up"],
+      ["gala_gopher_sli_requests_total", "pg_sli", 640, 610, "count/s", "never"],
+    ],
+    fs: [
+      ["gala_gopher_fs_UsePer", "system_df", 38, 38, "%", "up"],
+      ["gala_gopher_fs_IUsePer", "system_df", 2, 2, "%", "up"],
+    ],
     proc: [
-      ["gala_gopher_proc_iowait_ns", "proc_cpu", 3e7, 7.1e8, "ns/s", "up"], ["gala_gopher_proc_offcpu_ns", "proc_cpu", 5e8, 8e8, "ns/s", "up"],
-      ["gala_gopher_proc_cpu_util", "system_proc", 21, 9, "%", "up"], ["gala_gopher_proc_fd_count", "system_proc", 221, 230, "count", "up"],
-      ["gala_gopher_proc_ns_fsync", "proc_syscall_io", 1.2e6, 48e6, "ns", "up"], ["gala_gopher_l7_latency_p99_ns", "l7_rpc", 44e6, 655e6, "ns", "up"],
+      ["gala_gopher_proc_iowait_ns", "proc_cpu", 3e7, 7.1e8, "ns/s", "up"],
+      ["gala_gopher_proc_offcpu_ns", "proc_cpu", 5e8, 8e8, "ns/s", "up"],
+      ["gala_gopher_proc_cpu_util", "system_proc", 21, 9, "%", "up"],
+      ["gala_gopher_proc_fd_count", "system_proc", 221, 230, "count", "up"],
+      ["gala_gopher_proc_ns_fsync", "proc_syscall_io", 1.2e6, 48e6, "ns", "up"],
+      ["gala_gopher_l7_latency_p99_ns", "l7_rpc", 44e6, 655e6, "ns", "up"],
     ],
-    host: [["gala_gopher_cpu_total_used_per", "system_cpu_util", 21, 21, "%", "up"], ["gala_gopher_mem_util", "system_meminfo", 63, 63, "%", "up"]],
-    tcp_link: [["gala_gopher_tcp_link_srtt", "tcp_metric", 180, 190, "us", "up"], ["gala_gopher_tcp_link_tx_bytes", "tcp_metric", 4200, 4100, "bytes/s", "never"]],
+    host: [
+      ["gala_gopher_cpu_total_used_per", "system_cpu_util", 21, 21, "%", "up"],
+      ["gala_gopher_mem_util", "system_meminfo", 63, 63, "%", "up"],
+    ],
+    tcp_link: [
+      ["gala_gopher_tcp_link_srtt", "tcp_metric", 180, 190, "us", "up"],
+      ["gala_gopher_tcp_link_tx_bytes", "tcp_metric", 4200, 4100, "bytes/s", "never"],
+    ],
   };
   const suffers = new Set([nginx, checkout1, checkout2, postgres, sdb, pgWal, commit].map((one) => one.id));
   const entityMetrics = (id, from, to, stepMs, wanted) => {
@@ -106,18 +243,35 @@ export function story(now) {
     if (!one) return null;
     const rows = (METRICS[one.type] ?? METRICS.host).filter(([name]) => wanted.length === 0 || wanted.includes(name));
     return {
-      snapshot: { ts: now, state: "complete" }, partial: false, from, to, step_ms: stepMs,
+      snapshot: { ts: now, state: "complete" },
+      partial: false,
+      from,
+      to,
+      step_ms: stepMs,
       items: rows.map(([metric, table, before, after, unit, bad]) => {
         const broken = suffers.has(id) && before !== after && bad !== "never";
         const seed = hash(id + metric);
         const points = [];
         for (let ms = Math.ceil(from / stepMs) * stepMs; ms <= to; ms += stepMs) {
           const base = broken && ms >= onset ? after : before;
-          points.push([ms, ms > onset - 5 * MINUTE && ms < onset - 5 * MINUTE + 20_000 && metric.endsWith("fd_count") ? null : base * (1 + 0.09 * noise(seed, Math.floor(ms / stepMs)))]);
+          points.push([
+            ms,
+            ms > onset - 5 * MINUTE && ms < onset - 5 * MINUTE + 20_000 && metric.endsWith("fd_count")
+              ? null
+              : base * (1 + 0.09 * noise(seed, Math.floor(ms / stepMs))),
+          ]);
         }
         return {
-          metric, table, help: "", unit, query: `${metric}{entity="${id}"}`, bad, series: [{ label: one.name, points }],
-          normal: bad === "never" ? null : { lo: before * 0.7, hi: before * 1.4 }, onset_ms: broken ? onset : null, state: broken ? "crit" : bad === "never" ? "na" : "ok",
+          metric,
+          table,
+          help: "",
+          unit,
+          query: `${metric}{entity="${id}"}`,
+          bad,
+          series: [{ label: one.name, points }],
+          normal: bad === "never" ? null : { lo: before * 0.7, hi: before * 1.4 },
+          onset_ms: broken ? onset : null,
+          state: broken ? "crit" : bad === "never" ? "na" : "ok",
         };
       }),
     };
@@ -125,116 +279,467 @@ export function story(now) {
 
   // --- faults
   const step = (one, metric, before, after, unit, offset, score, rule) => ({
-    entity_id: one.id, entity_type: one.type, entity_name: one.type === "proc" ? one.labels.comm : one.name.split("/").pop() || "/", host_name: one.host_name, machine_id: one.machine_id,
-    metric_id: metric, onset: onset + offset, value_before: before, value_after: after, unit, hidden: false, rule, score,
+    entity_id: one.id,
+    entity_type: one.type,
+    entity_name: one.type === "proc" ? one.labels.comm : one.name.split("/").pop() || "/",
+    host_name: one.host_name,
+    machine_id: one.machine_id,
+    metric_id: metric,
+    onset: onset + offset,
+    value_before: before,
+    value_after: after,
+    unit,
+    hidden: false,
+    rule,
+    score,
   });
   const path = [
-    step(sdb, "gala_gopher_disk_w_await", 0.9, 46, "ms", 0, 0.91), step(pgWal, "gala_gopher_proc_ns_fsync", 1.2, 48, "ms", 400, 0.88, "disk-fs"),
-    step(postgres, "gala_gopher_proc_iowait_ns", 0.03, 0.71, "ratio", 1000, 0.83, "fs-proc"), step(commit, "gala_gopher_sli_rtt_nsec", 3.8e6, 212e6, "ns", 3000, 0.95, "proc-sli"),
-    step(checkout1, "gala_gopher_l7_latency_p99_ns", 41e6, 640e6, "ns", 6000, 0.97, "sli-proc"), step(nginx, "gala_gopher_l7_latency_p99_ns", 44e6, 655e6, "ns", 8000, 1, "proc-proc"),
+    step(sdb, "gala_gopher_disk_w_await", 0.9, 46, "ms", 0, 0.91),
+    step(pgWal, "gala_gopher_proc_ns_fsync", 1.2, 48, "ms", 400, 0.88, "disk-fs"),
+    step(postgres, "gala_gopher_proc_iowait_ns", 0.03, 0.71, "ratio", 1000, 0.83, "fs-proc"),
+    step(commit, "gala_gopher_sli_rtt_nsec", 3.8e6, 212e6, "ns", 3000, 0.95, "proc-sli"),
+    step(checkout1, "gala_gopher_l7_latency_p99_ns", 41e6, 640e6, "ns", 6000, 0.97, "sli-proc"),
+    step(nginx, "gala_gopher_l7_latency_p99_ns", 44e6, 655e6, "ns", 8000, 1, "proc-proc"),
   ];
-  const summary = { en: "Requests of nginx take 655 ms at p99, normally 44 ms.", zh: "nginx 的请求 p99 为 655 ms,正常为 44 ms。" };
+  const summary = {
+    en: "Requests of nginx take 655 ms at p99, normally 44 ms.",
+    zh: "nginx 的请求 p99 为 655 ms,正常为 44 ms。",
+  };
   const open = {
-    id: "f-1", state: "open", opened_ms: opened, onset_ms: onset, updated_ms: opened + 162_000, closed_ms: null, severity: "ERROR", scope: "cross_node",
-    entity_id: nginx.id, entity_name: "nginx", metric_id: "gala_gopher_l7_latency_p99_ns", summary, stage: "final", host_name: "edge-1",
+    id: "f-1",
+    state: "open",
+    opened_ms: opened,
+    onset_ms: onset,
+    updated_ms: opened + 162_000,
+    closed_ms: null,
+    severity: "ERROR",
+    scope: "cross_node",
+    entity_id: nginx.id,
+    entity_name: "nginx",
+    metric_id: "gala_gopher_l7_latency_p99_ns",
+    summary,
+    stage: "final",
+    host_name: "edge-1",
     cause: { entity_id: sdb.id, entity_name: "sdb", entity_type: "disk", category: "H1", probability: 0.78 },
   };
   const closed = {
-    id: "f-0", state: "closed", opened_ms: now - 190 * MINUTE, onset_ms: now - 191 * MINUTE, updated_ms: now - 180 * MINUTE, closed_ms: now - 179 * MINUTE, severity: "WARN",
-    scope: "single_node", entity_id: redis.id, entity_name: "redis", metric_id: "gala_gopher_sli_rtt_nsec", host_name: "db-1",
-    summary: { en: "Requests of redis take 4.1 ms, normally 0.2 ms.", zh: "redis 的请求耗时 4.1 ms,正常为 0.2 ms。" }, stage: "final",
+    id: "f-0",
+    state: "closed",
+    opened_ms: now - 190 * MINUTE,
+    onset_ms: now - 191 * MINUTE,
+    updated_ms: now - 180 * MINUTE,
+    closed_ms: now - 179 * MINUTE,
+    severity: "WARN",
+    scope: "single_node",
+    entity_id: redis.id,
+    entity_name: "redis",
+    metric_id: "gala_gopher_sli_rtt_nsec",
+    host_name: "db-1",
+    summary: { en: "Requests of redis take 4.1 ms, normally 0.2 ms.", zh: "redis 的请求耗时 4.1 ms,正常为 0.2 ms。" },
+    stage: "final",
     cause: { entity_id: cpus[2].id, entity_name: "cpu 2", entity_type: "cpu", category: "S1", probability: 0.86 },
   };
   const cause = (rank, probability, one, category, en, zh, why) => ({
-    rank, probability, impact: rank === 1 ? 0.71 : null, score: probability, keyword: "disk", fault_category: category, metric_id: "gala_gopher_disk_w_await",
-    entity_id: one.id, entity_type: one.type, entity_name: one.name, machine_id: one.machine_id, host_name: one.host_name, desc: { en, zh }, why_less: why ?? null,
-    evidence: rank === 1 ? [
-      { kind: "metric", text: { en: "write wait on sdb rose from 0.9 ms to 46 ms", zh: "sdb 写等待由 0.9 ms 升至 46 ms" }, value_before: 0.9, value_after: 46, unit: "ms", surprise: 12.1, event_id: null },
-      { kind: "hardware", text: { en: "3 device errors on sdb", zh: "sdb 报告 3 次设备错误" }, event_id: "e-1" },
-    ] : [], path: rank === 1 ? path : [],
+    rank,
+    probability,
+    impact: rank === 1 ? 0.71 : null,
+    score: probability,
+    keyword: "disk",
+    fault_category: category,
+    metric_id: "gala_gopher_disk_w_await",
+    entity_id: one.id,
+    entity_type: one.type,
+    entity_name: one.name,
+    machine_id: one.machine_id,
+    host_name: one.host_name,
+    desc: { en, zh },
+    why_less: why ?? null,
+    evidence:
+      rank === 1
+        ? [
+            {
+              kind: "metric",
+              text: { en: "write wait on sdb rose from 0.9 ms to 46 ms", zh: "sdb 写等待由 0.9 ms 升至 46 ms" },
+              value_before: 0.9,
+              value_after: 46,
+              unit: "ms",
+              surprise: 12.1,
+              event_id: null,
+            },
+            { kind: "hardware", text: { en: "3 device errors on sdb", zh: "sdb 报告 3 次设备错误" }, event_id: "e-1" },
+          ]
+        : [],
+    path: rank === 1 ? path : [],
   });
   const detail = {
-    id: "f-1", state: "open", opened_ms: opened, closed_ms: null, Timestamp: opened, event_id: `${opened}_${nginx.id}`, Attributes: {},
+    id: "f-1",
+    state: "open",
+    opened_ms: opened,
+    closed_ms: null,
+    Timestamp: opened,
+    event_id: `${opened}_${nginx.id}`,
+    Attributes: {},
     Resource: {
-      result_version: 3, stage: "final", scope: "cross_node", onset,
-      abnormal_kpi: { metric_id: "gala_gopher_l7_latency_p99_ns", entity_id: nginx.id, entity_type: "proc", entity_name: "nginx", host_name: "edge-1", timestamp: opened, metric_labels: {}, desc: summary.en, value_before: 44e6, value_after: 655e6, unit: "ns" },
-      fault_domain: { level: "machine", entity_id: db.id, entity_name: "db-1", probability: 0.91, runner_up: "process" }, fault_category: { code: "H1", name: "disk hardware", probability: 0.83 },
+      result_version: 3,
+      stage: "final",
+      scope: "cross_node",
+      onset,
+      abnormal_kpi: {
+        metric_id: "gala_gopher_l7_latency_p99_ns",
+        entity_id: nginx.id,
+        entity_type: "proc",
+        entity_name: "nginx",
+        host_name: "edge-1",
+        timestamp: opened,
+        metric_labels: {},
+        desc: summary.en,
+        value_before: 44e6,
+        value_after: 655e6,
+        unit: "ns",
+      },
+      fault_domain: { level: "machine", entity_id: db.id, entity_name: "db-1", probability: 0.91, runner_up: "process" },
+      fault_category: { code: "H1", name: "disk hardware", probability: 0.83 },
       cause_metrics: [
-        cause(1, 0.78, sdb, "H1", "Disk sdb on db-1 stalls; every commit waits for it.", "db-1 上的磁盘 sdb 停滞,每次提交都在等待它。"),
-        cause(2, 0.09, postgres, "S3", "Burst of WAL writes.", "WAL 写入突增。", { en: "WAL bytes/s fell by 62 % after the onset; a burst would raise them first.", zh: "起点之后 WAL 写入下降 62 %;突增会先使其上升。" }),
-        cause(3, 0.04, sda, "S3", "Checkpoint.", "检查点。", { en: "`sda`, which holds the data, stayed at 0.8 ms.", zh: "存放数据的 `sda` 保持 0.8 ms。" }),
-        cause(4, 0.02, nic, "S4", "Network to db-1.", "到 db-1 的网络。", { en: "Redis on the same host answers in 0.21 ms; no retransmissions.", zh: "同机 Redis 应答 0.21 ms,无重传。" }),
+        cause(
+          1,
+          0.78,
+          sdb,
+          "H1",
+          "Disk sdb on db-1 stalls; every commit waits for it.",
+          "db-1 上的磁盘 sdb 停滞,每次提交都在等待它。",
+        ),
+        cause(2, 0.09, postgres, "S3", "Burst of WAL writes.", "WAL 写入突增。", {
+          en: "WAL bytes/s fell by 62 % after the onset; a burst would raise them first.",
+          zh: "起点之后 WAL 写入下降 62 %;突增会先使其上升。",
+        }),
+        cause(3, 0.04, sda, "S3", "Checkpoint.", "检查点。", {
+          en: "`sda`, which holds the data, stayed at 0.8 ms.",
+          zh: "存放数据的 `sda` 保持 0.8 ms。",
+        }),
+        cause(4, 0.02, nic, "S4", "Network to db-1.", "到 db-1 的网络。", {
+          en: "Redis on the same host answers in 0.21 ms; no retransmissions.",
+          zh: "同机 Redis 应答 0.21 ms,无重传。",
+        }),
       ],
-      unknown_probability: 0.07, limits: [{ en: "SMART data of sdb: the controller hides it", zh: "sdb 的 SMART 数据:控制器不提供" }, { en: "0.3 % of socket events: buffer full", zh: "0.3 % 的套接字事件:缓冲区满" }],
-      graph: { nodes: [], edges: [] }, timing: { domain: 32_000, cause: 56_000, final: 162_000 },
-      desc_en: "Write wait on sdb rose from 0.9 ms to 46 ms while its load fell from 410 to 61 writes/s; 94 % of the time is spent in the device. PostgreSQL's log is on it, so COMMIT takes 212 ms and checkout waits with it.",
+      unknown_probability: 0.07,
+      limits: [
+        { en: "SMART data of sdb: the controller hides it", zh: "sdb 的 SMART 数据:控制器不提供" },
+        { en: "0.3 % of socket events: buffer full", zh: "0.3 % 的套接字事件:缓冲区满" },
+      ],
+      graph: { nodes: [], edges: [] },
+      timing: { domain: 32_000, cause: 56_000, final: 162_000 },
+      desc_en:
+        "Write wait on sdb rose from 0.9 ms to 46 ms while its load fell from 410 to 61 writes/s; 94 % of the time is spent in the device. PostgreSQL's log is on it, so COMMIT takes 212 ms and checkout waits with it.",
       desc: "sdb 写等待由 0.9 ms 升至 46 ms,同时负载由 410 降至 61 次/秒;94 % 的时间在设备内。PostgreSQL 的日志位于其上,因此 COMMIT 需 212 ms,checkout 随之等待。",
-      changes: [{ ts: onset - 5 * MINUTE, entity_id: checkout1.id, text: { en: "checkout restarted on app-1", zh: "app-1 上的 checkout 重启" } }, { ts: onset, entity_id: sdb.id, text: { en: "Kernel, db-1: `[sdb] Sense Key: Hardware Error`, 3 times", zh: "内核,db-1:`[sdb] Sense Key: Hardware Error`,3 次" } }],
-      advice: [{ en: "Move the log off sdb, or fail over to the standby.", zh: "将日志移出 sdb,或切换到备库。" }, { en: "Have the volume replaced; expect errors.", zh: "更换该卷,预计会出现错误。" }],
+      changes: [
+        {
+          ts: onset - 5 * MINUTE,
+          entity_id: checkout1.id,
+          text: { en: "checkout restarted on app-1", zh: "app-1 上的 checkout 重启" },
+        },
+        {
+          ts: onset,
+          entity_id: sdb.id,
+          text: {
+            en: "Kernel, db-1: `[sdb] Sense Key: Hardware Error`, 3 times",
+            zh: "内核,db-1:`[sdb] Sense Key: Hardware Error`,3 次",
+          },
+        },
+      ],
+      advice: [
+        { en: "Move the log off sdb, or fail over to the standby.", zh: "将日志移出 sdb,或切换到备库。" },
+        { en: "Have the volume replaced; expect errors.", zh: "更换该卷,预计会出现错误。" },
+      ],
     },
-    keywords: ["disk"], SeverityText: "ERROR", SeverityNumber: 17, Body: "A cause inferring event for an abnormal event",
+    keywords: ["disk"],
+    SeverityText: "ERROR",
+    SeverityNumber: 17,
+    Body: "A cause inferring event for an abnormal event",
   };
   const anomaly = (one, metric, value, unit, lo, hi, severity = "ERROR") => ({
-    event_id: `${opened}_${one.id}`, event_ids: [`${opened}_${one.id}`], time_ms: now - 20_000, first_ms: onset + 20_000, count: 21, kind: one.level === "HOST" ? "sys" : "app",
-    entity_id: one.id, entity_name: one.name, entity_type: one.type, host_name: one.host_name, metric_id: metric, severity, state: "open",
-    desc: { en: `${one.name}: out of its normal range`, zh: `${one.name}:超出正常范围` }, score: 0.97, value, normal: { lo, hi }, unit, incident_id: "f-1",
+    event_id: `${opened}_${one.id}`,
+    event_ids: [`${opened}_${one.id}`],
+    time_ms: now - 20_000,
+    first_ms: onset + 20_000,
+    count: 21,
+    kind: one.level === "HOST" ? "sys" : "app",
+    entity_id: one.id,
+    entity_name: one.name,
+    entity_type: one.type,
+    host_name: one.host_name,
+    metric_id: metric,
+    severity,
+    state: "open",
+    desc: { en: `${one.name}: out of its normal range`, zh: `${one.name}:超出正常范围` },
+    score: 0.97,
+    value,
+    normal: { lo, hi },
+    unit,
+    incident_id: "f-1",
   });
-  const anomalies = [anomaly(nginx, "gala_gopher_l7_latency_p99_ns", 655e6, "ns", 30e6, 61e6), anomaly(commit, "gala_gopher_sli_rtt_nsec", 212e6, "ns", 2e6, 5e6), anomaly(sdb, "gala_gopher_disk_w_await", 46, "ms", 0.5, 1.6), anomaly(pgWal, "gala_gopher_proc_ns_fsync", 48e6, "ns", 0.8e6, 1.6e6, "WARN")];
+  const anomalies = [
+    anomaly(nginx, "gala_gopher_l7_latency_p99_ns", 655e6, "ns", 30e6, 61e6),
+    anomaly(commit, "gala_gopher_sli_rtt_nsec", 212e6, "ns", 2e6, 5e6),
+    anomaly(sdb, "gala_gopher_disk_w_await", 46, "ms", 0.5, 1.6),
+    anomaly(pgWal, "gala_gopher_proc_ns_fsync", 48e6, "ns", 0.8e6, 1.6e6, "WARN"),
+  ];
 
   // --- now
   const ok = { state: "ok", reason: null };
   const crit = (en, zh) => ({ state: "crit", reason: { en, zh } });
   const warn = (en, zh) => ({ state: "warn", reason: { en, zh } });
   const service = (one, name, hostNames, appName, rate, error, p50, p99, normal, saturation, yesterday, signals = {}) => ({
-    entity_id: one.id, entity_type: one.type, name, host_names: hostNames, app: appName, rate_per_s: rate, error_ratio: error, p50_ms: p50, p99_ms: p99, p99_normal_ms: normal,
-    saturation, yesterday_ratio: yesterday, rate_points: Array.from({ length: 30 }, (_, index) => [now - (30 - index) * 30_000, rate * (1 + 0.12 * noise(hash(name), index))]),
+    entity_id: one.id,
+    entity_type: one.type,
+    name,
+    host_names: hostNames,
+    app: appName,
+    rate_per_s: rate,
+    error_ratio: error,
+    p50_ms: p50,
+    p99_ms: p99,
+    p99_normal_ms: normal,
+    saturation,
+    yesterday_ratio: yesterday,
+    rate_points: Array.from({ length: 30 }, (_, index) => [
+      now - (30 - index) * 30_000,
+      rate * (1 + 0.12 * noise(hash(name), index)),
+    ]),
     signals: { latency: ok, errors: ok, traffic: ok, saturation: ok, resources: ok, ...signals },
   });
   const lat = crit("p99 left its normal range", "p99 超出正常范围");
   const services = [
-    service(nginx, "nginx", ["edge-1"], "http", 412, 0.018, 9.1, 655, { lo: 30, hi: 61 }, { what: "cpu", ratio: 0.31 }, 14.6, { latency: lat, errors: warn("1.8 % fail", "1.8 % 失败") }),
-    service(checkout1, "checkout", ["app-1", "app-2"], "http", 96, 0.012, 88, 640, { lo: 28, hi: 58 }, { what: "pool", ratio: 1 }, 15.2, { latency: lat, errors: warn("1.2 % fail", "1.2 % 失败"), saturation: warn("connection pool is full", "连接池已满") }),
-    service(postgres, "postgresql", ["db-1"], "postgres", 1284, 0, 0.4, 212, { lo: 2, hi: 5 }, { what: "disk", ratio: 1 }, 54, { latency: lat, saturation: crit("disk sdb is 100 % busy", "磁盘 sdb 100 % 繁忙"), resources: crit("disk sdb stalls", "磁盘 sdb 停滞") }),
-    service(catalog1, "catalog", ["app-1", "app-2"], "http", 316, 0.0001, 4.2, 18, { lo: 14, hi: 25 }, { what: "cpu", ratio: 0.22 }, 0.97),
+    service(nginx, "nginx", ["edge-1"], "http", 412, 0.018, 9.1, 655, { lo: 30, hi: 61 }, { what: "cpu", ratio: 0.31 }, 14.6, {
+      latency: lat,
+      errors: warn("1.8 % fail", "1.8 % 失败"),
+    }),
+    service(
+      checkout1,
+      "checkout",
+      ["app-1", "app-2"],
+      "http",
+      96,
+      0.012,
+      88,
+      640,
+      { lo: 28, hi: 58 },
+      { what: "pool", ratio: 1 },
+      15.2,
+      { latency: lat, errors: warn("1.2 % fail", "1.2 % 失败"), saturation: warn("connection pool is full", "连接池已满") },
+    ),
+    service(postgres, "postgresql", ["db-1"], "postgres", 1284, 0, 0.4, 212, { lo: 2, hi: 5 }, { what: "disk", ratio: 1 }, 54, {
+      latency: lat,
+      saturation: crit("disk sdb is 100 % busy", "磁盘 sdb 100 % 繁忙"),
+      resources: crit("disk sdb stalls", "磁盘 sdb 停滞"),
+    }),
+    service(
+      catalog1,
+      "catalog",
+      ["app-1", "app-2"],
+      "http",
+      316,
+      0.0001,
+      4.2,
+      18,
+      { lo: 14, hi: 25 },
+      { what: "cpu", ratio: 0.22 },
+      0.97,
+    ),
     service(redis, "redis", ["db-1"], "redis", 2910, 0, 0.08, 0.21, { lo: 0.15, hi: 0.31 }, { what: "cpu", ratio: 0.06 }, 1.01),
-    service(mailer, "mailer", ["app-2"], null, 0.2, null, null, null, null, { what: "cpu", ratio: 0.01 }, null, { latency: { state: "na", reason: null }, errors: { state: "na", reason: null } }),
+    service(mailer, "mailer", ["app-2"], null, 0.2, null, null, null, null, { what: "cpu", ratio: 0.01 }, null, {
+      latency: { state: "na", reason: null },
+      errors: { state: "na", reason: null },
+    }),
   ];
   const meter = (ratio, state = "ok") => ({ ratio, state });
-  const hostRow = (name, list, cpu, memory, disk, network, state = "ok") => ({ entity_id: `${HOSTS[name]}_host`, name, services: list, state, life: "online", cpu: meter(cpu), memory: meter(memory), disk: meter(disk, state), network: meter(network) });
-  const hostRows = [hostRow("edge-1", ["nginx"], 0.18, 0.31, 0.04, 0.12), hostRow("app-1", ["checkout", "catalog"], 0.34, 0.52, 0.03, 0.09), hostRow("app-2", ["checkout", "catalog", "mailer"], 0.36, 0.55, 0.03, 0.09), hostRow("db-1", ["postgresql", "redis"], 0.21, 0.63, 1, 0.14, "crit")];
+  const hostRow = (name, list, cpu, memory, disk, network, state = "ok") => ({
+    entity_id: `${HOSTS[name]}_host`,
+    name,
+    services: list,
+    state,
+    life: "online",
+    cpu: meter(cpu),
+    memory: meter(memory),
+    disk: meter(disk, state),
+    network: meter(network),
+  });
+  const hostRows = [
+    hostRow("edge-1", ["nginx"], 0.18, 0.31, 0.04, 0.12),
+    hostRow("app-1", ["checkout", "catalog"], 0.34, 0.52, 0.03, 0.09),
+    hostRow("app-2", ["checkout", "catalog", "mailer"], 0.36, 0.55, 0.03, 0.09),
+    hostRow("db-1", ["postgresql", "redis"], 0.21, 0.63, 1, 0.14, "crit"),
+  ];
 
   // --- agent
-  const hook = (probe, name, rung, ladder, missing, state = "full", reason = "") => ({ probe, hook: name, state, rung, ladder, missing, reason, ns_per_event: 240, events_per_s: 900 });
+  const hook = (probe, name, rung, ladder, missing, state = "full", reason = "") => ({
+    probe,
+    hook: name,
+    state,
+    rung,
+    ladder,
+    missing,
+    reason,
+    ns_per_event: 240,
+    events_per_s: 900,
+  });
   const BTF = ["tp_btf", "tracepoint", "kprobe", "procfs"];
-  const probe = (name, what, state, reason, hooks, ns, events, cpu, maps, drops = 0) => ({ name, what, state, reason, hooks, ns_per_event: ns, events_per_s: events, cpu_ratio: cpu, map_bytes: maps, drops, drops_reason: drops ? "buffer full at 14:04" : null });
+  const probe = (name, what, state, reason, hooks, ns, events, cpu, maps, drops = 0) => ({
+    name,
+    what,
+    state,
+    reason,
+    hooks,
+    ns_per_event: ns,
+    events_per_s: events,
+    cpu_ratio: cpu,
+    map_bytes: maps,
+    drops,
+    drops_reason: drops ? "buffer full at 14:04" : null,
+  });
   const probes = [
-    probe("sli", "requests", "full", "", [hook("sli", "tcp_sendmsg", "fexit", ["fexit", "kprobe"], ["kprobe"]), hook("sli", "tcp_recvmsg", "fexit", ["fexit", "kprobe"], ["kprobe"])], 240, 3940, 0.00142, 6 << 20),
-    probe("proc", "run, wait, block", "full", "", [hook("proc", "sched_switch", "tp_btf", BTF, ["kprobe"])], 94, 8210, 0.00077, 2 << 20),
-    probe("tcp", "connections", "degraded", "no receive-queue depth: needs fexit", [hook("tcp", "inet_sock_set_state", "tracepoint", BTF, ["tp_btf", "kprobe"], "degraded", "no BTF for the argument"), hook("tcp", "tcp_retransmit_skb", "tracepoint", BTF, ["kprobe"])], 310, 1620, 0.0005, 4 << 20, 1243),
-    probe("io", "block latency", "full", "", [hook("io", "block_rq_complete", "tp_btf", BTF, ["kprobe"])], 420, 690, 0.00029, 1 << 20),
-    probe("baseinfo", "cpu, memory, disks", "full", "", [hook("baseinfo", "/proc", "procfs", ["procfs"], [])], null, null, 0.00018, null),
+    probe(
+      "sli",
+      "requests",
+      "full",
+      "",
+      [
+        hook("sli", "tcp_sendmsg", "fexit", ["fexit", "kprobe"], ["kprobe"]),
+        hook("sli", "tcp_recvmsg", "fexit", ["fexit", "kprobe"], ["kprobe"]),
+      ],
+      240,
+      3940,
+      0.00142,
+      6 << 20,
+    ),
+    probe(
+      "proc",
+      "run, wait, block",
+      "full",
+      "",
+      [hook("proc", "sched_switch", "tp_btf", BTF, ["kprobe"])],
+      94,
+      8210,
+      0.00077,
+      2 << 20,
+    ),
+    probe(
+      "tcp",
+      "connections",
+      "degraded",
+      "no receive-queue depth: needs fexit",
+      [
+        hook("tcp", "inet_sock_set_state", "tracepoint", BTF, ["tp_btf", "kprobe"], "degraded", "no BTF for the argument"),
+        hook("tcp", "tcp_retransmit_skb", "tracepoint", BTF, ["kprobe"]),
+      ],
+      310,
+      1620,
+      0.0005,
+      4 << 20,
+      1243,
+    ),
+    probe(
+      "io",
+      "block latency",
+      "full",
+      "",
+      [hook("io", "block_rq_complete", "tp_btf", BTF, ["kprobe"])],
+      420,
+      690,
+      0.00029,
+      1 << 20,
+    ),
+    probe(
+      "baseinfo",
+      "cpu, memory, disks",
+      "full",
+      "",
+      [hook("baseinfo", "/proc", "procfs", ["procfs"], [])],
+      null,
+      null,
+      0.00018,
+      null,
+    ),
     probe("jvm", "Java", "off", "no Java process runs", [], null, null, null, null),
   ];
   const budget = {
-    cpu: { used_ratio: 0.0037, user_ratio: 0.0009, bpf_ratio: 0.0028, limit_ratio: 0.1 }, memory: { used_bytes: 48 * 2 ** 20, rss_bytes: 29 * 2 ** 20, map_bytes: 19 * 2 ** 20, limit_bytes: 80 * 2 ** 20 },
+    cpu: { used_ratio: 0.0037, user_ratio: 0.0009, bpf_ratio: 0.0028, limit_ratio: 0.1 },
+    memory: { used_bytes: 48 * 2 ** 20, rss_bytes: 29 * 2 ** 20, map_bytes: 19 * 2 ** 20, limit_bytes: 80 * 2 ** 20 },
     shed: [{ what: "stacks of Python frames", reason: "a burst of retries took the agent to 1.9 %", at_ms: onset + 50_000 }],
-    history: Array.from({ length: 180 }, (_, index) => [now - (180 - index) * 5000, 0.0037 * (1 + 0.1 * noise(3, index)) * (index > 80 && index < 86 ? 4 : 1), 48 * 2 ** 20 * (1 + 0.004 * noise(4, index))]),
+    history: Array.from({ length: 180 }, (_, index) => [
+      now - (180 - index) * 5000,
+      0.0037 * (1 + 0.1 * noise(3, index)) * (index > 80 && index < 86 ? 4 : 1),
+      48 * 2 ** 20 * (1 + 0.004 * noise(4, index)),
+    ]),
     probes: probes.filter((one) => one.cpu_ratio).map((one) => ({ name: one.name, cpu_ratio: one.cpu_ratio })),
   };
-  const place = (name, seen, total, reason) => ({ place: name, seen, total, ratio: total === null ? null : seen / total, reason, last_ms: now - 40_000 });
+  const place = (name, seen, total, reason) => ({
+    place: name,
+    seen,
+    total,
+    ratio: total === null ? null : seen / total,
+    reason,
+    last_ms: now - 40_000,
+  });
   const ledger = {
-    items: [place("Requests, mailer", 11, 180, "TLS without symbols, plain port only"), place("Connections", 210, 212, "2 opened before the agent and never used"), place("Socket events", 997_000, 1_000_000, "buffer full for 1.2 s"), place("Requests, nginx", 370_058, 370_800, "742 without an answer seen"), place("Block requests", 41_020, 41_020, "")],
-    next_cursor: null, watched: { hosts: 4, processes: 41, connections: 212, devices: 6 }, requests_ratio: 0.997,
+    items: [
+      place("Requests, mailer", 11, 180, "TLS without symbols, plain port only"),
+      place("Connections", 210, 212, "2 opened before the agent and never used"),
+      place("Socket events", 997_000, 1_000_000, "buffer full for 1.2 s"),
+      place("Requests, nginx", 370_058, 370_800, "742 without an answer seen"),
+      place("Block requests", 41_020, 41_020, ""),
+    ],
+    next_cursor: null,
+    watched: { hosts: 4, processes: 41, connections: 212, devices: 6 },
+    requests_ratio: 0.997,
   };
   const health = {
-    status: "ok", version: "0.1.0", uptime_ms: 9 * 86_400_000, components: {
-      agent: { status: "ok", reason: "", last_ms: now - 2000 }, store: { status: "ok", reason: "1.1 of 2 GiB, 7 days kept", last_ms: now - 1000 }, topology: { status: "ok", reason: "", last_ms: now - 4000 },
-      detection: { status: "ok", reason: "", last_ms: now - 3000, kpis: { warm: 12, total: 12, warm_at_ms: null } }, cause: { status: "ok", reason: "", last_ms: now - 60_000 },
+    status: "ok",
+    version: "0.1.0",
+    uptime_ms: 9 * 86_400_000,
+    components: {
+      agent: { status: "ok", reason: "", last_ms: now - 2000 },
+      store: { status: "ok", reason: "1.1 of 2 GiB, 7 days kept", last_ms: now - 1000 },
+      topology: { status: "ok", reason: "", last_ms: now - 4000 },
+      detection: { status: "ok", reason: "", last_ms: now - 3000, kpis: { warm: 12, total: 12, warm_at_ms: null } },
+      cause: { status: "ok", reason: "", last_ms: now - 60_000 },
     },
   };
-  const density = (from, to, count) => Array.from({ length: count }, (_, index) => {
-    const ts = from + ((to - from) * index) / count;
-    return { ts, changes: ts > onset ? 3 + Math.round(3 * Math.abs(noise(9, index))) : Math.max(0, Math.round(3 * noise(9, index))) };
-  });
-  return { now, onset, all, byId, processes, hosts, apps, calls, hostCalls, appCalls, stack, db, postgres, open, closed, detail, anomalies, services, hostRows, probes, budget, ledger, health, entityMetrics, density, sdb, noise, hash };
+  const density = (from, to, count) =>
+    Array.from({ length: count }, (_, index) => {
+      const ts = from + ((to - from) * index) / count;
+      return {
+        ts,
+        changes: ts > onset ? 3 + Math.round(3 * Math.abs(noise(9, index))) : Math.max(0, Math.round(3 * noise(9, index))),
+      };
+    });
+  return {
+    now,
+    onset,
+    all,
+    byId,
+    processes,
+    hosts,
+    apps,
+    calls,
+    hostCalls,
+    appCalls,
+    stack,
+    db,
+    postgres,
+    open,
+    closed,
+    detail,
+    anomalies,
+    services,
+    hostRows,
+    probes,
+    budget,
+    ledger,
+    health,
+    entityMetrics,
+    density,
+    sdb,
+    noise,
+    hash,
+  };
 }

@@ -33,8 +33,28 @@ const BYTES: [number, string][] = [
   [1, "B"],
 ];
 
-const TIME_UNITS: Record<string, number> = { ns: 1, nsec: 1, us: 1e3, "µs": 1e3, usec: 1e3, ms: 1e6, msec: 1e6, s: 1e9, sec: 1e9, seconds: 1e9 };
-const BYTE_UNITS: Record<string, number> = { bytes: 1, byte: 1, b: 1, kb: 1024, kib: 1024, mb: 2 ** 20, mib: 2 ** 20, gib: 2 ** 30 };
+const TIME_UNITS: Record<string, number> = {
+  ns: 1,
+  nsec: 1,
+  us: 1e3,
+  µs: 1e3,
+  usec: 1e3,
+  ms: 1e6,
+  msec: 1e6,
+  s: 1e9,
+  sec: 1e9,
+  seconds: 1e9,
+};
+const BYTE_UNITS: Record<string, number> = {
+  bytes: 1,
+  byte: 1,
+  b: 1,
+  kb: 1024,
+  kib: 1024,
+  mb: 2 ** 20,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+};
 
 /** How values of a unit are best shown when the largest is `max`. A rate keeps its "/s". */
 export function scaleFor(unit: string, max: number): Scale {
@@ -132,7 +152,28 @@ export function shortId(id: string, keep = 26): string {
   return `${id.slice(0, head)}…${id.slice(id.length - (keep - head - 1))}`;
 }
 
-const ACRONYMS = new Set(["cpu", "io", "tcp", "udp", "rtt", "srtt", "fd", "rss", "tx", "rx", "vm", "pm", "gc", "dns", "psi", "mc", "tc", "sli", "rcu", "irq"]);
+const ACRONYMS = new Set([
+  "cpu",
+  "io",
+  "tcp",
+  "udp",
+  "rtt",
+  "srtt",
+  "fd",
+  "rss",
+  "tx",
+  "rx",
+  "vm",
+  "pm",
+  "gc",
+  "dns",
+  "psi",
+  "mc",
+  "tc",
+  "sli",
+  "rcu",
+  "irq",
+]);
 
 /** A metric's name for people where the dictionary has none: `gala_gopher_disk_w_await` of a disk becomes `w await`. */
 export function metricWords(metric: string, type?: string): string {

@@ -7,8 +7,8 @@ import { bytes, num, percent } from "./format";
 import { type Key, setLanguage, useLang, useT } from "./i18n";
 import { Icon, type IconName } from "./parts/icons";
 import { keep, To } from "./parts/links";
-import { Skeleton } from "./parts/page";
 import { Palette } from "./parts/Palette";
+import { Skeleton } from "./parts/page";
 import { toggleTheme, useTheme } from "./theme";
 import { TimeBar } from "./time/TimeBar";
 import { useTime } from "./time/useTime";
@@ -139,7 +139,7 @@ function Cost() {
   const known = cpu !== undefined;
   const title = known ? t("frame.cost", { cpu: percent(cpu), memory: bytes(memory) }) : t("frame.cost_unknown");
   return (
-    <To className="cost" to="/agent" title={title} aria-label={title}>
+    <To className="cost" to="/agent" title={title}>
       <Icon name="agent" />
       <span className="w">{t("frame.agent")}</span> <b>{known ? percent(cpu, 1) : "–"}</b>
     </To>
@@ -199,7 +199,8 @@ function useKeys(search: () => void): void {
         return;
       }
       const target = event.target as HTMLElement;
-      if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog, [contenteditable]")) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog, [contenteditable]"))
+        return;
       const chorded = Date.now() - chord.current < CHORD_MS;
       chord.current = 0;
       if (chorded) {

@@ -78,7 +78,9 @@ export function unitOf(metric: string, given?: string | null): string {
 export function metricName(metric: string, type: string | undefined, lang: Lang): string {
   const pair = WORDS[metric.replace(/^gala_gopher_/, "")];
   if (pair) return pair[lang === "zh" ? 1 : 0];
-  return lang === "zh" ? metricWords(metric, type) : metricWords(metric, type).replace(/^[A-Z](?=[a-z])/, (first) => first.toLowerCase());
+  return lang === "zh"
+    ? metricWords(metric, type)
+    : metricWords(metric, type).replace(/^[A-Z](?=[a-z])/, (first) => first.toLowerCase());
 }
 
 export function useMetricName(): (metric: string, type?: string) => string {

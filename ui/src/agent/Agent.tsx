@@ -39,13 +39,18 @@ function Cost({ budget, requests }: { budget: Budget; requests: number | null })
   const total = parts.reduce((sum, one) => sum + one.cpu_ratio, 0);
   const shown = parts.slice(0, 5);
   const rest = total - shown.reduce((sum, one) => sum + one.cpu_ratio, 0);
-  const cells = [...shown.map((one) => ({ name: one.name, share: one.cpu_ratio })), ...(rest > 0 ? [{ name: t("agent.other"), share: rest }] : [])];
+  const cells = [
+    ...shown.map((one) => ({ name: one.name, share: one.cpu_ratio })),
+    ...(rest > 0 ? [{ name: t("agent.other"), share: rest }] : []),
+  ];
   return (
     <>
       <h1>{t("agent.costs", { cpu: percent(cpu.used_ratio, 1), memory: bytes(memory.used_bytes) })}</h1>
       <p className="lead">
         {t("agent.may", { cpu: percent(cpu.limit_ratio), memory: bytes(memory.limit_bytes) })}{" "}
-        {shed ? t("agent.shed", { what: shed.what, time: clock(shed.at_ms, { now }), reason: shed.reason }) : t("agent.shed_nothing")}{" "}
+        {shed
+          ? t("agent.shed", { what: shed.what, time: clock(shed.at_ms, { now }), reason: shed.reason })
+          : t("agent.shed_nothing")}{" "}
         {requests === null ? null : <Rich text={t("agent.sees", { ratio: percent(requests) })} />}
       </p>
       <div className="cost2">
@@ -72,7 +77,8 @@ function Cost({ budget, requests }: { budget: Budget; requests: number | null })
         <figure>
           <figcaption>
             <span>
-              {t("now.memory")} <small>{t("agent.memory_parts", { rss: bytes(memory.rss_bytes), maps: bytes(memory.map_bytes) })}</small>
+              {t("now.memory")}{" "}
+              <small>{t("agent.memory_parts", { rss: bytes(memory.rss_bytes), maps: bytes(memory.map_bytes) })}</small>
             </span>
             <b>{withUnit(memory.used_bytes, "bytes")}</b>
           </figcaption>
@@ -95,7 +101,12 @@ function Cost({ budget, requests }: { budget: Budget; requests: number | null })
             <dd>
               <div className="stack" role="img" aria-label={cells.map((one) => `${one.name} ${percent(one.share)}`).join(", ")}>
                 {cells.map((one, index) => (
-                  <i key={one.name} className={index === 0 ? "a1" : ""} style={{ flex: Math.max(one.share / (total || 1), 0.01) }} title={`${one.name} ${percent(one.share)}`}>
+                  <i
+                    key={one.name}
+                    className={index === 0 ? "a1" : ""}
+                    style={{ flex: Math.max(one.share / (total || 1), 0.01) }}
+                    title={`${one.name} ${percent(one.share)}`}
+                  >
                     <span>{one.name}</span>
                   </i>
                 ))}
@@ -128,7 +139,11 @@ function Probes() {
   return (
     <Section
       title={t("agent.probes")}
-      note={probes.data ? t("agent.probes_note", { count: items.length, full: count("full"), degraded: count("degraded"), off: count("off") }) : null}
+      note={
+        probes.data
+          ? t("agent.probes_note", { count: items.length, full: count("full"), degraded: count("degraded"), off: count("off") })
+          : null
+      }
       right={kernel ? t(kernel.btf ? "agent.kernel_btf" : "agent.kernel_plain", { release: kernel.release }) : null}
     >
       <Answer of={probes} lines={7}>
@@ -262,7 +277,8 @@ function Ladder({ hooks }: { hooks: readonly Hook[] }) {
   const cannot = new Set(hooks.flatMap((hook) => hook.missing ?? passed(hook)));
   const rungs = ORDER.filter((rung) => all.has(rung));
   if (rungs.length === 0) return <span className="dim">–</span>;
-  const label = used.size > 0 ? t("agent.uses", { rungs: [...used].map((rung) => SHORT[rung]).join(", ") }) : t("agent.uses_none");
+  const label =
+    used.size > 0 ? t("agent.uses", { rungs: [...used].map((rung) => SHORT[rung]).join(", ") }) : t("agent.uses_none");
   return (
     <span className="lad" role="img" aria-label={label}>
       {rungs.map((rung) => (
@@ -309,7 +325,10 @@ const LOW_COVERAGE = 0.95;
 function LedgerLine({ row }: { row: LedgerRow }) {
   const t = useT();
   const low = row.ratio !== null && row.ratio < LOW_COVERAGE;
-  const counts = row.total !== null && row.seen !== null ? t("agent.missed", { missed: num(row.total - row.seen), total: num(row.total) }) : "";
+  const counts =
+    row.total !== null && row.seen !== null
+      ? t("agent.missed", { missed: num(row.total - row.seen), total: num(row.total) })
+      : "";
   const words = [row.seen === row.total ? "" : counts, row.reason].filter(Boolean).join(": ");
   return (
     <li>
@@ -341,7 +360,9 @@ function Around() {
                 <p>
                   {[
                     one.reason || (one.status === "ok" ? "" : one.status),
-                    one.kpis && one.kpis.warm < one.kpis.total ? t("agent.warm", { warm: one.kpis.warm, total: one.kpis.total }) : "",
+                    one.kpis && one.kpis.warm < one.kpis.total
+                      ? t("agent.warm", { warm: one.kpis.warm, total: one.kpis.total })
+                      : "",
                     one.last_ms === null ? "" : t("agent.last", { duration: duration(Math.max(0, now - one.last_ms)) }),
                   ]
                     .filter(Boolean)

@@ -33,7 +33,11 @@ export async function get<T>(path: string, params: Params = {}, signal?: AbortSi
 }
 
 export async function post<T>(path: string, body: unknown): Promise<T> {
-  return request<T>(`${API}${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  return request<T>(`${API}${path}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
 }
 
 /** Prometheus endpoints: long queries go as a form, so that no URL gets too long. */

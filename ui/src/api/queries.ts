@@ -15,7 +15,11 @@ const live = (time: Time, every = LIVE_MS) => ({
 });
 
 export function useHealth() {
-  return useQuery({ queryKey: ["health"], queryFn: ({ signal }) => get<T.Health>("/health", {}, signal), refetchInterval: SLOW_MS });
+  return useQuery({
+    queryKey: ["health"],
+    queryFn: ({ signal }) => get<T.Health>("/health", {}, signal),
+    refetchInterval: SLOW_MS,
+  });
 }
 
 export function useServices(time: Time, host: string | null) {
@@ -54,15 +58,21 @@ export function useFault(id: string) {
 export function useAnomalies(time: Time, params: { entity?: string; limit?: number } = {}) {
   return useQuery({
     queryKey: ["anomaly", time.key, params.entity, params.limit],
-    queryFn: ({ signal }) => get<T.Page<T.Anomaly>>("/anomalies", { from: Math.round(time.from), to: Math.round(time.to), ...params }, signal),
+    queryFn: ({ signal }) =>
+      get<T.Page<T.Anomaly>>("/anomalies", { from: Math.round(time.from), to: Math.round(time.to), ...params }, signal),
     ...live(time),
   });
 }
 
-export function useHorizontal(layer: T.Layer, at: number | null, options: { center?: string; hops?: number; enabled?: boolean } = {}) {
+export function useHorizontal(
+  layer: T.Layer,
+  at: number | null,
+  options: { center?: string; hops?: number; enabled?: boolean } = {},
+) {
   return useQuery({
     queryKey: ["topology", "horizontal", layer, at, options.center, options.hops],
-    queryFn: ({ signal }) => get<T.Horizontal>("/topology/horizontal", { layer, at, center: options.center, hops: options.hops }, signal),
+    queryFn: ({ signal }) =>
+      get<T.Horizontal>("/topology/horizontal", { layer, at, center: options.center, hops: options.hops }, signal),
     enabled: options.enabled ?? true,
     refetchInterval: at === null ? LIVE_MS : false,
     placeholderData: keepPreviousData,
@@ -90,7 +100,10 @@ export function useChanges(from: number, to: number, key: string) {
   });
 }
 
-export function useEntities(params: { type?: string; machine?: string; state?: string; q?: string; limit: number; at?: number | null }, enabled = true) {
+export function useEntities(
+  params: { type?: string; machine?: string; state?: string; q?: string; limit: number; at?: number | null },
+  enabled = true,
+) {
   return useQuery({
     queryKey: ["topology", "entities", params],
     queryFn: ({ signal }) => get<T.Entities>("/entities", params, signal),
@@ -131,13 +144,25 @@ export function useEntityMetrics(id: string | null, time: Time, metrics?: readon
 }
 
 export function useProbes() {
-  return useQuery({ queryKey: ["agent", "probes"], queryFn: ({ signal }) => get<T.Probes>("/agent/probes", {}, signal), refetchInterval: LIVE_MS });
+  return useQuery({
+    queryKey: ["agent", "probes"],
+    queryFn: ({ signal }) => get<T.Probes>("/agent/probes", {}, signal),
+    refetchInterval: LIVE_MS,
+  });
 }
 export function useLedger() {
-  return useQuery({ queryKey: ["agent", "ledger"], queryFn: ({ signal }) => get<T.Ledger>("/agent/ledger", {}, signal), refetchInterval: LIVE_MS });
+  return useQuery({
+    queryKey: ["agent", "ledger"],
+    queryFn: ({ signal }) => get<T.Ledger>("/agent/ledger", {}, signal),
+    refetchInterval: LIVE_MS,
+  });
 }
 export function useBudget() {
-  return useQuery({ queryKey: ["agent", "budget"], queryFn: ({ signal }) => get<T.Budget>("/agent/budget", {}, signal), refetchInterval: LIVE_MS });
+  return useQuery({
+    queryKey: ["agent", "budget"],
+    queryFn: ({ signal }) => get<T.Budget>("/agent/budget", {}, signal),
+    refetchInterval: LIVE_MS,
+  });
 }
 
 export function useRangeQuery(query: string, time: Time, enabled: boolean) {
@@ -146,7 +171,11 @@ export function useRangeQuery(query: string, time: Time, enabled: boolean) {
     queryFn: async ({ signal }) => {
       const started = performance.now();
       const step = stepFor(time.rangeMs, 240) / 1000;
-      const answer = await prom<T.PromResult>("/query_range", { query, start: time.from / 1000, end: time.to / 1000, step }, signal);
+      const answer = await prom<T.PromResult>(
+        "/query_range",
+        { query, start: time.from / 1000, end: time.to / 1000, step },
+        signal,
+      );
       return { answer, tookMs: performance.now() - started, stepS: step, from: time.from, to: time.to };
     },
     enabled: enabled && query !== "",

@@ -47,7 +47,11 @@ export function startStream(client: QueryClient): () => void {
     if (pending.has(topic)) return;
     const wait = (last.get(topic) ?? 0) + QUIET_MS - Date.now();
     if (wait <= 0) invalidate(topic);
-    else pending.set(topic, setTimeout(() => invalidate(topic), wait));
+    else
+      pending.set(
+        topic,
+        setTimeout(() => invalidate(topic), wait),
+      );
   };
 
   const open = () => {

@@ -217,7 +217,13 @@ export interface FaultDetail {
       value_after?: number | null;
       unit?: string | null;
     };
-    fault_domain: { level: string; entity_id: string; entity_name?: string; probability: number; runner_up: string | null } | null;
+    fault_domain: {
+      level: string;
+      entity_id: string;
+      entity_name?: string;
+      probability: number;
+      runner_up: string | null;
+    } | null;
     fault_category: { code: string; name: string; probability: number } | null;
     cause_metrics: CauseMetric[];
     unknown_probability: number | null;

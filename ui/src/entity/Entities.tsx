@@ -49,7 +49,11 @@ export default function Entities() {
   }, [all]);
   const rows = useMemo(() => {
     const words = q.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = all.filter((one) => (!type || one.type === type) && words.every((word) => `${one.name} ${one.type} ${one.host_name} ${one.id}`.toLowerCase().includes(word)));
+    const found = all.filter(
+      (one) =>
+        (!type || one.type === type) &&
+        words.every((word) => `${one.name} ${one.type} ${one.host_name} ${one.id}`.toLowerCase().includes(word)),
+    );
     const by = (a: (typeof found)[number], b: (typeof found)[number]) => {
       const names = a.name.localeCompare(b.name, "en", { numeric: true });
       if (sort === "name") return names;
@@ -60,7 +64,12 @@ export default function Entities() {
     return [...found].sort(by);
   }, [all, type, q, sort]);
   const head = (name: string, word: string) => (
-    <button type="button" aria-pressed={sort === name} className={sort === name ? "sorted" : undefined} onClick={() => set("sort", name === "state" ? "" : name)}>
+    <button
+      type="button"
+      aria-pressed={sort === name}
+      className={sort === name ? "sorted" : undefined}
+      onClick={() => set("sort", name === "state" ? "" : name)}
+    >
       {word}
       {sort === name ? " ↓" : ""}
     </button>
@@ -70,7 +79,14 @@ export default function Entities() {
       <div className="lh">
         <h1>{entities.data ? t("entities.title", { count: num(rows.length) }) : t("page.entities")}</h1>
         <div className="tools">
-          <input className="field" type="search" value={text} placeholder={t("entities.find")} aria-label={t("entities.find")} onChange={(event) => setText(event.target.value)} />
+          <input
+            className="field"
+            type="search"
+            value={text}
+            placeholder={t("entities.find")}
+            aria-label={t("entities.find")}
+            onChange={(event) => setText(event.target.value)}
+          />
           <label className="btn pick sel">
             <select value={type} aria-label={t("entities.by_type")} onChange={(event) => set("type", event.target.value)}>
               <option value="">{t("entities.all_types")}</option>
@@ -83,7 +99,13 @@ export default function Entities() {
           </label>
           <span className="grp" role="group" aria-label={t("map.state")}>
             {(["", "online", "offline"] as const).map((value) => (
-              <button key={value} type="button" className="btn" aria-pressed={state === value} onClick={() => set("state", value)}>
+              <button
+                key={value}
+                type="button"
+                className="btn"
+                aria-pressed={state === value}
+                onClick={() => set("state", value)}
+              >
                 {t(value === "" ? "incidents.all" : value === "online" ? "map.live" : "state.gone")}
               </button>
             ))}
@@ -101,7 +123,15 @@ export default function Entities() {
                 rows={rows}
                 rowKey={(one) => one.id}
                 columns={[
-                  { head: head("state", t("map.state")), width: "120px", cell: (one) => <><State state={ofEntity(one)} /> {t(`state.${ofEntity(one)}`)}</> },
+                  {
+                    head: head("state", t("map.state")),
+                    width: "120px",
+                    cell: (one) => (
+                      <>
+                        <State state={ofEntity(one)} /> {t(`state.${ofEntity(one)}`)}
+                      </>
+                    ),
+                  },
                   {
                     head: head("name", t("map.entity")),
                     width: "minmax(240px, 2fr)",
@@ -118,8 +148,17 @@ export default function Entities() {
                   },
                   { head: head("type", t("map.type")), width: "140px", cell: (one) => <span className="dim">{one.type}</span> },
                   { head: head("host", t("layer.host")), width: "minmax(120px, 1fr)", cell: (one) => one.host_name },
-                  { head: t("entities.anomalies"), width: "90px", num: true, cell: (one) => (one.badges.anomalies > 0 ? num(one.badges.anomalies) : "–") },
-                  { head: t("entities.gone"), width: "150px", cell: (one) => (one.offline_at ? clock(one.offline_at, { now: time.now }) : "–") },
+                  {
+                    head: t("entities.anomalies"),
+                    width: "90px",
+                    num: true,
+                    cell: (one) => (one.badges.anomalies > 0 ? num(one.badges.anomalies) : "–"),
+                  },
+                  {
+                    head: t("entities.gone"),
+                    width: "150px",
+                    cell: (one) => (one.offline_at ? clock(one.offline_at, { now: time.now }) : "–"),
+                  },
                 ]}
               />
               {data.next_cursor ? <p className="dim pad">{t("entities.more", { count: num(LIMIT) })}</p> : null}

@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef } from "react";
 import { useParams, useSearchParams } from "react-router";
 import { ApiError } from "../api/client";
 import { useEntity, useEntityEdges, useEntityMetrics } from "../api/queries";
-import type { Edge, Entity as EntityRow, EntityDetail, EntityMetric, EntityMetrics } from "../api/types";
+import type { Edge, EntityDetail, EntityMetric, EntityMetrics, Entity as EntityRow } from "../api/types";
 import { clock, duration, num, percent, scaleFor, shortId, utc, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { namesOf } from "../map/model";
@@ -122,7 +122,8 @@ function Head({ detail }: { detail: EntityDetail }) {
         <div>
           <dt>{t("entity.seen")}</dt>
           <dd>
-            {t("entity.seen_since", { time: clock(detail.first_seen_ms, { now: time.now }) })} <small>{duration(Math.max(0, (entity.offline_at ?? time.now) - detail.first_seen_ms))}</small>
+            {t("entity.seen_since", { time: clock(detail.first_seen_ms, { now: time.now }) })}{" "}
+            <small>{duration(Math.max(0, (entity.offline_at ?? time.now) - detail.first_seen_ms))}</small>
           </dd>
         </div>
         {open ? (
@@ -132,7 +133,9 @@ function Head({ detail }: { detail: EntityDetail }) {
               <To className="lnk" to={`/incidents/${encodeURIComponent(open.id)}`}>
                 {open.entity_name}
               </To>{" "}
-              <small title={say(open.summary)}>{open.cause?.entity_id === entity.id ? percent(open.cause.probability) : clock(open.onset_ms, { now: time.now })}</small>
+              <small title={say(open.summary)}>
+                {open.cause?.entity_id === entity.id ? percent(open.cause.probability) : clock(open.onset_ms, { now: time.now })}
+              </small>
             </dd>
           </div>
         ) : null}
@@ -158,7 +161,9 @@ function Head({ detail }: { detail: EntityDetail }) {
 
 /** A query for all that is known of an entity. */
 function selector(entity: EntityRow): string {
-  const labels = ["tgid", "disk_name", "dev_name", "MountOn", "cpu"].filter((name) => entity.labels[name] !== undefined).map((name) => `${name}="${entity.labels[name]}"`);
+  const labels = ["tgid", "disk_name", "dev_name", "MountOn", "cpu"]
+    .filter((name) => entity.labels[name] !== undefined)
+    .map((name) => `${name}="${entity.labels[name]}"`);
   return `{__name__=~"gala_gopher_${entity.type}_.+"${labels.length > 0 ? `,${labels.join(",")}` : ""}}`;
 }
 
@@ -168,7 +173,10 @@ function Checks({ detail }: { detail: EntityDetail }) {
   const { now } = useTime();
   const failing = detail.checks.filter((check) => check.state === "crit" || check.state === "warn").length;
   return (
-    <Section title={t("entity.checks")} note={detail.checks.length > 0 ? t("entity.checks_note", { count: detail.checks.length, failing }) : null}>
+    <Section
+      title={t("entity.checks")}
+      note={detail.checks.length > 0 ? t("entity.checks_note", { count: detail.checks.length, failing }) : null}
+    >
       {detail.checks.length === 0 ? (
         <p className="dim pad">{t("entity.no_checks")}</p>
       ) : (
@@ -177,7 +185,8 @@ function Checks({ detail }: { detail: EntityDetail }) {
             <li key={check.text.en}>
               <State state={check.state} />
               <p>
-                <Rich text={say(check.text)} /> {check.since_ms ? t("entity.check_since", { time: clock(check.since_ms, { now }) }) : null}{" "}
+                <Rich text={say(check.text)} />{" "}
+                {check.since_ms ? t("entity.check_since", { time: clock(check.since_ms, { now }) }) : null}{" "}
                 <span className="dim">
                   <Rich text={say(check.normal)} />
                 </span>
@@ -204,11 +213,19 @@ function useHappened(detail: EntityDetail): Happened[] {
   const { entity } = detail;
   const out: Happened[] = [
     ...detail.events.map((event) => ({ ts: event.ts, state: ofSeverity(event.severity), text: say(event.text), to: null })),
-    ...detail.anomalies.map((row) => ({ ts: row.first_ms, state: ofSeverity(row.severity), text: t("entity.left_normal", { metric: sentenceCase(metricName(row.metric_id, row.entity_type)) }), to: null })),
+    ...detail.anomalies.map((row) => ({
+      ts: row.first_ms,
+      state: ofSeverity(row.severity),
+      text: t("entity.left_normal", { metric: sentenceCase(metricName(row.metric_id, row.entity_type)) }),
+      to: null,
+    })),
     ...detail.faults.map((fault) => ({
       ts: fault.opened_ms,
       state: ofSeverity(fault.severity),
-      text: fault.cause?.entity_id === entity.id ? t("entity.named_cause", { what: fault.entity_name }) : t("entity.incident_of", { what: fault.entity_name }),
+      text:
+        fault.cause?.entity_id === entity.id
+          ? t("entity.named_cause", { what: fault.entity_name })
+          : t("entity.incident_of", { what: fault.entity_name }),
       to: `/incidents/${encodeURIComponent(fault.id)}`,
     })),
   ];
@@ -265,7 +282,12 @@ function Charts({ detail }: { detail: EntityDetail }) {
           </Section>
         ) : (
           tables.map(([table, rows], index) => (
-            <Section key={table} title={sentenceCase(table.replace(/_/g, " "))} note={t("entity.metrics_note", { count: rows.length })} right={index === 0 ? `${clock(data.from)} – ${clock(data.to)}` : null}>
+            <Section
+              key={table}
+              title={sentenceCase(table.replace(/_/g, " "))}
+              note={t("entity.metrics_note", { count: rows.length })}
+              right={index === 0 ? `${clock(data.from)} – ${clock(data.to)}` : null}
+            >
               <ul className="sm">
                 {rows.map((row) => (
                   <Small key={row.metric} row={row} answer={data} type={detail.entity.type} marks={marks} />
@@ -299,13 +321,19 @@ function Small({ row, answer, type, marks }: { row: EntityMetric; answer: Entity
   const shown = (value: number) => num(value * scale.factor);
   const least = all.length > 0 ? Math.min(...all) : 0;
   const mean = all.length > 0 ? all.reduce((sum, value) => sum + value, 0) / all.length : 0;
-  const normal = row.normal ? t("chart.normal", { low: shown(row.normal.lo), high: shown(row.normal.hi), unit: "" }).trim() : t("chart.not_judged");
+  const normal = row.normal
+    ? t("chart.normal", { low: shown(row.normal.lo), high: shown(row.normal.hi), unit: "" }).trim()
+    : t("chart.not_judged");
   const tone = row.state === "crit" || row.state === "warn" ? row.state : "";
   return (
     <li ref={box} className={asked ? "asked" : undefined}>
       <figure>
         <figcaption>
-          <To className="mn" to={`/explore?q=${encodeURIComponent(row.query)}`} title={`${row.metric}${row.help ? `\n${row.help}` : ""}`}>
+          <To
+            className="mn"
+            to={`/explore?q=${encodeURIComponent(row.query)}`}
+            title={`${row.metric}${row.help ? `\n${row.help}` : ""}`}
+          >
             {name}
           </To>
           <span className="v">
@@ -377,13 +405,20 @@ function Relations({ detail }: { detail: EntityDetail }) {
   const { id } = detail.entity;
   const nodes = useMemo(() => new Map((edges.data?.nodes ?? []).map((node) => [node.id, node])), [edges.data]);
   const all = edges.data?.items ?? [];
-  const talks = all.filter((edge) => edge.relation === "connect" || edge.relation === "is_peer").sort((a, b) => Number(other(b, id) === peer) - Number(other(a, id) === peer));
-  const children = all.filter((edge) => (edge.relation === "belongs_to" || edge.relation === "runs_on") && edge.to === id).map((edge) => nodes.get(edge.from)).filter((node) => node !== undefined);
+  const talks = all
+    .filter((edge) => edge.relation === "connect" || edge.relation === "is_peer")
+    .sort((a, b) => Number(other(b, id) === peer) - Number(other(a, id) === peer));
+  const children = all
+    .filter((edge) => (edge.relation === "belongs_to" || edge.relation === "runs_on") && edge.to === id)
+    .map((edge) => nodes.get(edge.from))
+    .filter((node) => node !== undefined);
   const name = (one: string) => {
     const node = nodes.get(one);
     if (!node) return <EntityName id={one} type="proc" name={shortId(one)} />;
     const words = namesOf(node);
-    return <EntityName id={one} type={node.type} name={[words.name, words.sub].filter(Boolean).join(" ")} host={node.host_name} />;
+    return (
+      <EntityName id={one} type={node.type} name={[words.name, words.sub].filter(Boolean).join(" ")} host={node.host_name} />
+    );
   };
   return (
     <Answer of={edges} lines={3}>
@@ -396,15 +431,38 @@ function Relations({ detail }: { detail: EntityDetail }) {
                 rows={talks}
                 rowKey={(edge) => edge.id}
                 columns={[
-                  { head: t("entity.direction"), width: "90px", cell: (edge) => t(edge.from === id ? "entity.calls" : "entity.called_by") },
+                  {
+                    head: t("entity.direction"),
+                    width: "90px",
+                    cell: (edge) => t(edge.from === id ? "entity.calls" : "entity.called_by"),
+                  },
                   { head: t("entity.peer"), width: "minmax(200px, 1.4fr)", cell: (edge) => name(other(edge, id)) },
                   { head: t("map.connections"), width: "90px", num: true, cell: (edge) => num(edge.attributes.connections) },
                   { head: t("now.rate"), width: "90px", num: true, cell: (edge) => num(edge.attributes.rate_per_s) },
-                  { head: t("entity.latency"), width: "100px", num: true, cell: (edge) => num(edge.attributes.latency_p99_ms ?? edge.attributes.latency_p95_ms) },
-                  { head: t("entity.sent"), width: "100px", num: true, cell: (edge) => withUnit(edge.attributes.bytes_tx, "bytes") },
-                  { head: t("entity.received"), width: "100px", num: true, cell: (edge) => withUnit(edge.attributes.bytes_rx, "bytes") },
+                  {
+                    head: t("entity.latency"),
+                    width: "100px",
+                    num: true,
+                    cell: (edge) => num(edge.attributes.latency_p99_ms ?? edge.attributes.latency_p95_ms),
+                  },
+                  {
+                    head: t("entity.sent"),
+                    width: "100px",
+                    num: true,
+                    cell: (edge) => withUnit(edge.attributes.bytes_tx, "bytes"),
+                  },
+                  {
+                    head: t("entity.received"),
+                    width: "100px",
+                    num: true,
+                    cell: (edge) => withUnit(edge.attributes.bytes_rx, "bytes"),
+                  },
                   { head: t("now.errors"), width: "70px", num: true, cell: (edge) => percent(edge.attributes.error_ratio) },
-                  { head: t("map.state"), width: "80px", cell: (edge) => t(edge.state === "offline" ? "state.gone" : "map.live") },
+                  {
+                    head: t("map.state"),
+                    width: "80px",
+                    cell: (edge) => t(edge.state === "offline" ? "state.gone" : "map.live"),
+                  },
                 ]}
               />
             </Section>
@@ -416,9 +474,26 @@ function Relations({ detail }: { detail: EntityDetail }) {
                 rows={children}
                 rowKey={(node) => node.id}
                 columns={[
-                  { head: t("map.entity"), width: "minmax(240px, 2fr)", cell: (node) => <To className="ent" to={entityPath(node.id)} title={node.id}><Icon name={typeIcon(node.type)} /><span className="en">{node.name}</span></To> },
+                  {
+                    head: t("map.entity"),
+                    width: "minmax(240px, 2fr)",
+                    cell: (node) => (
+                      <To className="ent" to={entityPath(node.id)} title={node.id}>
+                        <Icon name={typeIcon(node.type)} />
+                        <span className="en">{node.name}</span>
+                      </To>
+                    ),
+                  },
                   { head: t("map.type"), width: "140px", cell: (node) => <span className="dim">{node.type}</span> },
-                  { head: t("map.state"), width: "140px", cell: (node) => <><State state={ofEntity(node)} /> {t(`state.${ofEntity(node)}`)}</> },
+                  {
+                    head: t("map.state"),
+                    width: "140px",
+                    cell: (node) => (
+                      <>
+                        <State state={ofEntity(node)} /> {t(`state.${ofEntity(node)}`)}
+                      </>
+                    ),
+                  },
                 ]}
               />
             </Section>

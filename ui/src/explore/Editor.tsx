@@ -6,7 +6,13 @@ import { useMetadata } from "../api/queries";
 import { useT } from "../i18n";
 import { apply, complete, type Option, placeAt } from "./complete";
 
-const WORDS = { metric: "complete.metric", label: "complete.label", value: "complete.value", function: "complete.function", keyword: "complete.keyword" } as const;
+const WORDS = {
+  metric: "complete.metric",
+  label: "complete.label",
+  value: "complete.value",
+  function: "complete.function",
+  keyword: "complete.keyword",
+} as const;
 
 export function Editor({ value, onRun, autoFocus }: { value: string; onRun: (query: string) => void; autoFocus: boolean }) {
   const t = useT();
@@ -31,16 +37,23 @@ export function Editor({ value, onRun, autoFocus }: { value: string; onRun: (que
   });
   const values = useQuery({
     queryKey: ["prom", "values", label, metric],
-    queryFn: async ({ signal }) => (await prom<string[]>(`/label/${encodeURIComponent(label!)}/values`, { "match[]": metric }, signal)).data,
+    queryFn: async ({ signal }) =>
+      (await prom<string[]>(`/label/${encodeURIComponent(label!)}/values`, { "match[]": metric }, signal)).data,
     enabled: open && label !== null,
     staleTime: 30_000,
   });
   const options = useMemo(() => {
     if (!open) return [];
-    const metrics = Object.entries(metadata.data ?? {}).map(([name, rows]) => ({ name, help: rows[0]?.help ?? "", unit: rows[0]?.unit ?? "", type: rows[0]?.type ?? "" }));
+    const metrics = Object.entries(metadata.data ?? {}).map(([name, rows]) => ({
+      name,
+      help: rows[0]?.help ?? "",
+      unit: rows[0]?.unit ?? "",
+      type: rows[0]?.type ?? "",
+    }));
     return complete(place, { metrics, labels: labels.data ?? [], values: values.data ?? [] });
   }, [open, place, metadata.data, labels.data, values.data]);
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the height follows the text
   useLayoutEffect(() => {
     const area = field.current;
     if (!area) return;
@@ -50,7 +63,6 @@ export function Editor({ value, onRun, autoFocus }: { value: string; onRun: (que
       area.setSelectionRange(wanted.current, wanted.current);
       wanted.current = null;
     }
-    // biome-ignore lint/correctness/useExhaustiveDependencies: the height follows the text
   }, [text]);
 
   const choose = (option: Option | undefined) => {
@@ -70,7 +82,8 @@ export function Editor({ value, onRun, autoFocus }: { value: string; onRun: (que
     const listed = options.length > 0;
     if (event.key === "ArrowDown" && listed) setChosen((old) => (old + 1) % options.length);
     else if (event.key === "ArrowUp" && listed) setChosen((old) => (old + options.length - 1) % options.length);
-    else if ((event.key === "Tab" || event.key === "Enter") && listed && !event.shiftKey && !event.ctrlKey) choose(options[chosen]);
+    else if ((event.key === "Tab" || event.key === "Enter") && listed && !event.shiftKey && !event.ctrlKey)
+      choose(options[chosen]);
     else if (event.key === "Enter" && !event.shiftKey) run();
     else if (event.key === "Escape" && listed) setOpen(false);
     else if (event.key === " " && event.ctrlKey) setOpen(true);
@@ -108,7 +121,12 @@ export function Editor({ value, onRun, autoFocus }: { value: string; onRun: (que
       <button type="button" className="btn run" onClick={run}>
         {t("explore.run")} <kbd>↵</kbd>
       </button>
-      <div id={`${id}-list`} role="listbox" aria-label={t("explore.completion")} className={`comp ${options.length > 0 ? "" : "none"}`}>
+      <div
+        id={`${id}-list`}
+        role="listbox"
+        aria-label={t("explore.completion")}
+        className={`comp ${options.length > 0 ? "" : "none"}`}
+      >
         {options.map((option, index) => (
           <div
             key={option.kind + option.text}

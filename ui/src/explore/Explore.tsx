@@ -72,7 +72,19 @@ export default function Explore() {
   );
 }
 
-function Panel({ query, only, twin, onRun, onClose }: { query: string; only: boolean; twin: boolean; onRun: (query: string) => void; onClose: () => void }) {
+function Panel({
+  query,
+  only,
+  twin,
+  onRun,
+  onClose,
+}: {
+  query: string;
+  only: boolean;
+  twin: boolean;
+  onRun: (query: string) => void;
+  onClose: () => void;
+}) {
   const t = useT();
   const time = useTime();
   const range = useRangeQuery(query, time, !twin);
@@ -99,7 +111,9 @@ function Panel({ query, only, twin, onRun, onClose }: { query: string; only: boo
         <>
           <p className="lab stat">
             {t("explore.stat", { count: num(count), ms: num(asked.data!.tookMs, 2) })}
-            {!twin && range.data ? `, ${t("explore.step", { step: range.data.stepS })}` : `, ${clock(time.to, { now: time.now })}`}
+            {!twin && range.data
+              ? `, ${t("explore.step", { step: range.data.stepS })}`
+              : `, ${clock(time.to, { now: time.now })}`}
             {warnings.length > 0 ? <span className="warn"> {warnings.join("; ")}</span> : null}
           </p>
           {count === 0 ? (
@@ -117,17 +131,35 @@ function Panel({ query, only, twin, onRun, onClose }: { query: string; only: boo
   );
 }
 
-function Lines({ result, from, to, stepS, query }: { result: PromResult; from: number; to: number; stepS: number; query: string }) {
+function Lines({
+  result,
+  from,
+  to,
+  stepS,
+  query,
+}: {
+  result: PromResult;
+  from: number;
+  to: number;
+  stepS: number;
+  query: string;
+}) {
   const t = useT();
   const faults = useFaults({ limit: 100 });
   const [hidden, setHidden] = useState<ReadonlySet<number>>(new Set());
   const series = useMemo(() => (Array.isArray(result.result) ? (result.result as PromSeries[]) : []), [result]);
   const grid = useMemo(() => toGrid(series.slice(0, MAX_LINES), from / 1000, to / 1000, stepS), [series, from, to, stepS]);
-  const lines: Line[] = useMemo(() => grid.rows.map((values, index) => ({ name: seriesName(series[index]!.metric), values })), [grid, series]);
+  const lines: Line[] = useMemo(
+    () => grid.rows.map((values, index) => ({ name: seriesName(series[index]!.metric), values })),
+    [grid, series],
+  );
   const marks = useMemo(() => faults.data?.items ?? [], [faults.data]);
   const toggle = (index: number, alone: boolean) =>
     setHidden((old) => {
-      if (alone) return old.size === lines.length - 1 && !old.has(index) ? new Set() : new Set(lines.map((_, at) => at).filter((at) => at !== index));
+      if (alone)
+        return old.size === lines.length - 1 && !old.has(index)
+          ? new Set()
+          : new Set(lines.map((_, at) => at).filter((at) => at !== index));
       const next = new Set(old);
       if (next.has(index)) next.delete(index);
       else next.add(index);
@@ -135,14 +167,29 @@ function Lines({ result, from, to, stepS, query }: { result: PromResult; from: n
     });
   return (
     <>
-      <Graph times={grid.times} lines={lines} hidden={hidden} from={from} to={to} label={t("explore.graph_label", { query, count: lines.length })} faults={marks} />
-      {series.length > MAX_LINES ? <p className="lab">{t("explore.too_many", { shown: MAX_LINES, count: num(series.length) })}</p> : null}
+      <Graph
+        times={grid.times}
+        lines={lines}
+        hidden={hidden}
+        from={from}
+        to={to}
+        label={t("explore.graph_label", { query, count: lines.length })}
+        faults={marks}
+      />
+      {series.length > MAX_LINES ? (
+        <p className="lab">{t("explore.too_many", { shown: MAX_LINES, count: num(series.length) })}</p>
+      ) : null}
       <ul className="leg">
         {lines.map((line, index) => {
           const known = line.values.filter((value): value is number => value !== null);
           return (
             <li key={line.name}>
-              <button type="button" aria-pressed={!hidden.has(index)} title={t("explore.alone")} onClick={(event) => toggle(index, event.shiftKey || event.altKey)}>
+              <button
+                type="button"
+                aria-pressed={!hidden.has(index)}
+                title={t("explore.alone")}
+                onClick={(event) => toggle(index, event.shiftKey || event.altKey)}
+              >
                 <svg width="22" height="8" aria-hidden="true">
                   <path
                     d="M0 4H22"
@@ -166,7 +213,8 @@ function Lines({ result, from, to, stepS, query }: { result: PromResult; from: n
 
 function Values({ result }: { result: PromResult }) {
   const t = useT();
-  if (result.resultType === "scalar" || result.resultType === "string") return <p className="scalar">{String((result.result as [number, string])[1])}</p>;
+  if (result.resultType === "scalar" || result.resultType === "string")
+    return <p className="scalar">{String((result.result as [number, string])[1])}</p>;
   const rows = result.result as PromSeries[];
   return (
     <VirtualTable
@@ -174,15 +222,24 @@ function Values({ result }: { result: PromResult }) {
       rows={rows}
       rowKey={(row) => JSON.stringify(row.metric)}
       columns={[
-        { head: t("explore.series"), width: "minmax(320px, 1fr)", cell: (row) => <code title={seriesName(row.metric)}>{seriesName(row.metric)}</code> },
-        { head: t("anomalies.value"), width: "160px", num: true, cell: (row) => (row.value ? row.value[1] : (row.values ?? []).map(([, value]) => value).join(" ")) },
+        {
+          head: t("explore.series"),
+          width: "minmax(320px, 1fr)",
+          cell: (row) => <code title={seriesName(row.metric)}>{seriesName(row.metric)}</code>,
+        },
+        {
+          head: t("anomalies.value"),
+          width: "160px",
+          num: true,
+          cell: (row) => (row.value ? row.value[1] : (row.values ?? []).map(([, value]) => value).join(" ")),
+        },
       ]}
     />
   );
 }
 
 const STARTERS = [
-  'topk(5, rate(gala_gopher_sli_requests_total[1m]))',
+  "topk(5, rate(gala_gopher_sli_requests_total[1m]))",
   "gala_gopher_disk_util",
   "topk(10, gala_gopher_proc_cpu_util)",
   'count by (__name__) ({__name__=~"gala_gopher_.+"})',

@@ -21,7 +21,23 @@ export function dashOf(index: number): number[] {
   return DASHES[index % DASHES.length]!;
 }
 
-export function Graph({ times, lines, hidden, from, to, label, faults }: { times: number[]; lines: Line[]; hidden: ReadonlySet<number>; from: number; to: number; label: string; faults: readonly Fault[] }) {
+export function Graph({
+  times,
+  lines,
+  hidden,
+  from,
+  to,
+  label,
+  faults,
+}: {
+  times: number[];
+  lines: Line[];
+  hidden: ReadonlySet<number>;
+  from: number;
+  to: number;
+  label: string;
+  faults: readonly Fault[];
+}) {
   const box = useRef<HTMLDivElement>(null);
   const theme = useTheme();
   const { set } = useTime();
@@ -43,7 +59,12 @@ export function Graph({ times, lines, hidden, from, to, label, faults }: { times
         scales: { x: { time: true, range: () => [from / 1000, to / 1000] } },
         cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false, setScale: false } },
         axes: [
-          { ...axis, size: 26, grid: { show: false }, values: (_, splits) => splits.map((at) => clock(at * 1000, { seconds: to - from < 600_000 })) },
+          {
+            ...axis,
+            size: 26,
+            grid: { show: false },
+            values: (_, splits) => splits.map((at) => clock(at * 1000, { seconds: to - from < 600_000 })),
+          },
           { ...axis, size: 58, values: (_, splits) => splits.map((value) => num(value)) },
         ],
         series: [
@@ -86,7 +107,13 @@ export function Graph({ times, lines, hidden, from, to, label, faults }: { times
           setSelect: [
             (u) => {
               if (u.select.width < 4) return;
-              set(fromDrag(u.posToVal(u.select.left, "x") * 1000, u.posToVal(u.select.left + u.select.width, "x") * 1000, Date.now()));
+              set(
+                fromDrag(
+                  u.posToVal(u.select.left, "x") * 1000,
+                  u.posToVal(u.select.left + u.select.width, "x") * 1000,
+                  Date.now(),
+                ),
+              );
               u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
             },
           ],
@@ -98,7 +125,9 @@ export function Graph({ times, lines, hidden, from, to, label, faults }: { times
     const stop = onCursor((ms) => {
       if (element.matches(":hover")) return;
       told = true;
-      plot.setCursor(ms === null || ms < from || ms > to ? { left: -10, top: -10 } : { left: plot.valToPos(ms / 1000, "x"), top: 10 });
+      plot.setCursor(
+        ms === null || ms < from || ms > to ? { left: -10, top: -10 } : { left: plot.valToPos(ms / 1000, "x"), top: 10 },
+      );
       told = false;
     });
     const watcher = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));

@@ -46,7 +46,8 @@ export function placeAt(text: string, caret: number): Place {
       quoteAt = index;
     } else if (char === "{") brace = index;
     else if (char === "}") brace = -1;
-    else if (char === "(" && /\b(by|without|on|ignoring|group_left|group_right)\s*$/.test(before.slice(0, index))) grouping = index;
+    else if (char === "(" && /\b(by|without|on|ignoring|group_left|group_right)\s*$/.test(before.slice(0, index)))
+      grouping = index;
     else if (char === ")") grouping = -1;
   }
   const metric = brace >= 0 ? (/([a-zA-Z_:][\w:]*)\s*$/.exec(before.slice(0, brace))?.[1] ?? null) : null;
@@ -86,7 +87,8 @@ export function complete(place: Place, known: Known): Option[] {
   };
   if (place.kind === "expression") {
     if (place.word === "") return [];
-    for (const metric of known.metrics) add(metric.name, [metric.help, metric.unit && `(${metric.unit})`].filter(Boolean).join(" "), "metric");
+    for (const metric of known.metrics)
+      add(metric.name, [metric.help, metric.unit && `(${metric.unit})`].filter(Boolean).join(" "), "metric");
     for (const name of FUNCTIONS) add(name, "", "function", `${name}(`, 0.5);
     for (const name of AGGREGATIONS) add(name, "", "function", `${name}(`, 0.5);
     for (const name of KEYWORDS) add(name, "", "keyword", `${name} `, 1);

@@ -10,8 +10,16 @@ export function seriesName(metric: Record<string, string>): string {
 }
 
 /** Values of all series on one grid of times (s); what is missing is null, so that gaps stay gaps. */
-export function toGrid(series: readonly PromSeries[], start: number, end: number, step: number): { times: number[]; rows: (number | null)[][] } {
-  const first = series.reduce((least, one) => Math.min(least, one.values?.[0]?.[0] ?? Number.POSITIVE_INFINITY), Number.POSITIVE_INFINITY);
+export function toGrid(
+  series: readonly PromSeries[],
+  start: number,
+  end: number,
+  step: number,
+): { times: number[]; rows: (number | null)[][] } {
+  const first = series.reduce(
+    (least, one) => Math.min(least, one.values?.[0]?.[0] ?? Number.POSITIVE_INFINITY),
+    Number.POSITIVE_INFINITY,
+  );
   if (!Number.isFinite(first)) return { times: [], rows: [] };
   const origin = first - Math.floor((first - start) / step) * step;
   const count = Math.max(0, Math.floor((end - origin) / step + 1e-9)) + 1;

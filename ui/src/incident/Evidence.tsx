@@ -1,6 +1,6 @@
 // The evidence ladder: one row a step, cause above symptom, one time axis for all, each with before, after, onset, score.
 import { useEntityMetrics } from "../api/queries";
-import type { Evidence as Proof, FaultDetail, PathStep } from "../api/types";
+import type { FaultDetail, PathStep, Evidence as Proof } from "../api/types";
 import { clock, duration, num, scaleFor, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { unitOf, useMetricName } from "../metrics";
@@ -44,7 +44,15 @@ export function Evidence({ detail }: { detail: FaultDetail }) {
         ];
   const end = Math.min(time.now, onset + MOST_MS, Math.max(onset + AFTER_MS, detail.closed_ms ?? 0));
   const from = onset - BEFORE_MS;
-  const fixed: Time = { ...time, from, to: end, rangeMs: end - from, at: end, live: false, key: `${from}-${Math.floor(end / 10_000)}` };
+  const fixed: Time = {
+    ...time,
+    from,
+    to: end,
+    rangeMs: end - from,
+    at: end,
+    live: false,
+    key: `${from}-${Math.floor(end / 10_000)}`,
+  };
   const proofs = result.cause_metrics[0]?.evidence ?? [];
   return (
     <Section
@@ -103,7 +111,23 @@ export function Evidence({ detail }: { detail: FaultDetail }) {
   );
 }
 
-function Row({ step, index, last, onset, time, twin, role }: { step: PathStep; index: number; last: boolean; onset: number; time: Time; twin: boolean; role: "cause" | "symptom" | null }) {
+function Row({
+  step,
+  index,
+  last,
+  onset,
+  time,
+  twin,
+  role,
+}: {
+  step: PathStep;
+  index: number;
+  last: boolean;
+  onset: number;
+  time: Time;
+  twin: boolean;
+  role: "cause" | "symptom" | null;
+}) {
   const t = useT();
   const metricName = useMetricName();
   const metrics = useEntityMetrics(step.hidden || !step.entity_id ? null : step.entity_id, time, [step.metric_id]);
@@ -115,7 +139,12 @@ function Row({ step, index, last, onset, time, twin, role }: { step: PathStep; i
   const value = (raw: number | null | undefined) => num(raw === null || raw === undefined ? null : raw * scale.factor);
   const shift = offset === null ? "" : `${offset < 0 ? "−" : "+"} ${duration(offset)}`;
   // Points come in the metric's own unit; the step may state another.
-  const pointScale = metric ? scaleFor(unitOf(step.metric_id, metric.unit), Math.max(...metric.series.flatMap((one) => one.points.map(([, v]) => Math.abs(v ?? 0))), 0)) : scale;
+  const pointScale = metric
+    ? scaleFor(
+        unitOf(step.metric_id, metric.unit),
+        Math.max(...metric.series.flatMap((one) => one.points.map(([, v]) => Math.abs(v ?? 0))), 0),
+      )
+    : scale;
   return (
     <li className={`ev ${index === 0 ? "first" : ""} ${last ? "last" : ""} ${step.hidden ? "hid" : ""}`}>
       <span className="bdg">{index + 1}</span>
@@ -124,7 +153,11 @@ function Row({ step, index, last, onset, time, twin, role }: { step: PathStep; i
         {step.hidden ? (
           <span className="lab">{name}</span>
         ) : (
-          <To className="lab" to={`/entities/${encodeURIComponent(step.entity_id)}?metric=${encodeURIComponent(step.metric_id)}&at=${Math.round(time.to)}`} title={step.metric_id}>
+          <To
+            className="lab"
+            to={`/entities/${encodeURIComponent(step.entity_id)}?metric=${encodeURIComponent(step.metric_id)}&at=${Math.round(time.to)}`}
+            title={step.metric_id}
+          >
             {name}
           </To>
         )}
@@ -181,6 +214,12 @@ function Row({ step, index, last, onset, time, twin, role }: { step: PathStep; i
   );
 }
 
+/** Both values on the scale of the larger. */
+function change(before: number, after: number, unit: string): string {
+  const scale = scaleFor(unit, Math.max(Math.abs(before), Math.abs(after)));
+  return `${num(before * scale.factor)} → ${num(after * scale.factor)} ${scale.unit}`.trimEnd();
+}
+
 function Proofs({ proofs }: { proofs: readonly Proof[] }) {
   const t = useT();
   const say = useText();
@@ -190,10 +229,7 @@ function Proofs({ proofs }: { proofs: readonly Proof[] }) {
         <li key={proof.text.en}>
           <span className="lab">{t(`proof.${proof.kind}`)}</span> {say(proof.text)}
           {proof.value_before != null && proof.value_after != null ? (
-            <span className="dim">
-              {" "}
-              {withUnit(proof.value_before, proof.unit ?? "")} → {withUnit(proof.value_after, proof.unit ?? "")}
-            </span>
+            <span className="dim"> {change(proof.value_before, proof.value_after, proof.unit ?? "")}</span>
           ) : null}
           {proof.surprise != null ? (
             <span className="dim nw" title={t("incident.nats_help")}>

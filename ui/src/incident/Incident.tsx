@@ -26,7 +26,9 @@ export default function Incident() {
   const { id = "" } = useParams();
   const fault = useFault(id);
   if (fault.error instanceof ApiError && fault.error.status === 404) return <NotFound what={id} />;
-  const name = fault.data ? (fault.data.Resource.abnormal_kpi.entity_name ?? fault.data.Resource.abnormal_kpi.entity_id) : t("page.incidents");
+  const name = fault.data
+    ? (fault.data.Resource.abnormal_kpi.entity_name ?? fault.data.Resource.abnormal_kpi.entity_id)
+    : t("page.incidents");
   return (
     <Page title={name} className="incp">
       <Answer of={fault} lines={12}>
@@ -44,11 +46,15 @@ function useAnswerWords(detail: FaultDetail): { head: string; lead: string } {
   const cause = result.cause_metrics[0];
   const kpi = result.abnormal_kpi;
   const long = say({ en: result.desc_en ?? "", zh: result.desc ?? "" }) || kpi.desc;
-  if (!cause) return { head: t("incident.no_cause", { what: kpi.entity_name ?? kpi.entity_id, time: clock(result.onset) }), lead: long };
+  if (!cause)
+    return { head: t("incident.no_cause", { what: kpi.entity_name ?? kpi.entity_id, time: clock(result.onset) }), lead: long };
   const head =
     say(cause.desc) ||
     say(cause.evidence[0]?.text) ||
-    t("incident.cause_head", { metric: sentenceCase(metricName(cause.metric_id, cause.entity_type)), entity: cause.entity_name ?? stepName({ entity_id: cause.entity_id, entity_type: cause.entity_type }) });
+    t("incident.cause_head", {
+      metric: sentenceCase(metricName(cause.metric_id, cause.entity_type)),
+      entity: cause.entity_name ?? stepName({ entity_id: cause.entity_id, entity_type: cause.entity_type }),
+    });
   return { head: sentenceCase(head).replace(/[.。]?$/, (end) => end || "."), lead: long };
 }
 
@@ -72,7 +78,10 @@ function Shown({ detail }: { detail: FaultDetail }) {
             <span title={utc(result.onset)}>
               {detail.state === "open"
                 ? t("incident.open_since", { time: clock(result.onset, { now }), duration: duration(now - result.onset) })
-                : t("incident.was", { time: clock(result.onset, { now }), duration: duration((detail.closed_ms ?? now) - result.onset) })}
+                : t("incident.was", {
+                    time: clock(result.onset, { now }),
+                    duration: duration((detail.closed_ms ?? now) - result.onset),
+                  })}
             </span>
             <span>{t(result.scope === "cross_node" ? "incident.cross" : "incident.single")}</span>
             <CopyId id={detail.event_id} shown={shortId(detail.event_id, 30)} />
@@ -104,7 +113,11 @@ function Actions({ detail }: { detail: FaultDetail }) {
   const [given, setGiven] = useState<Feedback["verdict"] | null>(null);
   const send = useMutation({
     mutationFn: (verdict: Feedback["verdict"]) =>
-      post(`/faults/${encodeURIComponent(detail.id)}/feedback`, { verdict, entity_id: detail.Resource.cause_metrics[0]?.entity_id ?? null, text: "" } satisfies Feedback),
+      post(`/faults/${encodeURIComponent(detail.id)}/feedback`, {
+        verdict,
+        entity_id: detail.Resource.cause_metrics[0]?.entity_id ?? null,
+        text: "",
+      } satisfies Feedback),
     onSuccess: (_, verdict) => setGiven(verdict),
   });
   return (
@@ -116,7 +129,14 @@ function Actions({ detail }: { detail: FaultDetail }) {
           </span>
           <span className="grp" role="group" aria-label={t("incident.this_cause")}>
             {VERDICTS.map((verdict) => (
-              <button key={verdict} type="button" className="btn" aria-pressed={given === verdict} disabled={send.isPending} onClick={() => send.mutate(verdict)}>
+              <button
+                key={verdict}
+                type="button"
+                className="btn"
+                aria-pressed={given === verdict}
+                disabled={send.isPending}
+                onClick={() => send.mutate(verdict)}
+              >
                 {t(`incident.${verdict}`)}
               </button>
             ))}
@@ -170,7 +190,11 @@ function Facts({ detail }: { detail: FaultDetail }) {
         <dd>
           {domain ? (
             <>
-              {domain.level} {domain.entity_name ?? ""} <small>{percent(domain.probability)}{domain.runner_up ? `, ${t("incident.then", { level: domain.runner_up })}` : ""}</small>
+              {domain.level} {domain.entity_name ?? ""}{" "}
+              <small>
+                {percent(domain.probability)}
+                {domain.runner_up ? `, ${t("incident.then", { level: domain.runner_up })}` : ""}
+              </small>
             </>
           ) : (
             "–"
@@ -188,7 +212,12 @@ function Facts({ detail }: { detail: FaultDetail }) {
       <div>
         <dt>{t("incident.hurts")}</dt>
         <dd>
-          <EntityName id={result.abnormal_kpi.entity_id} type={result.abnormal_kpi.entity_type ?? "sli"} name={result.abnormal_kpi.entity_name ?? result.abnormal_kpi.entity_id} host={result.abnormal_kpi.host_name} />
+          <EntityName
+            id={result.abnormal_kpi.entity_id}
+            type={result.abnormal_kpi.entity_type ?? "sli"}
+            name={result.abnormal_kpi.entity_name ?? result.abnormal_kpi.entity_id}
+            host={result.abnormal_kpi.host_name}
+          />
         </dd>
       </div>
       <div className="ver">
@@ -199,8 +228,13 @@ function Facts({ detail }: { detail: FaultDetail }) {
               const after = timing?.[stage];
               const here = stage === result.stage;
               return (
-                <li key={stage} aria-current={here ? "step" : undefined} className={after === undefined && !here ? "todo" : undefined}>
-                  <span>{t(`stage.short.${stage as "domain" | "cause" | "final"}`)}</span> {after === undefined ? "" : `+ ${duration(after)}`}
+                <li
+                  key={stage}
+                  aria-current={here ? "step" : undefined}
+                  className={after === undefined && !here ? "todo" : undefined}
+                >
+                  <span>{t(`stage.short.${stage as "domain" | "cause" | "final"}`)}</span>{" "}
+                  {after === undefined ? "" : `+ ${duration(after)}`}
                 </li>
               );
             })}
@@ -216,14 +250,24 @@ function Belief({ detail }: { detail: FaultDetail }) {
   const { cause_metrics: causes, unknown_probability: none } = detail.Resource;
   if (causes.length === 0) return null;
   const whole = (value: number) => Math.round(value * 100);
-  const names = causes.map((cause) => cause.entity_name ?? stepName({ entity_id: cause.entity_id, entity_type: cause.entity_type }));
-  const parts = [...causes.map((cause, index) => `${names[index]} ${whole(cause.probability)}`), ...(none === null ? [] : [`${t("incident.none")} ${whole(none)}`])];
+  const names = causes.map(
+    (cause) => cause.entity_name ?? stepName({ entity_id: cause.entity_id, entity_type: cause.entity_type }),
+  );
+  const parts = [
+    ...causes.map((cause, index) => `${names[index]} ${whole(cause.probability)}`),
+    ...(none === null ? [] : [`${t("incident.none")} ${whole(none)}`]),
+  ];
   return (
     <figure className="bel">
       <figcaption className="lab">{t("incident.believe")}</figcaption>
       <div className="bb" role="img" aria-label={`${t("incident.believe")}: ${parts.join(", ")}`}>
         {causes.map((cause, index) => (
-          <span key={`${cause.entity_id}${cause.metric_id}`} className={index === 0 ? "b1" : ""} style={{ flex: Math.max(0.005, cause.probability) }} title={parts[index]}>
+          <span
+            key={`${cause.entity_id}${cause.metric_id}`}
+            className={index === 0 ? "b1" : ""}
+            style={{ flex: Math.max(0.005, cause.probability) }}
+            title={parts[index]}
+          >
             <b>{whole(cause.probability)}</b>
             {cause.probability > 0.06 ? names[index] : null}
           </span>
@@ -257,7 +301,11 @@ function Columns({ detail }: { detail: FaultDetail }) {
             <li key={`${cause.entity_id}${cause.metric_id}`}>
               <b className="num">{percent(cause.probability)}</b>
               <p>
-                <EntityName id={cause.entity_id} type={cause.entity_type} name={cause.entity_name ?? stepName({ entity_id: cause.entity_id, entity_type: cause.entity_type })} />{" "}
+                <EntityName
+                  id={cause.entity_id}
+                  type={cause.entity_type}
+                  name={cause.entity_name ?? stepName({ entity_id: cause.entity_id, entity_type: cause.entity_type })}
+                />{" "}
                 {say(cause.desc) || metricName(cause.metric_id, cause.entity_type)} <Rich text={say(cause.why_less)} />
               </p>
             </li>
@@ -317,12 +365,20 @@ function Columns({ detail }: { detail: FaultDetail }) {
           {result.cause_metrics[0] ? (
             <li>
               <p>
-                <To to={`/entities/${encodeURIComponent(result.cause_metrics[0].entity_id)}?metric=${result.cause_metrics[0].metric_id}`}>{t("incident.look", { name: result.cause_metrics[0].entity_name ?? result.cause_metrics[0].entity_type })}</To>
+                <To
+                  to={`/entities/${encodeURIComponent(result.cause_metrics[0].entity_id)}?metric=${result.cause_metrics[0].metric_id}`}
+                >
+                  {t("incident.look", { name: result.cause_metrics[0].entity_name ?? result.cause_metrics[0].entity_type })}
+                </To>
               </p>
             </li>
           ) : null}
           <li className="dim">
-            <p>{t("incident.evidence_count", { count: num(result.cause_metrics.reduce((sum, cause) => sum + cause.evidence.length, 0)) })}</p>
+            <p>
+              {t("incident.evidence_count", {
+                count: num(result.cause_metrics.reduce((sum, cause) => sum + cause.evidence.length, 0)),
+              })}
+            </p>
           </li>
         </ol>
       </Section>

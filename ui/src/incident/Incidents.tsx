@@ -20,7 +20,9 @@ export default function Incidents() {
   const faults = useFaults({ limit: 1000, ...(state ? { state } : {}) }, time);
   const host = params.get("host");
   const rows = (faults.data?.items ?? []).filter(
-    (fault) => (!host || !fault.host_name || fault.host_name === host) && (time.live || (fault.onset_ms <= time.to && (fault.closed_ms ?? time.to) >= time.from)),
+    (fault) =>
+      (!host || !fault.host_name || fault.host_name === host) &&
+      (time.live || (fault.onset_ms <= time.to && (fault.closed_ms ?? time.to) >= time.from)),
   );
   const open = rows.filter((fault) => fault.state === "open").length;
   const choose = (value: string) =>
@@ -33,7 +35,13 @@ export default function Incidents() {
   return (
     <Page title={t("page.incidents")}>
       <div className="lh">
-        <h1>{faults.data ? (open > 0 ? t(open === 1 ? "incidents.open_1" : "incidents.open", { count: open }) : t("incidents.none_open")) : t("page.incidents")}</h1>
+        <h1>
+          {faults.data
+            ? open > 0
+              ? t(open === 1 ? "incidents.open_1" : "incidents.open", { count: open })
+              : t("incidents.none_open")
+            : t("page.incidents")}
+        </h1>
         <span className="grp" role="group" aria-label={t("incidents.filter")}>
           {(["", "open", "closed"] as const).map((value) => (
             <button key={value} type="button" className="btn" aria-pressed={state === value} onClick={() => choose(value)}>
@@ -43,7 +51,13 @@ export default function Incidents() {
         </span>
       </div>
       <Answer of={faults} lines={6}>
-        {() => (rows.length === 0 ? <Empty title={t("incidents.none")}>{t("incidents.none_help")}</Empty> : <Faults rows={rows} now={time.now} />)}
+        {() =>
+          rows.length === 0 ? (
+            <Empty title={t("incidents.none")}>{t("incidents.none_help")}</Empty>
+          ) : (
+            <Faults rows={rows} now={time.now} />
+          )
+        }
       </Answer>
       <Anomalies />
     </Page>
@@ -75,7 +89,10 @@ function Faults({ rows, now }: { rows: Fault[]; now: number }) {
             <tr key={fault.id}>
               <td className="nw">{clock(fault.onset_ms, { now })}</td>
               <td>
-                <State state={fault.state === "open" ? ofSeverity(fault.severity) : "ok"} label={t(fault.state === "open" ? "incidents.state_open" : "incidents.state_closed")} />{" "}
+                <State
+                  state={fault.state === "open" ? ofSeverity(fault.severity) : "ok"}
+                  label={t(fault.state === "open" ? "incidents.state_open" : "incidents.state_closed")}
+                />{" "}
                 <To to={`/incidents/${encodeURIComponent(fault.id)}`}>{say(fault.summary)}</To>
               </td>
               <td>
@@ -92,7 +109,9 @@ function Faults({ rows, now }: { rows: Fault[]; now: number }) {
               <td className="num">{fault.cause ? percent(fault.cause.probability) : "–"}</td>
               <td className="num">{duration((fault.closed_ms ?? now) - fault.onset_ms)}</td>
               <td className="num">
-                <To to={`/map?path=${encodeURIComponent(fault.id)}&center=${encodeURIComponent(fault.cause?.entity_id ?? fault.entity_id)}${fault.state === "closed" ? `&at=${fault.closed_ms}` : ""}`}>
+                <To
+                  to={`/map?path=${encodeURIComponent(fault.id)}&center=${encodeURIComponent(fault.cause?.entity_id ?? fault.entity_id)}${fault.state === "closed" ? `&at=${fault.closed_ms}` : ""}`}
+                >
                   {t("page.map")}
                 </To>
               </td>
@@ -127,8 +146,10 @@ function Anomalies() {
       else next.delete("kind");
       return next;
     });
-  const chart = (row: Anomaly) => `/entities/${encodeURIComponent(row.entity_id)}?metric=${encodeURIComponent(row.metric_id)}&at=${row.time_ms + 60_000}&range=${Math.max(2, Math.ceil((row.time_ms - row.first_ms) / 60_000) + 3)}m`;
-  const onMap = (row: Anomaly) => `/map?center=${encodeURIComponent(row.entity_id)}&layer=${row.kind === "sys" ? "host" : "process"}`;
+  const chart = (row: Anomaly) =>
+    `/entities/${encodeURIComponent(row.entity_id)}?metric=${encodeURIComponent(row.metric_id)}&at=${row.time_ms + 60_000}&range=${Math.max(2, Math.ceil((row.time_ms - row.first_ms) / 60_000) + 3)}m`;
+  const onMap = (row: Anomaly) =>
+    `/map?center=${encodeURIComponent(row.entity_id)}&layer=${row.kind === "sys" ? "host" : "process"}`;
   return (
     <Section
       title={t("anomalies.title")}
@@ -153,7 +174,11 @@ function Anomalies() {
               rows={rows}
               rowKey={(row) => row.event_id}
               columns={[
-                { head: t("anomalies.time"), width: "130px", cell: (row) => <span title={row.event_ids.join("\n")}>{clock(row.time_ms, { now: time.now })}</span> },
+                {
+                  head: t("anomalies.time"),
+                  width: "130px",
+                  cell: (row) => <span title={row.event_ids.join("\n")}>{clock(row.time_ms, { now: time.now })}</span>,
+                },
                 { head: t("anomalies.first"), width: "130px", cell: (row) => clock(row.first_ms, { now: time.now }) },
                 { head: t("anomalies.count"), width: "56px", num: true, cell: (row) => row.count },
                 {
@@ -177,8 +202,17 @@ function Anomalies() {
                     </To>
                   ),
                 },
-                { head: t("anomalies.value"), width: "90px", num: true, cell: (row) => withUnit(row.value, unitOf(row.metric_id, row.unit)) },
-                { head: t("anomalies.desc"), width: "minmax(200px, 1.4fr)", cell: (row) => <span className="cut">{say(row.desc)}</span> },
+                {
+                  head: t("anomalies.value"),
+                  width: "90px",
+                  num: true,
+                  cell: (row) => withUnit(row.value, unitOf(row.metric_id, row.unit)),
+                },
+                {
+                  head: t("anomalies.desc"),
+                  width: "minmax(200px, 1.4fr)",
+                  cell: (row) => <span className="cut">{say(row.desc)}</span>,
+                },
               ]}
             />
           )

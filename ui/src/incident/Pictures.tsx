@@ -30,12 +30,25 @@ export function Pictures({ detail }: { detail: FaultDetail }) {
   const stack = useVertical(root, at, result.scope === "single_node" ? { perspective: "host" } : {});
   const near = useMemo(() => (across.data ? around(across.data, steps) : null), [across.data, steps]);
   const through = useMemo(
-    () => (near ? horizontal(near, { layer: "process", by: "host", width: 560, measure, pinned: NOTHING, open: NOTHING, steps, host: null }) : null),
-    [near, steps],
+    () =>
+      near
+        ? horizontal(near, {
+            layer: "process",
+            by: "host",
+            width: 560,
+            measure,
+            pinned: NOTHING,
+            open: NOTHING,
+            steps,
+            host: null,
+            otherWord: t("map.other"),
+          })
+        : null,
+    [near, steps, t],
   );
   const down = useMemo(() => {
     if (!stack.data) return null;
-    return vertical(stack.data, { width: 500, measure, pinned: NOTHING, open: NOTHING, steps, brief: true });
+    return vertical(stack.data, { width: 590, measure, pinned: NOTHING, open: NOTHING, steps, brief: true });
   }, [stack.data, steps]);
   const open = (node: PictureNode) => {
     if (node.entity) void navigate(keep(entityPath(node.entity.id), location.search));
@@ -47,7 +60,10 @@ export function Pictures({ detail }: { detail: FaultDetail }) {
       title={t("incident.path")}
       note={t("incident.path_note")}
       right={
-        <To className="lnk" to={`/map?path=${encodeURIComponent(detail.id)}&center=${encodeURIComponent(root)}${at ? `&at=${at}` : ""}`}>
+        <To
+          className="lnk"
+          to={`/map?path=${encodeURIComponent(detail.id)}&center=${encodeURIComponent(root)}${at ? `&at=${at}` : ""}`}
+        >
           {t("incident.open_map")}
         </To>
       }
@@ -62,15 +78,39 @@ export function Pictures({ detail }: { detail: FaultDetail }) {
               ) : twin ? (
                 <EdgeTable answer={near!} />
               ) : (
-                <PictureView picture={through!} label={t("incident.through")} trayTitle={(group) => group} selected={null} showPath onSelect={open} minHeight={200} showRates />
+                <PictureView
+                  picture={through!}
+                  label={t("incident.through")}
+                  trayTitle={(group) => group}
+                  selected={null}
+                  showPath
+                  onSelect={open}
+                  minHeight={200}
+                />
               )
             }
           </Answer>
         </figure>
         <figure>
-          <figcaption className="lab">{t("incident.down", { name: rootName ? namesOf(rootName).name : (cause.host_name ?? "") })}</figcaption>
+          <figcaption className="lab">
+            {t("incident.down", { name: rootName ? namesOf(rootName).name : (cause.host_name ?? "") })}
+          </figcaption>
           <Answer of={stack} lines={6}>
-            {(data) => (twin ? <NodeTable answer={data} /> : <PictureView picture={down!} bands label={t("incident.down", { name: cause.host_name ?? "" })} selected={null} showPath onSelect={open} minHeight={200} />)}
+            {(data) =>
+              twin ? (
+                <NodeTable answer={data} />
+              ) : (
+                <PictureView
+                  picture={down!}
+                  bands
+                  label={t("incident.down", { name: cause.host_name ?? "" })}
+                  selected={null}
+                  showPath
+                  onSelect={open}
+                  minHeight={200}
+                />
+              )
+            }
           </Answer>
         </figure>
       </div>
@@ -80,7 +120,10 @@ export function Pictures({ detail }: { detail: FaultDetail }) {
 
 /** Where the stack is looked at from: the process nearest to the cause on the path, else the cause. */
 function stackRoot(steps: readonly PathStep[]): string | null {
-  return steps.find((step) => step.entity_type === "proc" && step.entity_id && step.machine_id === steps[0]?.machine_id)?.entity_id ?? null;
+  return (
+    steps.find((step) => step.entity_type === "proc" && step.entity_id && step.machine_id === steps[0]?.machine_id)?.entity_id ??
+    null
+  );
 }
 
 /** The processes of the path and who they talk to directly. */
@@ -91,5 +134,9 @@ function around(answer: Horizontal, steps: readonly PathStep[]): Horizontal {
     if (onPath.has(edge.from)) keepIds.add(edge.to);
     if (onPath.has(edge.to)) keepIds.add(edge.from);
   }
-  return { ...answer, nodes: answer.nodes.filter((node) => keepIds.has(node.id)), edges: answer.edges.filter((edge) => keepIds.has(edge.from) && keepIds.has(edge.to)) };
+  return {
+    ...answer,
+    nodes: answer.nodes.filter((node) => keepIds.has(node.id)),
+    edges: answer.edges.filter((edge) => keepIds.has(edge.from) && keepIds.has(edge.to)),
+  };
 }

@@ -32,7 +32,12 @@ export function Dock({ entity }: { entity: Entity }) {
     <aside className="dock" aria-label={t("map.dock", { name: names.name })}>
       <div>
         <p className="ch1">
-          <EntityName id={entity.id} type={entity.type} name={[names.name, names.sub].filter(Boolean).join(" ")} host={entity.host_name} />
+          <EntityName
+            id={entity.id}
+            type={entity.type}
+            name={[names.name, names.sub].filter(Boolean).join(" ")}
+            host={entity.host_name}
+          />
           <State state={ofEntity(entity)} />
         </p>
         <p>
@@ -45,7 +50,10 @@ export function Dock({ entity }: { entity: Entity }) {
           )}
         </p>
         <p className="lab">
-          <To className="lnk" to={rows[0] && rows[0].state !== "ok" ? `${entityPath(entity.id)}?metric=${rows[0].metric}` : entityPath(entity.id)}>
+          <To
+            className="lnk"
+            to={rows[0] && rows[0].state !== "ok" ? `${entityPath(entity.id)}?metric=${rows[0].metric}` : entityPath(entity.id)}
+          >
             {t("map.open")}
           </To>
         </p>
@@ -60,7 +68,11 @@ export function Dock({ entity }: { entity: Entity }) {
           return (
             <div key={row.metric}>
               <dt title={row.metric}>
-                <span className="dn">{name}</span> <b className={row.state === "crit" || row.state === "warn" ? row.state : undefined}>{num(now === null ? null : now * scale.factor)}</b> {scale.unit}
+                <span className="dn">{name}</span>
+                <b className={row.state === "crit" || row.state === "warn" ? row.state : undefined}>
+                  {num(now === null ? null : now * scale.factor)}
+                </b>{" "}
+                {scale.unit}
               </dt>
               <dd>
                 <Chart

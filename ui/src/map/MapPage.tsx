@@ -73,17 +73,35 @@ export default function MapPage() {
   const picture = useMemo(
     () =>
       answer.data
-        ? horizontal(answer.data, { layer: state.layer, by: state.by, width: 560, measure, pinned, open: state.open, steps, host: state.host })
+        ? horizontal(answer.data, {
+            layer: state.layer,
+            by: state.by,
+            width: 560,
+            measure,
+            pinned,
+            open: state.open,
+            steps,
+            host: state.host,
+            otherWord: t("map.other"),
+          })
         : null,
-    [answer.data, state.layer, state.by, pinned, state.open, steps, state.host],
+    [answer.data, state.layer, state.by, pinned, state.open, steps, state.host, t],
   );
-  const first = picture?.nodes.find((node) => node.cause) ?? picture?.nodes.find((node) => node.state === "crit" && node.entity) ?? busiest(picture);
+  const first =
+    picture?.nodes.find((node) => node.cause) ??
+    picture?.nodes.find((node) => node.state === "crit" && node.entity) ??
+    busiest(picture);
   const root = state.center ?? first?.entity?.id ?? null;
   const stack = useVertical(root, time.at);
-  const inside = useMemo(() => [...(answer.data?.nodes ?? []), ...(stack.data?.bands.flatMap((band) => band.nodes) ?? [])], [answer.data, stack.data]);
+  const inside = useMemo(
+    () => [...(answer.data?.nodes ?? []), ...(stack.data?.bands.flatMap((band) => band.nodes) ?? [])],
+    [answer.data, stack.data],
+  );
   const entity = inside.find((one) => one.id === root) ?? null;
   const shown = hovered ?? entity;
-  const onPicture = picture?.nodes.some((node) => node.id === root) ? root : (near(entity, answer.data?.nodes ?? [], state.layer)?.id ?? null);
+  const onPicture = picture?.nodes.some((node) => node.id === root)
+    ? root
+    : (near(entity, answer.data?.nodes ?? [], state.layer)?.id ?? null);
 
   const unfold = (key: string) => state.set({ open: [...state.open, key].join("|") });
   const chooseHorizontal = (node: PictureNode) => {
@@ -93,14 +111,23 @@ export default function MapPage() {
   };
   const chooseVertical = (node: PictureNode) => {
     if (node.fold) return unfold(node.fold);
-    const layer = ({ appinstance: "application", proc: "process", host: "host" } as const)[node.type as "appinstance" | "proc" | "host"];
+    const layer = ({ appinstance: "application", proc: "process", host: "host" } as const)[
+      node.type as "appinstance" | "proc" | "host"
+    ];
     if (node.id === root) void navigate(keep(entityPath(node.id), location.search));
     else if (layer) state.set({ center: node.id, layer });
     else state.set({ center: node.id });
   };
   const chooseEdge = (edge: PictureEdge) => {
-    const target = picture?.nodes.find((node) => node.id === edge.to)?.entity ?? picture?.nodes.find((node) => node.id === edge.from)?.entity;
-    if (target) void navigate(keep(`${entityPath(target.id)}?peer=${encodeURIComponent(edge.from === target.id ? edge.to : edge.from)}`, location.search));
+    const target =
+      picture?.nodes.find((node) => node.id === edge.to)?.entity ?? picture?.nodes.find((node) => node.id === edge.from)?.entity;
+    if (target)
+      void navigate(
+        keep(
+          `${entityPath(target.id)}?peer=${encodeURIComponent(edge.from === target.id ? edge.to : edge.from)}`,
+          location.search,
+        ),
+      );
   };
   const partial = answer.data?.partial || answer.data?.snapshot.state === "partial";
 
@@ -111,13 +138,22 @@ export default function MapPage() {
         <div className="say">
           {steps.length > 0 && fault.data ? (
             <>
-              {t("map.path_of")} <To to={`/incidents/${encodeURIComponent(fault.data.id)}`}>{t("map.incident_since", { time: clock(fault.data.Resource.onset, { now: time.now }) })}</To>
+              {t("map.path_of")}{" "}
+              <To to={`/incidents/${encodeURIComponent(fault.data.id)}`}>
+                {t("map.incident_since", { time: clock(fault.data.Resource.onset, { now: time.now }) })}
+              </To>
               {entity ? ", " : ""}
             </>
           ) : null}
           {entity ? (
             <>
-              {t("map.selected")} <EntityName id={entity.id} type={entity.type} name={[namesOf(entity).name, namesOf(entity).sub].filter(Boolean).join(" ")} host={entity.host_name} />
+              {t("map.selected")}{" "}
+              <EntityName
+                id={entity.id}
+                type={entity.type}
+                name={[namesOf(entity).name, namesOf(entity).sub].filter(Boolean).join(" ")}
+                host={entity.host_name}
+              />
             </>
           ) : (
             t("map.choose")
@@ -126,17 +162,33 @@ export default function MapPage() {
         </div>
         <div className="tools">
           {state.path ? (
-            <button type="button" className="btn" aria-pressed={!state.hidePath} onClick={() => state.set({ nopath: state.hidePath ? null : "1" })}>
+            <button
+              type="button"
+              className="btn"
+              aria-pressed={!state.hidePath}
+              onClick={() => state.set({ nopath: state.hidePath ? null : "1" })}
+            >
               {t("map.path")}
             </button>
           ) : null}
-          <button type="button" className="btn" aria-pressed={state.rates} onClick={() => state.set({ rates: state.rates ? null : "1" })}>
+          <button
+            type="button"
+            className="btn"
+            aria-pressed={state.rates}
+            onClick={() => state.set({ rates: state.rates ? null : "1" })}
+          >
             {t("map.rates")}
           </button>
           {state.layer === "process" ? (
             <span className="grp" role="group" aria-label={t("map.group_by")}>
               {(["host", "service", "unit"] as const).map((by) => (
-                <button key={by} type="button" className="btn" aria-pressed={state.by === by} onClick={() => state.set({ by: by === "host" ? null : by })}>
+                <button
+                  key={by}
+                  type="button"
+                  className="btn"
+                  aria-pressed={state.by === by}
+                  onClick={() => state.set({ by: by === "host" ? null : by })}
+                >
                   {t(`map.by_${by}`)}
                 </button>
               ))}
@@ -169,7 +221,8 @@ export default function MapPage() {
         </div>
         <section aria-labelledby="map-h">
           <h2 id="map-h" className="ph">
-            {t("map.who")} {picture ? <small>{t("map.counts", { shown: num(picture.nodes.length), folded: num(picture.folded) })}</small> : null}
+            {t("map.who")}{" "}
+            {picture ? <small>{t("map.counts", { shown: num(picture.nodes.length), folded: num(picture.folded) })}</small> : null}
           </h2>
           <Answer of={answer} lines={10}>
             {(data) =>
@@ -198,13 +251,23 @@ export default function MapPage() {
         <section aria-labelledby="map-v" className="vert">
           <h2 id="map-v" className="ph">
             {t("map.stands")}{" "}
-            {stack.data && entity ? <small>{t("map.perspective", { perspective: t(`layer.${stack.data.perspective}`), name: namesOf(entity).name })}</small> : null}
+            {stack.data && entity ? (
+              <small>
+                {t("map.perspective", { perspective: t(`layer.${stack.data.perspective}`), name: namesOf(entity).name })}
+              </small>
+            ) : null}
           </h2>
           {root === null ? (
             <Empty title={t("map.nothing_chosen")}>{t("map.nothing_chosen_help")}</Empty>
           ) : (
             <Answer of={stack} lines={10}>
-              {(data) => (twin ? <NodeTable answer={data} /> : <Stack answer={data} root={root} state={state} steps={steps} onSelect={chooseVertical} onHover={setHovered} />)}
+              {(data) =>
+                twin ? (
+                  <NodeTable answer={data} />
+                ) : (
+                  <Stack answer={data} root={root} state={state} steps={steps} onSelect={chooseVertical} onHover={setHovered} />
+                )
+              }
             </Answer>
           )}
           {shown ? <Dock entity={shown} /> : null}
@@ -232,7 +295,9 @@ export default function MapPage() {
           <i className="k e" />
           {t("map.legend_edge")}
         </span>
-        {ledger.data ? <span className="r">{t("map.watched", { connections: num(ledger.data.watched.connections) })}</span> : null}
+        {ledger.data ? (
+          <span className="r">{t("map.watched", { connections: num(ledger.data.watched.connections) })}</span>
+        ) : null}
       </div>
     </Page>
   );
@@ -254,7 +319,10 @@ function Stack({
   onHover: (entity: Entity | null) => void;
 }) {
   const t = useT();
-  const picture = useMemo(() => vertical(answer, { width: 590, measure, pinned: new Set([root]), open: state.open, steps }), [answer, root, state.open, steps]);
+  const picture = useMemo(
+    () => vertical(answer, { width: 590, measure, pinned: new Set([root]), open: state.open, steps }),
+    [answer, root, state.open, steps],
+  );
   if (picture.nodes.length === 0) return <Empty title={t("map.empty")}>{t("map.empty_stack")}</Empty>;
   return (
     <PictureView
@@ -274,7 +342,8 @@ function near(entity: Entity | null, nodes: readonly Entity[], layer: Layer): En
   if (!entity) return null;
   const same = nodes.filter((one) => one.machine_id === entity.machine_id);
   if (layer === "host") return same.find((one) => one.type === "host") ?? null;
-  if (layer === "process" && entity.labels.tgid) return same.find((one) => one.type === "proc" && one.labels.tgid === entity.labels.tgid) ?? null;
+  if (layer === "process" && entity.labels.tgid)
+    return same.find((one) => one.type === "proc" && one.labels.tgid === entity.labels.tgid) ?? null;
   return null;
 }
 
@@ -283,5 +352,7 @@ function busiest(picture: Picture | null): PictureNode | undefined {
   if (!picture) return undefined;
   const degree = new Map<string, number>();
   for (const edge of picture.edges) for (const id of [edge.from, edge.to]) degree.set(id, (degree.get(id) ?? 0) + 1);
-  return picture.nodes.filter((node) => node.entity).sort((a, b) => (degree.get(b.id) ?? 0) - (degree.get(a.id) ?? 0) || (a.id < b.id ? -1 : 1))[0];
+  return picture.nodes
+    .filter((node) => node.entity)
+    .sort((a, b) => (degree.get(b.id) ?? 0) - (degree.get(a.id) ?? 0) || (a.id < b.id ? -1 : 1))[0];
 }

@@ -1,9 +1,9 @@
 // A topology picture: trays or bands, relations, the path from cause to symptom, nodes. Drag pans, ctrl and wheel or + and -
 // zoom, arrows move between nodes, Enter chooses.
-import { useEffect, useId, useRef, useState } from "react";
+import { useEffect, useId, useMemo, useRef, useState } from "react";
 import { useT } from "../i18n";
 import { stateShape } from "../parts/state";
-import type { PlacedNode } from "./layout";
+import { labels, type PlacedNode } from "./layout";
 import type { Picture, PictureEdge, PictureNode } from "./model";
 
 export interface PictureProps {
@@ -47,7 +47,9 @@ export function PictureView(props: PictureProps) {
   useEffect(() => {
     const box = svg.current?.parentElement;
     if (!box) return;
-    const watcher = new ResizeObserver(() => setSize((old) => (box.clientWidth === old.width ? old : { ...old, width: box.clientWidth })));
+    const watcher = new ResizeObserver(() =>
+      setSize((old) => (box.clientWidth === old.width ? old : { ...old, width: box.clientWidth })),
+    );
     watcher.observe(box);
     return () => watcher.disconnect();
   }, []);
@@ -57,6 +59,7 @@ export function PictureView(props: PictureProps) {
   const height = Math.max(minHeight, Math.min(props.bands ? 1400 : 900, placed.height * fit + 6));
   const now = view ?? natural;
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a refresh of the same picture must not move it
   useEffect(() => {
     if (!center) {
       setView(null);
@@ -65,8 +68,12 @@ export function PictureView(props: PictureProps) {
     const node = placed.nodes.get(center);
     const fits = placed.width * fit <= size.width + 1 && placed.height * fit <= height + 1;
     if (!node || fits) setView(null);
-    else setView({ scale: fit, x: size.width / 2 - (node.x + node.width / 2) * fit, y: Math.min(0, height / 2 - (node.y + node.height / 2) * fit) });
-    // biome-ignore lint/correctness/useExhaustiveDependencies: a refresh of the same picture must not move it
+    else
+      setView({
+        scale: fit,
+        x: size.width / 2 - (node.x + node.width / 2) * fit,
+        y: Math.min(0, height / 2 - (node.y + node.height / 2) * fit),
+      });
   }, [center, size.width, placed.width, placed.height]);
 
   const zoom = (factor: number, atX = size.width / 2, atY = height / 2) =>
@@ -94,7 +101,8 @@ export function PictureView(props: PictureProps) {
     const [one, two] = [placed.nodes.get(a.id)!, placed.nodes.get(b.id)!];
     return one.y - two.y || one.x - two.x;
   });
-  const entry = focus && placed.nodes.has(focus) ? focus : selected && placed.nodes.has(selected) ? selected : (order[0]?.id ?? null);
+  const entry =
+    focus && placed.nodes.has(focus) ? focus : selected && placed.nodes.has(selected) ? selected : (order[0]?.id ?? null);
   const onKeyDown = (event: React.KeyboardEvent) => {
     if (event.key === "+" || event.key === "=") zoom(1.2);
     else if (event.key === "-") zoom(1 / 1.2);
@@ -108,11 +116,17 @@ export function PictureView(props: PictureProps) {
     } else return;
     event.preventDefault();
   };
-  const related = hover ?? null;
+  const related = hover;
+  const byId = useMemo(() => new Map(picture.edges.map((edge) => [edge.id, edge])), [picture]);
+  const shownLabels = useMemo(() => {
+    const wanted = picture.edges.filter(
+      (edge) => edge.label && !edge.gone && (showRates || edge.from === related || edge.to === related),
+    );
+    return labels(placed, new Map(wanted.map((edge) => [edge.id, edge.label])));
+  }, [picture, placed, showRates, related]);
 
   return (
     <div className="picbox">
-      {/* biome-ignore lint/a11y/noStaticElementInteractions: panning by pointer; keys move between the nodes inside */}
       <svg
         ref={svg}
         className={`pic ${drag.current ? "dragging" : ""}`}
@@ -139,10 +153,28 @@ export function PictureView(props: PictureProps) {
         }}
       >
         <defs>
-          <marker id={`a${id}`} viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto-start-reverse">
+          <marker
+            id={`a${id}`}
+            viewBox="0 0 8 8"
+            refX="7"
+            refY="4"
+            markerWidth="8"
+            markerHeight="8"
+            markerUnits="userSpaceOnUse"
+            orient="auto-start-reverse"
+          >
             <path className="ah" d="M0 .8 7.4 4 0 7.2Z" />
           </marker>
-          <marker id={`p${id}`} viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto">
+          <marker
+            id={`p${id}`}
+            viewBox="0 0 8 8"
+            refX="7"
+            refY="4"
+            markerWidth="9"
+            markerHeight="9"
+            markerUnits="userSpaceOnUse"
+            orient="auto"
+          >
             <path className="ahp" d="M0 .8 7.4 4 0 7.2Z" />
           </marker>
         </defs>
@@ -179,25 +211,24 @@ export function PictureView(props: PictureProps) {
               />
             );
           })}
-          {showPath ? picture.path.map((line) => <path key={line.id} className="p" d={line.d} markerEnd={`url(#p${id})`} />) : null}
-          {placed.edges.map((line, index) => {
-            const edge = picture.edges[index]!;
-            const lit = related !== null && (edge.from === related || edge.to === related);
-            if (!edge.label || !(showRates || lit) || edge.gone) return null;
-            const width = edge.label.length * 5.9 + 10;
+          {showPath
+            ? picture.path.map((line) => <path key={line.id} className="p" d={line.d} markerEnd={`url(#p${id})`} />)
+            : null}
+          {shownLabels.map((one) => {
+            const edge = byId.get(one.id)!;
             return (
-              <g key={edge.id} className={onEdge ? "elab" : undefined}>
-                <rect className="lbg" x={line.mid[0] - width / 2} y={line.mid[1] - 10} width={width} height="15" rx="3" />
-                {onEdge ? (
-                  // biome-ignore lint/a11y/useKeyWithClickEvents: the table twin holds the same link for the keyboard
-                  <text x={line.mid[0]} y={line.mid[1] + 1} className={edge.bad ? "tc" : "t2"} textAnchor="middle" onClick={() => onEdge(edge)}>
-                    {edge.label}
-                  </text>
-                ) : (
-                  <text x={line.mid[0]} y={line.mid[1] + 1} className="t2" textAnchor="middle">
-                    {edge.label}
-                  </text>
-                )}
+              <g key={one.id} className={onEdge ? "elab" : undefined}>
+                <rect className="lbg" x={one.x - one.width / 2} y={one.y} width={one.width} height="15" rx="3" />
+                {/* biome-ignore lint/a11y/noStaticElementInteractions: the table twin holds the same links for the keyboard */}
+                <text
+                  x={one.x}
+                  y={one.y + 11}
+                  className="t2"
+                  textAnchor="middle"
+                  onClick={onEdge ? () => onEdge(edge) : undefined}
+                >
+                  {one.text}
+                </text>
               </g>
             );
           })}
@@ -216,7 +247,6 @@ export function PictureView(props: PictureProps) {
               onHover={(on) => {
                 setHover(on ? node.id : null);
                 onHover?.(on ? node : null);
-                if (on) setFocus((old) => old);
               }}
               onFocus={() => {
                 setFocus(node.id);
@@ -265,12 +295,17 @@ function NodeView({ domId, node, at, selected, showPath, tabIndex, onSelect, onH
     node.fold ? "fold" : "",
     bad ? "once" : "",
   ];
-  const words = [node.name, node.sub, node.count > 1 ? t("map.fold", { count: node.count }) : "", t(`state.${node.state}`), numbered ? t("map.step", { step: node.number! }) : ""];
+  const words = [
+    node.name,
+    node.sub,
+    node.count > 1 ? t("map.fold", { count: node.count }) : "",
+    t(`state.${node.state}`),
+    numbered ? t("map.step", { step: node.number! }) : "",
+  ];
   const mid = at.height / 2;
   const count = node.count > 1;
   const markX = at.width - 20 - (count ? 32 : 0);
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a button cannot stand inside a picture
     <g
       id={domId}
       className={`node ${classes.filter(Boolean).join(" ")}`}

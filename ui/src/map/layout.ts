@@ -71,12 +71,17 @@ export function rowsOf(ids: readonly string[], edges: readonly LayoutEdge[]): Ma
   const sorted = [...ids].sort();
   const known = new Set(sorted);
   const out = new Map<string, string[]>(sorted.map((id) => [id, []]));
-  for (const edge of edges) if (edge.from !== edge.to && known.has(edge.from) && known.has(edge.to)) out.get(edge.from)!.push(edge.to);
+  const incoming = new Map<string, number>();
+  for (const edge of edges) {
+    if (edge.from === edge.to || !known.has(edge.from) || !known.has(edge.to)) continue;
+    out.get(edge.from)!.push(edge.to);
+    incoming.set(edge.to, (incoming.get(edge.to) ?? 0) + 1);
+  }
   for (const list of out.values()) list.sort();
   const state = new Map<string, 1 | 2>();
   const order: string[] = [];
   const forward = new Map<string, string[]>(sorted.map((id) => [id, []]));
-  for (const root of [...sorted].sort((a, b) => inDegree(a) - inDegree(b) || (a < b ? -1 : 1))) {
+  for (const root of [...sorted].sort((a, b) => (incoming.get(a) ?? 0) - (incoming.get(b) ?? 0) || (a < b ? -1 : 1))) {
     if (state.has(root)) continue;
     const stack: { id: string; next: number }[] = [{ id: root, next: 0 }];
     state.set(root, 1);
@@ -99,12 +104,9 @@ export function rowsOf(ids: readonly string[], edges: readonly LayoutEdge[]): Ma
     }
   }
   const rows = new Map<string, number>(sorted.map((id) => [id, 0]));
-  for (const id of order.reverse()) for (const target of forward.get(id)!) rows.set(target, Math.max(rows.get(target)!, rows.get(id)! + 1));
+  for (const id of order.reverse())
+    for (const target of forward.get(id)!) rows.set(target, Math.max(rows.get(target)!, rows.get(id)! + 1));
   return rows;
-
-  function inDegree(id: string): number {
-    return edges.reduce((count, edge) => count + (edge.to === id && edge.from !== id ? 1 : 0), 0);
-  }
 }
 
 interface Row {
@@ -120,7 +122,9 @@ export function place(nodes: readonly LayoutNode[], edges: readonly LayoutEdge[]
     const band = options.bandOf(node.group);
     const groups = bands.get(band) ?? new Map<string, LayoutNode[]>();
     bands.set(band, groups);
-    groups.set(node.group, [...(groups.get(node.group) ?? []), node]);
+    const members = groups.get(node.group);
+    if (members) members.push(node);
+    else groups.set(node.group, [node]);
   }
   const placed = new Map<string, PlacedNode>();
   const trays: Tray[] = [];
@@ -130,12 +134,19 @@ export function place(nodes: readonly LayoutNode[], edges: readonly LayoutEdge[]
 
   const packed = [...bands.keys()]
     .sort((a, b) => a - b)
-    .map((band) => [...bands.get(band)!.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([group, members]) => ({ group, rows: wrap(members, room(bands.get(band)!.size)) })));
-  for (const groups of packed) width = Math.max(width, left + groups.reduce((sum, one) => sum + trayWidth(one.rows), 0) + TRAY_GAP * (groups.length - 1));
+    .map((band) =>
+      [...bands.get(band)!.entries()]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([group, members]) => ({ group, rows: wrap(members, room(bands.get(band)!.size)) })),
+    );
+  for (const groups of packed)
+    width = Math.max(width, left + groups.reduce((sum, one) => sum + trayWidth(one.rows), 0) + TRAY_GAP * (groups.length - 1));
 
   for (const groups of packed) {
     const count = Math.max(...groups.map((one) => one.rows.length));
-    const heights = Array.from({ length: count }, (_, index) => Math.max(0, ...groups.flatMap((one) => (one.rows[index] ?? []).map((node) => node.height))));
+    const heights = Array.from({ length: count }, (_, index) =>
+      Math.max(0, ...groups.flatMap((one) => (one.rows[index] ?? []).map((node) => node.height))),
+    );
     const inner = heights.reduce((sum, height) => sum + height, 0) + CHANNEL * 0.85 * (count - 1);
     const height = options.title + PAD + inner + PAD;
     const total = groups.reduce((sum, one) => sum + trayWidth(one.rows), 0) + TRAY_GAP * (groups.length - 1);
@@ -154,7 +165,13 @@ export function place(nodes: readonly LayoutNode[], edges: readonly LayoutEdge[]
         let at = x + (options.strips ? 0 : PAD) + Math.max(0, (free - rowWidth(row)) / 2);
         const line = rows[first + index]!;
         for (const node of row) {
-          const one = { id: node.id, x: at, y: line.top + (heights[index]! - node.height) / 2, width: node.width, height: node.height };
+          const one = {
+            id: node.id,
+            x: at,
+            y: line.top + (heights[index]! - node.height) / 2,
+            width: node.width,
+            height: node.height,
+          };
           if (node.wide) {
             one.x = x;
             one.width = free;
@@ -181,7 +198,11 @@ export function place(nodes: readonly LayoutNode[], edges: readonly LayoutEdge[]
 /** Rows of a tray in order; one that does not fit the room becomes several of even length. */
 function wrap(members: readonly LayoutNode[], room: number): LayoutNode[][] {
   const byRow = new Map<number, LayoutNode[]>();
-  for (const node of members) byRow.set(node.row, [...(byRow.get(node.row) ?? []), node]);
+  for (const node of members) {
+    const line = byRow.get(node.row);
+    if (line) line.push(node);
+    else byRow.set(node.row, [node]);
+  }
   const out: LayoutNode[][] = [];
   for (const row of [...byRow.keys()].sort((a, b) => a - b)) {
     const line = byRow.get(row)!;
@@ -192,11 +213,18 @@ function wrap(members: readonly LayoutNode[], room: number): LayoutNode[][] {
   return out;
 }
 
-const rowWidth = (row: readonly LayoutNode[]) => row.reduce((sum, node) => sum + node.width, 0) + GAP_X * Math.max(0, row.length - 1);
+const rowWidth = (row: readonly LayoutNode[]) =>
+  row.reduce((sum, node) => sum + node.width, 0) + GAP_X * Math.max(0, row.length - 1);
 const trayWidth = (rows: readonly LayoutNode[][]) => Math.max(60, ...rows.map(rowWidth)) + 2 * PAD;
 
 /** Routes edges over placed nodes; used again for paths, which avoid nodes the same way. */
-export function route(placed: ReadonlyMap<string, PlacedNode>, rows: readonly Row[], edges: readonly LayoutEdge[], width: number, wide: ReadonlySet<string> = new Set()): PlacedEdge[] {
+export function route(
+  placed: ReadonlyMap<string, PlacedNode>,
+  rows: readonly Row[],
+  edges: readonly LayoutEdge[],
+  width: number,
+  wide: ReadonlySet<string> = new Set(),
+): PlacedEdge[] {
   const rowOf = new Map<string, number>();
   rows.forEach((row, index) => {
     for (const node of row.nodes) rowOf.set(node.id, index);
@@ -213,7 +241,11 @@ export function route(placed: ReadonlyMap<string, PlacedNode>, rows: readonly Ro
     if (ra === rb) {
       const depth = Math.min(CHANNEL * 0.7, 14 + Math.abs(end - start) * 0.06);
       const [ya, yb] = [a.y + a.height, b.y + b.height];
-      return { id: edge.id, d: `M${r(start)} ${r(ya)}C${r(start)} ${r(ya + depth)} ${r(end)} ${r(yb + depth)} ${r(end)} ${r(yb + 2)}`, mid: [(start + end) / 2, Math.max(ya, yb) + depth * 0.75] };
+      return {
+        id: edge.id,
+        d: `M${r(start)} ${r(ya)}C${r(start)} ${r(ya + depth)} ${r(end)} ${r(yb + depth)} ${r(end)} ${r(yb + 2)}`,
+        mid: [(start + end) / 2, Math.max(ya, yb) + depth * 0.75],
+      };
     }
     const down = rb > ra;
     const step = down ? 1 : -1;
@@ -223,7 +255,11 @@ export function route(placed: ReadonlyMap<string, PlacedNode>, rows: readonly Ro
       const left = Math.abs(rb - index) + 1;
       const aim = wide.has(edge.to) ? at : at + (end - at) / left;
       at = gapIn(rows[index]!, aim, width, index, used);
-      crossed.push({ x: at, from: down ? rows[index]!.top : rows[index]!.bottom, to: down ? rows[index]!.bottom : rows[index]!.top });
+      crossed.push({
+        x: at,
+        from: down ? rows[index]!.top : rows[index]!.bottom,
+        to: down ? rows[index]!.bottom : rows[index]!.top,
+      });
     }
     if (wide.has(edge.to)) end = Math.min(b.x + b.width - 8, Math.max(b.x + 8, at));
     let y = down ? a.y + a.height : a.y;
@@ -251,12 +287,18 @@ export function route(placed: ReadonlyMap<string, PlacedNode>, rows: readonly Ro
 }
 
 /** Ports on the sides of nodes, in the order of where their lines go, so that few cross. */
-function portsOf(placed: ReadonlyMap<string, PlacedNode>, rowOf: ReadonlyMap<string, number>, edges: readonly LayoutEdge[]): Map<string, number> {
+function portsOf(
+  placed: ReadonlyMap<string, PlacedNode>,
+  rowOf: ReadonlyMap<string, number>,
+  edges: readonly LayoutEdge[],
+): Map<string, number> {
   const sides = new Map<string, { key: string; toward: number }[]>();
   const center = (id: string) => placed.get(id)!.x + placed.get(id)!.width / 2;
   const add = (node: string, bottom: boolean, key: string, other: string) => {
     const side = `${node}|${bottom ? "b" : "t"}`;
-    sides.set(side, [...(sides.get(side) ?? []), { key, toward: center(other) }]);
+    const list = sides.get(side);
+    if (list) list.push({ key, toward: center(other) });
+    else sides.set(side, [{ key, toward: center(other) }]);
   };
   for (const edge of edges) {
     const [ra, rb] = [rowOf.get(edge.from)!, rowOf.get(edge.to)!];
@@ -304,6 +346,47 @@ function gapIn(row: Row, aim: number, width: number, index: number, used: Map<st
 }
 
 const r = (value: number) => Math.round(value * 10) / 10;
+
+export interface Label {
+  id: string;
+  text: string;
+  x: number;
+  y: number;
+  width: number;
+}
+const LABEL_H = 15;
+const CHAR_W = 5.9;
+
+/** Labels of edges where they fit; one that would cover a node or another label is left out (a hover still shows it). */
+export function labels(placed: Placed, texts: ReadonlyMap<string, string>): Label[] {
+  const taken: { x: number; y: number; width: number; height: number }[] = [...placed.nodes.values()];
+  const out: Label[] = [];
+  for (const edge of placed.edges) {
+    const text = texts.get(edge.id);
+    if (!text) continue;
+    const width = text.length * CHAR_W + 10;
+    const box = [0, -LABEL_H - 2, LABEL_H + 2].map((dy) => ({
+      x: edge.mid[0] - width / 2,
+      y: edge.mid[1] - LABEL_H / 2 + dy,
+      width,
+      height: LABEL_H,
+    }));
+    const free = box.find(
+      (one) =>
+        !taken.some(
+          (other) =>
+            one.x < other.x + other.width &&
+            one.x + one.width > other.x &&
+            one.y < other.y + other.height &&
+            one.y + one.height > other.y,
+        ),
+    );
+    if (!free) continue;
+    taken.push(free);
+    out.push({ id: edge.id, text, x: edge.mid[0], y: free.y, width });
+  }
+  return out;
+}
 
 /** Rows of a placed picture, for routing more lines over it. */
 export function rowsFrom(placed: Placed): Row[] {

@@ -27,7 +27,6 @@ export interface PictureEdge {
   gone: boolean;
   directed: boolean;
   label: string;
-  bad: boolean;
   /** The connection it stands for, when it is only one. */
   edge: Edge | null;
 }
@@ -56,7 +55,8 @@ export function namesOf(entity: Entity): { name: string; sub: string } {
     const comm = entity.labels.comm ?? parts[1] ?? entity.name;
     return { name: comm, sub: entity.labels.tgid ?? (/^\d+$/.test(parts[0] ?? "") ? parts[0]! : "") };
   }
-  if (entity.type === "fs") return { name: entity.name.length > 1 ? entity.name.replace(/.*\/(?=[^/]+$)/, "") : entity.name, sub: "" };
+  if (entity.type === "fs")
+    return { name: entity.name.length > 1 ? entity.name.replace(/.*\/(?=[^/]+$)/, "") : entity.name, sub: "" };
   return { name: entity.name, sub: "" };
 }
 
@@ -79,6 +79,8 @@ export interface HorizontalOptions {
   open: ReadonlySet<string>;
   steps: readonly PathStep[];
   host: string | null;
+  /** Name of what is folded because it talks to nobody. */
+  otherWord: string;
 }
 
 export function horizontal(answer: Horizontal, options: HorizontalOptions): Picture {
@@ -94,7 +96,10 @@ export function horizontal(answer: Horizontal, options: HorizontalOptions): Pict
   for (const node of shown) groups.set(node.group, [...(groups.get(node.group) ?? []), node.id]);
   for (const ids of groups.values()) {
     const inside = new Set(ids);
-    const own = rowsOf(ids, folds.edges.filter((edge) => inside.has(edge.from) && inside.has(edge.to)));
+    const own = rowsOf(
+      ids,
+      folds.edges.filter((edge) => inside.has(edge.from) && inside.has(edge.to)),
+    );
     for (const [id, row] of own) rows.set(id, row);
   }
   const linked = new Set(folds.edges.flatMap((edge) => [edge.from, edge.to]));
@@ -111,7 +116,7 @@ export function horizontal(answer: Horizontal, options: HorizontalOptions): Pict
     const index = numbers.get(node.id);
     return {
       id: node.id,
-      name: node.other ? node.name : cut(names.name, 22),
+      name: node.other ? options.otherWord : cut(names.name, 22),
       sub: folded ? "" : options.layer === "process" ? names.sub : "",
       icon: iconPath(typeIcon(one.type)),
       type: one.type,
@@ -126,10 +131,21 @@ export function horizontal(answer: Horizontal, options: HorizontalOptions): Pict
   const sized = new Map(nodes.map((node) => [node.id, sizeOf(node, options.measure)]));
   const orderKey = (id: string) => `${linked.has(id) ? 0 : 1}${folds.nodes.get(id)!.sort}`;
   const layoutNodes = nodes
-    .map((node): LayoutNode => ({ id: node.id, group: folds.nodes.get(node.id)!.group, row: rows.get(node.id) ?? 0, ...sized.get(node.id)! }))
+    .map(
+      (node): LayoutNode => ({
+        id: node.id,
+        group: folds.nodes.get(node.id)!.group,
+        row: rows.get(node.id) ?? 0,
+        ...sized.get(node.id)!,
+      }),
+    )
     .sort((a, b) => (orderKey(a.id) < orderKey(b.id) ? -1 : 1));
   const picked = folds.edges.map((edge): LayoutEdge => ({ id: edge.id, from: edge.from, to: edge.to }));
-  const placed = place(layoutNodes, picked, { width: options.width, bandOf: (group) => bands.get(group) ?? 0, title: options.layer === "process" ? 20 : 0 });
+  const placed = place(layoutNodes, picked, {
+    width: options.width,
+    bandOf: (group) => bands.get(group) ?? 0,
+    title: options.layer === "process" ? 20 : 0,
+  });
   return { nodes, edges: folds.edges, placed, path: routePath(onPath, placed), folded: entities.length - shown.length };
 }
 
@@ -138,7 +154,9 @@ export function pathIds(steps: readonly PathStep[], entities: readonly Entity[],
   const ids = new Set(entities.map((one) => one.id));
   return steps.map((step) => {
     if (ids.has(step.entity_id)) return step.entity_id;
-    const near = entities.filter((one) => (step.machine_id ? one.machine_id === step.machine_id : one.host_name === step.host_name));
+    const near = entities.filter((one) =>
+      step.machine_id ? one.machine_id === step.machine_id : one.host_name === step.host_name,
+    );
     if (layer === "host") return near.find((one) => one.type === "host")?.id ?? null;
     const tgid = step.metric_labels?.tgid ?? /_(?:sli|l7|l7_api|tcp_link|proc|thread)_(\d+)/.exec(step.entity_id)?.[1];
     if (layer === "process" && tgid) return near.find((one) => one.type === "proc" && one.labels.tgid === tgid)?.id ?? null;
@@ -172,7 +190,13 @@ interface Folded {
 }
 
 /** Folds what is alike: same name, same tray, same peers; and what talks to nobody into "other". */
-function foldAlike(entities: readonly Entity[], edges: readonly Edge[], by: GroupBy, pinned: ReadonlySet<string>, open: ReadonlySet<string>) {
+function foldAlike(
+  entities: readonly Entity[],
+  edges: readonly Edge[],
+  by: GroupBy,
+  pinned: ReadonlySet<string>,
+  open: ReadonlySet<string>,
+) {
   const byId = new Map(entities.map((one) => [one.id, one]));
   const peers = new Map<string, Set<string>>();
   const note = (id: string, mark: string) => {
@@ -194,7 +218,11 @@ function foldAlike(entities: readonly Entity[], edges: readonly Edge[], by: Grou
     const group = groupOf(one, by);
     const lonely = !peers.has(one.id) && ofEntity(one) !== "crit" && ofEntity(one) !== "warn";
     const signature = [...(peers.get(one.id) ?? [])].sort().join(",");
-    const key = pinned.has(one.id) ? `one:${one.id}` : lonely && one.type === "proc" ? `other:${group}` : `alike:${group}:${one.type}:${namesOf(one).name}:${one.state === "offline"}:${signature}`;
+    const key = pinned.has(one.id)
+      ? `one:${one.id}`
+      : lonely && one.type === "proc"
+        ? `other:${group}`
+        : `alike:${group}:${one.type}:${namesOf(one).name}:${one.state === "offline"}:${signature}`;
     buckets.set(key, [...(buckets.get(key) ?? []), one]);
   }
   const nodes = new Map<string, Folded>();
@@ -221,27 +249,34 @@ function foldAlike(entities: readonly Entity[], edges: readonly Edge[], by: Grou
   }
   const pictureEdges = [...merged.entries()]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, { all, from, to }]): PictureEdge => ({
-      id: key,
-      from,
-      to,
-      gone: all.every((edge) => edge.state === "offline"),
-      directed: all.every((edge) => edge.directed),
-      ...edgeLabel(all),
-      edge: all.length === 1 ? all[0]! : null,
-    }));
+    .map(
+      ([key, { all, from, to }]): PictureEdge => ({
+        id: key,
+        from,
+        to,
+        gone: all.every((edge) => edge.state === "offline"),
+        directed: all.every((edge) => edge.directed),
+        label: edgeLabel(all),
+        edge: all.length === 1 ? all[0]! : null,
+      }),
+    );
   return { nodes, edges: pictureEdges };
 }
 
-function edgeLabel(edges: readonly Edge[]): { label: string; bad: boolean } {
+function edgeLabel(edges: readonly Edge[]): string {
   const rate = edges.reduce((sum, edge) => sum + (edge.attributes.rate_per_s ?? 0), 0);
-  const latency = Math.max(-1, ...edges.map((edge) => edge.attributes.latency_p99_ms ?? edge.attributes.latency_p95_ms ?? edge.attributes.latency_p50_ms ?? -1));
+  const latency = Math.max(
+    -1,
+    ...edges.map(
+      (edge) => edge.attributes.latency_p99_ms ?? edge.attributes.latency_p95_ms ?? edge.attributes.latency_p50_ms ?? -1,
+    ),
+  );
   const parts = [rate > 0 ? `${num(rate)}/s` : "", latency >= 0 ? `${num(latency, 2)} ms` : ""].filter(Boolean);
   if (parts.length === 0) {
     const connections = edges.reduce((sum, edge) => sum + (edge.attributes.connections ?? 1), 0);
-    return { label: `× ${num(connections)}`, bad: false };
+    return `× ${num(connections)}`;
   }
-  return { label: parts.join(" · "), bad: false };
+  return parts.join(" · ");
 }
 
 function worst(members: readonly Entity[]): Judged {
@@ -260,7 +295,20 @@ function sizeOf(node: PictureNode, measure: Measure): { width: number; height: n
 
 const BANDS = ["application", "process", "system", "resource", "host"] as const;
 /** Rows of the process and resource bands, children above parents. */
-const DEPTH: Record<string, number> = { proc: 1, thread: 1, container: 2, pod: 3, net_ns: 3, mnt_ns: 3, cpu_cgp: 3, mem_cgp: 3, disk: 1, nic: 1, cpu: 1, mem: 1 };
+const DEPTH: Record<string, number> = {
+  proc: 1,
+  thread: 1,
+  container: 2,
+  pod: 3,
+  net_ns: 3,
+  mnt_ns: 3,
+  cpu_cgp: 3,
+  mem_cgp: 3,
+  disk: 1,
+  nic: 1,
+  cpu: 1,
+  mem: 1,
+};
 /** Entities of one type in one band that fold. */
 const VERTICAL_FOLD = 3;
 
@@ -324,7 +372,7 @@ export function vertical(answer: Vertical, options: VerticalOptions): Picture {
     const id = `${a}>${b}`;
     if (seen.has(id)) continue;
     seen.add(id);
-    edges.push({ id, from: a, to: b, gone: edge.state === "offline", directed: true, label: "", bad: false, edge: null });
+    edges.push({ id, from: a, to: b, gone: edge.state === "offline", directed: true, label: "", edge: null });
   }
   edges.sort((a, b) => (a.id < b.id ? -1 : 1));
   const layoutNodes = nodes.map((node): LayoutNode => {
@@ -333,6 +381,12 @@ export function vertical(answer: Vertical, options: VerticalOptions): Picture {
   });
   const wideHost = layoutNodes.filter((node) => node.wide).length === 1;
   for (const node of layoutNodes) if (!wideHost) node.wide = false;
-  const placed = place(layoutNodes, edges, { width: options.width, bandOf: (group) => BANDS.indexOf(group as (typeof BANDS)[number]), title: 0, left: 96, strips: true });
+  const placed = place(layoutNodes, edges, {
+    width: options.width,
+    bandOf: (group) => BANDS.indexOf(group as (typeof BANDS)[number]),
+    title: 0,
+    left: 96,
+    strips: true,
+  });
   return { nodes, edges, placed, path: routePath(onPath, placed), folded: entities.length - nodes.length };
 }

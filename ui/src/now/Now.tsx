@@ -20,11 +20,16 @@ const MAX_FULL = 3;
 export default function Now() {
   const t = useT();
   const time = useTime();
-  const faults = useFaults({ limit: 100, ...(time.live ? { state: "open" } : { from: Math.round(time.from), to: Math.round(time.to) }) }, time);
+  const faults = useFaults(
+    { limit: 100, ...(time.live ? { state: "open" } : { from: Math.round(time.from), to: Math.round(time.to) }) },
+    time,
+  );
   const [params] = useSearchParams();
   const host = params.get("host");
   const open = (faults.data?.items ?? [])
-    .filter((fault) => (time.live ? fault.state === "open" : fault.onset_ms <= time.to && (fault.closed_ms ?? time.to) >= time.from))
+    .filter((fault) =>
+      time.live ? fault.state === "open" : fault.onset_ms <= time.to && (fault.closed_ms ?? time.to) >= time.from,
+    )
     .filter((fault) => !host || !fault.host_name || fault.host_name === host)
     .sort((a, b) => RANK[a.severity] - RANK[b.severity] || b.onset_ms - a.onset_ms);
   return (
@@ -56,7 +61,10 @@ function Wrong({ open }: { open: Fault[] }) {
         <Rich
           text={
             cause
-              ? t(open.length === 1 ? "now.one_cause" : "now.worst_cause", { cause: cause.entity_name, probability: percent(cause.probability) })
+              ? t(open.length === 1 ? "now.one_cause" : "now.worst_cause", {
+                  cause: cause.entity_name,
+                  probability: percent(cause.probability),
+                })
               : t("now.no_cause_yet")
           }
         />
@@ -112,7 +120,8 @@ function Learning({ health, now }: { health: Health; now: number }) {
   if (!detection) return null;
   const { kpis } = detection;
   if (kpis && kpis.total > 0 && kpis.warm < kpis.total) {
-    const rest = kpis.warm_at_ms !== null && kpis.warm_at_ms > now ? t("now.learning_until", { time: clock(kpis.warm_at_ms) }) : "";
+    const rest =
+      kpis.warm_at_ms !== null && kpis.warm_at_ms > now ? t("now.learning_until", { time: clock(kpis.warm_at_ms) }) : "";
     return (
       <p className="note">
         <State state="na" /> <Rich text={t("now.learning", { warm: kpis.warm, total: kpis.total })} /> {rest}
@@ -191,7 +200,12 @@ function ServiceRow({ row }: { row: Service }) {
   return (
     <tr>
       <td>
-        <EntityName id={row.entity_id} type={row.entity_type} name={row.name} host={[row.app, ...row.host_names].filter(Boolean).join(" · ")} />
+        <EntityName
+          id={row.entity_id}
+          type={row.entity_type}
+          name={row.name}
+          host={[row.app, ...row.host_names].filter(Boolean).join(" · ")}
+        />
       </td>
       <td className="num">{num(row.rate_per_s)}</td>
       <td className="sp">
@@ -199,7 +213,9 @@ function ServiceRow({ row }: { row: Service }) {
       </td>
       <td className={`num ${tone(errors)}`}>{percent(row.error_ratio)}</td>
       <td className="num">{num(row.p50_ms, 2)}</td>
-      <td className={`num ${tone(latency)}`}>{tone(latency) ? <b className={tone(latency)}>{num(row.p99_ms)}</b> : num(row.p99_ms)}</td>
+      <td className={`num ${tone(latency)}`}>
+        {tone(latency) ? <b className={tone(latency)}>{num(row.p99_ms)}</b> : num(row.p99_ms)}
+      </td>
       <td>
         {row.p99_ms !== null && row.p99_normal_ms ? (
           <RangeDot now={row.p99_ms} normal={row.p99_normal_ms} bad={latency.state === "crit" || latency.state === "warn"} />
@@ -207,7 +223,9 @@ function ServiceRow({ row }: { row: Service }) {
           <span className="dim">{t(row.p99_ms === null ? "now.too_few" : "now.not_warm")}</span>
         )}
       </td>
-      <td className={`num ${tone(saturation)}`}>{row.saturation ? `${row.saturation.what} ${percent(row.saturation.ratio)}` : "–"}</td>
+      <td className={`num ${tone(saturation)}`}>
+        {row.saturation ? `${row.saturation.what} ${percent(row.saturation.ratio)}` : "–"}
+      </td>
       <td className="num dim">{against(row.yesterday_ratio)}</td>
       {SIGNALS.map(([name, long]) => (
         <td key={name} className="sg">
@@ -230,8 +248,16 @@ function against(ratio: number | null): string {
 function SignalState({ signal, name }: { signal: Signal; name: string }) {
   const t = useT();
   const say = useText();
-  const words: Record<Judged, Key> = { crit: "state.crit", warn: "state.warn", ok: "state.ok", na: "state.na", gone: "state.gone" };
-  return <State state={signal.state} label={signal.reason ? `${name}: ${say(signal.reason)}` : `${name}: ${t(words[signal.state])}`} />;
+  const words: Record<Judged, Key> = {
+    crit: "state.crit",
+    warn: "state.warn",
+    ok: "state.ok",
+    na: "state.na",
+    gone: "state.gone",
+  };
+  return (
+    <State state={signal.state} label={signal.reason ? `${name}: ${say(signal.reason)}` : `${name}: ${t(words[signal.state])}`} />
+  );
 }
 
 const RD_LOW = -2;
@@ -239,7 +265,7 @@ const RD_HIGH = 4;
 
 /** Normal range as a block, now as a dot, logarithmic from 0.01 ms to 10 s; the line between is the distance. */
 function RangeDot({ now, normal, bad }: { now: number; normal: { lo: number; hi: number }; bad: boolean }) {
-  const x = (ms: number) => 4 + (Math.min(1, Math.max(0, (Math.log10(Math.max(ms, 1e-4)) - RD_LOW) / (RD_HIGH - RD_LOW))) * 160);
+  const x = (ms: number) => 4 + Math.min(1, Math.max(0, (Math.log10(Math.max(ms, 1e-4)) - RD_LOW) / (RD_HIGH - RD_LOW))) * 160;
   const low = x(normal.lo);
   const high = Math.max(low + 4, x(normal.hi));
   const label = `${num(now)} ms, ${num(normal.lo)}–${num(normal.hi)} ms`;

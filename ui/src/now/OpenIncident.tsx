@@ -32,7 +32,11 @@ export function OpenIncident({ fault }: { fault: Fault }) {
               ? t("now.open_for", { duration: duration(time.now - fault.opened_ms) })
               : t("incident.closed_after", { duration: duration((fault.closed_ms ?? time.now) - fault.opened_ms) })}
           </span>
-          {stated === undefined ? <span>{t(`stage.${fault.stage}`)}</span> : <span>{t("now.cause_after", { duration: duration(stated) })}</span>}
+          {stated === undefined ? (
+            <span>{t(`stage.${fault.stage}`)}</span>
+          ) : (
+            <span>{t("now.cause_after", { duration: duration(stated) })}</span>
+          )}
         </p>
         <h2 id={`i-${fault.id}`}>
           <To to={`/incidents/${encodeURIComponent(fault.id)}`}>{say(fault.summary)}</To>
@@ -50,12 +54,19 @@ function Why({ detail }: { detail: FaultDetail }) {
   const metricName = useMetricName();
   const cause = detail.Resource.cause_metrics[0];
   if (!cause) return <p className="why">{t("now.no_cause_yet")}</p>;
-  const sentence = say(cause.desc) || say(cause.evidence[0]?.text) || `${sentenceCase(metricName(cause.metric_id, cause.entity_type))}: ${cause.entity_name ?? cause.entity_id}`;
+  const sentence =
+    say(cause.desc) ||
+    say(cause.evidence[0]?.text) ||
+    `${sentenceCase(metricName(cause.metric_id, cause.entity_type))}: ${cause.entity_name ?? cause.entity_id}`;
   const steps = pathOf(detail);
   return (
     <>
       <p className="why">
-        {sentence.replace(/\.?$/, ".")} <span className="nw">{t("now.likely", { category: t(`category.${categoryKey(cause.fault_category)}`) })} (<b>{percent(cause.probability)}</b>).</span>
+        {sentence.replace(/\.?$/, ".")}{" "}
+        <span className="nw">
+          {t("now.likely", { category: t(`category.${categoryKey(cause.fault_category)}`) })} (<b>{percent(cause.probability)}</b>
+          ).
+        </span>
       </p>
       {steps.length > 1 ? (
         <ol className="chain" aria-label={t("incident.path_label")}>
@@ -65,7 +76,9 @@ function Why({ detail }: { detail: FaultDetail }) {
               <span>
                 <EntityName id={step.entity_id || null} type={step.entity_type} name={stepName(step)} />
                 <span className="lab">
-                  {step.hidden ? t("incident.hidden_step") : `${metricName(step.metric_id, step.entity_type)} ${withUnit(step.value_after, unitOf(step.metric_id, step.unit))}`}
+                  {step.hidden
+                    ? t("incident.hidden_step")
+                    : `${metricName(step.metric_id, step.entity_type)} ${withUnit(step.value_after, unitOf(step.metric_id, step.unit))}`}
                 </span>
               </span>
             </li>
@@ -115,7 +128,10 @@ function Kpi({ fault }: { fault: Fault }) {
           {clock(time.from, { seconds: false })}
         </span>
         {fault.onset_ms > time.from && fault.onset_ms < time.to ? (
-          <span className="tick c" style={{ left: `${Math.min(82, Math.max(18, ((fault.onset_ms - time.from) / (time.to - time.from)) * 100))}%` }}>
+          <span
+            className="tick c"
+            style={{ left: `${Math.min(82, Math.max(18, ((fault.onset_ms - time.from) / (time.to - time.from)) * 100))}%` }}
+          >
             {clock(fault.onset_ms)}
           </span>
         ) : null}
@@ -128,7 +144,11 @@ function Kpi({ fault }: { fault: Fault }) {
           {metric?.normal ? (
             <>
               <i className="sw" />
-              {t("chart.normal", { low: num(metric.normal.lo * scale.factor), high: num(metric.normal.hi * scale.factor), unit: scale.unit })}
+              {t("chart.normal", {
+                low: num(metric.normal.lo * scale.factor),
+                high: num(metric.normal.hi * scale.factor),
+                unit: scale.unit,
+              })}
             </>
           ) : null}
         </span>

@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useRef } from "react";
 import type { Point } from "../api/types";
 import { clock, num } from "../format";
+import { useT } from "../i18n";
 import { fromDrag } from "../time/time";
 import { useTime } from "../time/useTime";
 import { moveCursor, onCursor } from "./cursor";
@@ -38,7 +39,23 @@ const DASHES = ["", "s2", "s3", "s4", "s5", "s6"];
 const MAX_LABELS = 4;
 
 export function Chart(props: ChartProps) {
-  const { series, from, to, height, label, band, onset, tick, state = "ok", marks = [], limit, factor = 1, unit = "", stepMs } = props;
+  const {
+    series,
+    from,
+    to,
+    height,
+    label,
+    band,
+    onset,
+    tick,
+    state = "ok",
+    marks = [],
+    limit,
+    factor = 1,
+    unit = "",
+    stepMs,
+  } = props;
+  const t = useT();
   const time = useTime();
   const box = useRef<HTMLDivElement>(null);
   const line = useRef<HTMLSpanElement>(null);
@@ -48,7 +65,11 @@ export function Chart(props: ChartProps) {
   const gap = stepMs ? stepMs * 2.5 : Number.POSITIVE_INFINITY;
 
   const domain = useMemo(
-    () => domainOf(series.map((one) => [...one.points]), { band: band ?? null, log: props.log, ...(limit === undefined ? {} : { limit }) }),
+    () =>
+      domainOf(
+        series.map((one) => [...one.points]),
+        { band: band ?? null, log: props.log, ...(limit === undefined ? {} : { limit }) },
+      ),
     [series, band, limit, props.log],
   );
   const drawn = useMemo(() => {
@@ -148,11 +169,14 @@ export function Chart(props: ChartProps) {
             </path>
           ))}
         {onset && onset >= from && onset <= to ? <path className="on" d={`M${xOf(onset, from, to)} -4V${height}`} /> : null}
-        {tick && tick >= from && tick <= to ? <path className="otk" d={`M${xOf(tick, from, to)} ${height - 6}V${height + 4}`} /> : null}
+        {tick && tick >= from && tick <= to ? (
+          <path className="otk" d={`M${xOf(tick, from, to)} ${height - 6}V${height + 4}`} />
+        ) : null}
         {drawn.map((one, index) => (
           <polyline key={index} className={one.name} points={one.points} />
         ))}
       </svg>
+      {drawn.length === 0 ? <span className="nodata">{t("chart.none")}</span> : null}
       <span ref={shade} className="dragged" />
       <span ref={line} className="cur" />
       <span ref={tip} className="curtip" aria-hidden="true" />

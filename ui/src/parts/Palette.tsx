@@ -60,17 +60,43 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const hits = useMemo(() => {
     const query = text.trim();
     const out: Hit[] = [];
-    for (const [to, name, icon] of PAGES) if (matches(t(name), query)) out.push({ key: to, icon, name: t(name), note: "", kind: "search.page", to });
+    for (const [to, name, icon] of PAGES)
+      if (matches(t(name), query)) out.push({ key: to, icon, name: t(name), note: "", kind: "search.page", to });
     const found = (faults.data?.items ?? []).filter((fault) => matches(`${say(fault.summary)} ${fault.entity_name}`, query));
     for (const fault of found.slice(0, MAX_EACH))
-      out.push({ key: fault.id, icon: "incidents", name: say(fault.summary), note: "", kind: "search.incident", to: `/incidents/${encodeURIComponent(fault.id)}` });
-    const known = (entities.data?.items ?? []).filter((one) => matches(`${one.name} ${one.type} ${one.host_name} ${one.id}`, query));
+      out.push({
+        key: fault.id,
+        icon: "incidents",
+        name: say(fault.summary),
+        note: "",
+        kind: "search.incident",
+        to: `/incidents/${encodeURIComponent(fault.id)}`,
+      });
+    const known = (entities.data?.items ?? []).filter((one) =>
+      matches(`${one.name} ${one.type} ${one.host_name} ${one.id}`, query),
+    );
     for (const one of known.slice(0, MAX_EACH))
-      out.push({ key: one.id, icon: typeIcon(one.type), name: one.name, note: `${one.type} · ${one.host_name}`, kind: "search.entity", to: entityPath(one.id) });
+      out.push({
+        key: one.id,
+        icon: typeIcon(one.type),
+        name: one.name,
+        note: `${one.type} · ${one.host_name}`,
+        kind: "search.entity",
+        to: entityPath(one.id),
+      });
     if (query.length > 1) {
-      const metrics = Object.entries(metadata.data ?? {}).filter(([name, rows]) => matches(`${name} ${rows[0]?.help ?? ""}`, query));
+      const metrics = Object.entries(metadata.data ?? {}).filter(([name, rows]) =>
+        matches(`${name} ${rows[0]?.help ?? ""}`, query),
+      );
       for (const [name, rows] of metrics.slice(0, MAX_EACH))
-        out.push({ key: name, icon: "explore", name, note: rows[0]?.help ?? metricWords(name), kind: "search.metric", to: `/explore?q=${encodeURIComponent(name)}` });
+        out.push({
+          key: name,
+          icon: "explore",
+          name,
+          note: rows[0]?.help ?? metricWords(name),
+          kind: "search.metric",
+          to: `/explore?q=${encodeURIComponent(name)}`,
+        });
     }
     return out;
   }, [text, t, say, faults.data, entities.data, metadata.data]);
@@ -105,7 +131,6 @@ export function Palette({ onClose }: { onClose: () => void }) {
           <Icon name="search" />
           <span className="sr">{t("frame.search_label")}</span>
           <input
-            // biome-ignore lint/a11y/noAutofocus: the search was asked for by a key
             autoFocus
             value={text}
             placeholder={t("search.placeholder")}

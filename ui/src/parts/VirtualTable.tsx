@@ -12,7 +12,17 @@ export interface Column<T> {
 
 const ROW_PX = 32;
 
-export function VirtualTable<T>({ rows, columns, rowKey, label }: { rows: readonly T[]; columns: Column<T>[]; rowKey: (row: T) => string; label: string }) {
+export function VirtualTable<T>({
+  rows,
+  columns,
+  rowKey,
+  label,
+}: {
+  rows: readonly T[];
+  columns: Column<T>[];
+  rowKey: (row: T) => string;
+  label: string;
+}) {
   const box = useRef<HTMLDivElement>(null);
   const [offset, setOffset] = useState(0);
   useEffect(() => {

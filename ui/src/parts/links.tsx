@@ -30,7 +30,19 @@ export function entityPath(id: string): string {
   return `/entities/${encodeURIComponent(id)}`;
 }
 
-export function EntityName({ id, type, name, host, hint }: { id: string | null; type: string; name: string; host?: string | null; hint?: string }) {
+export function EntityName({
+  id,
+  type,
+  name,
+  host,
+  hint,
+}: {
+  id: string | null;
+  type: string;
+  name: string;
+  host?: string | null;
+  hint?: string;
+}) {
   const inner = (
     <>
       <Icon name={typeIcon(type)} />

@@ -106,7 +106,19 @@ export function Page({ title, children, className }: { title: string; children: 
   );
 }
 
-export function Section({ title, note, right, children, className }: { title: ReactNode; note?: ReactNode; right?: ReactNode; children: ReactNode; className?: string }) {
+export function Section({
+  title,
+  note,
+  right,
+  children,
+  className,
+}: {
+  title: ReactNode;
+  note?: ReactNode;
+  right?: ReactNode;
+  children: ReactNode;
+  className?: string;
+}) {
   return (
     <section className={`sec ${className ?? ""}`}>
       <header>

@@ -8,7 +8,10 @@ export interface Domain {
 }
 
 /** Range of the values with the band and limit inside; logarithmic when asked and possible. */
-export function domainOf(points: readonly Point[][], options: { band?: { lo: number; hi: number } | null; limit?: number; log?: boolean; zero?: boolean | "always" }): Domain {
+export function domainOf(
+  points: readonly Point[][],
+  options: { band?: { lo: number; hi: number } | null; limit?: number; log?: boolean; zero?: boolean | "always" },
+): Domain {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
   let smallest = Number.POSITIVE_INFINITY;
@@ -35,7 +38,9 @@ export function domainOf(points: readonly Point[][], options: { band?: { lo: num
 
 export function yOf(value: number, domain: Domain, height: number): number {
   const { low, high, log } = domain;
-  const share = log ? (Math.log(Math.max(value, low)) - Math.log(low)) / (Math.log(high) - Math.log(low)) : (value - low) / (high - low);
+  const share = log
+    ? (Math.log(Math.max(value, low)) - Math.log(low)) / (Math.log(high) - Math.log(low))
+    : (value - low) / (high - low);
   return height - Math.min(1, Math.max(0, share)) * height;
 }
 
@@ -44,7 +49,14 @@ export function xOf(ms: number, from: number, to: number): number {
 }
 
 /** Polylines of a series: a gap (null, or more than `gapMs` without a point) ends one. */
-export function lines(points: readonly Point[], from: number, to: number, domain: Domain, height: number, gapMs = Number.POSITIVE_INFINITY): string[] {
+export function lines(
+  points: readonly Point[],
+  from: number,
+  to: number,
+  domain: Domain,
+  height: number,
+  gapMs = Number.POSITIVE_INFINITY,
+): string[] {
   const out: string[] = [];
   let current: string[] = [];
   let last = Number.NEGATIVE_INFINITY;

@@ -49,7 +49,13 @@ export function TimeBar() {
 
   return (
     <div className="tbar" role="group" aria-label={t("time.group")}>
-      <button type="button" className="pick plain" aria-label={t("time.back")} title={t("time.back")} onClick={() => time.step(-1)}>
+      <button
+        type="button"
+        className="pick plain"
+        aria-label={t("time.back")}
+        title={t("time.back")}
+        onClick={() => time.step(-1)}
+      >
         ‹
       </button>
       <div
@@ -82,7 +88,10 @@ export function TimeBar() {
           <path d={`M0 ${BASE}H1000`} className="tb-base" />
           {shown.map((fault) => (
             <g key={fault.id} className={fault.severity === "ERROR" || fault.severity === "FATAL" ? "tb-crit" : "tb-warn"}>
-              <path d={`M${x(fault.onset_ms)} ${BASE}H${Math.max(x(fault.closed_ms ?? time.now), x(fault.onset_ms) + 3)}`} strokeWidth="3" />
+              <path
+                d={`M${x(fault.onset_ms)} ${BASE}H${Math.max(x(fault.closed_ms ?? time.now), x(fault.onset_ms) + 3)}`}
+                strokeWidth="3"
+              />
               <path d={`M${x(fault.onset_ms)} 6V25`} strokeWidth="1.25" strokeDasharray="2 2" />
             </g>
           ))}
@@ -103,10 +112,21 @@ export function TimeBar() {
         </span>
       ) : (
         <>
-          <button type="button" className="pick plain" aria-label={t("time.forward")} title={t("time.forward")} onClick={() => time.step(1)}>
+          <button
+            type="button"
+            className="pick plain"
+            aria-label={t("time.forward")}
+            title={t("time.forward")}
+            onClick={() => time.step(1)}
+          >
             ›
           </button>
-          <button type="button" className="pick plain past" onClick={() => time.set({ ...time, at: null })} title={t("time.to_now")}>
+          <button
+            type="button"
+            className="pick plain past"
+            onClick={() => time.set({ ...time, at: null })}
+            title={t("time.to_now")}
+          >
             {clock(time.to, { now: time.now })} <b>{t("time.to_now_short")}</b>
           </button>
         </>
@@ -120,7 +140,11 @@ export function TimeBar() {
         >
           {(RANGES_MS.includes(time.rangeMs) ? RANGES_MS : [time.rangeMs, ...RANGES_MS]).map((ms) => (
             <option key={ms} value={ms}>
-              {formatRange(ms).replace("m", " min").replace("h", " h").replace("d", " d").replace(/(\d)s$/, "$1 s")}
+              {formatRange(ms)
+                .replace("m", " min")
+                .replace("h", " h")
+                .replace("d", " d")
+                .replace(/(\d)s$/, "$1 s")}
             </option>
           ))}
         </select>

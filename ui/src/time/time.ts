@@ -80,7 +80,9 @@ export function stepFor(rangeMs: number, points = 180, periodMs = 5000): number 
 
 /** Round times for ticks: at most `count`, on whole minutes, hours or days. */
 export function ticks(from: number, to: number, count: number): number[] {
-  const nice = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800].map((s) => s * 1000);
+  const nice = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800].map(
+    (s) => s * 1000,
+  );
   const step = nice.find((step) => (to - from) / step <= count) ?? 604_800_000;
   const offset = new Date(from).getTimezoneOffset() * 60_000;
   const out: number[] = [];

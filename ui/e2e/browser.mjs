@@ -1,0 +1,107 @@
+// Headless Chromium with ears: every console error, failed request and foreign host of a page is collected.
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const ARGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGS });
+
+/** `expected` holds statuses that belong to the case. */
+export async function openPage(browser, base, { width = 1366, height = 850, expected = [] } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, bypassCSP: false });
+  const page = await context.newPage();
+  const faults = [];
+  const host = new URL(base).host;
+  page.on("console", (message) => {
+    if (message.type() !== "error") return;
+    if (expected.length > 0 && /Failed to load resource|EventSource/.test(message.text())) return;
+    faults.push(`console: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => faults.push(`exception: ${error.message}`));
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    if (url.protocol.startsWith("http") && url.host !== host) faults.push(`foreign host: ${request.url()}`);
+  });
+  page.on("requestfailed", (request) => {
+    // A page that is left lets go of what it asked.
+    if (request.failure()?.errorText === "net::ERR_ABORTED") return;
+    if (expected.length === 0) faults.push(`failed: ${request.url()} ${request.failure()?.errorText}`);
+  });
+  page.on("response", (response) => {
+    if (response.status() >= 400 && !expected.includes(response.status())) faults.push(`${response.status()}: ${response.url()}`);
+  });
+  return { page, faults, close: () => context.close() };
+}
+
+/** Loaded: words instead of skeletons. */
+export async function settle(page) {
+  await page.waitForSelector("main h1", { state: "attached" });
+  await page.waitForFunction(() => document.querySelectorAll("main .skel").length === 0, undefined, { timeout: 15_000 });
+  await page.evaluate(() => document.fonts.ready);
+}
+
+/** Violations that keep people out. */
+export async function axe(page) {
+  // The policy of the page forbids inline scripts; the driver's own channel is not bound by it.
+  await page.evaluate(await source());
+  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return found.violations
+    .filter((one) => one.impact === "serious" || one.impact === "critical")
+    .map(
+      (one) =>
+        `${one.impact} ${one.id}: ${one.nodes
+          .slice(0, 3)
+          .map((node) => node.html.slice(0, 160))
+          .join(" | ")}`,
+    );
+}
+
+let text = null;
+async function source() {
+  text ??= await (await import("node:fs/promises")).readFile(AXE, "utf8");
+  return text;
+}
+
+/** Walks with Tab; each stop must be in sight, marked, and not behind the one before. */
+export async function tabOrder(page, stops = 14) {
+  const wrong = [];
+  await page.evaluate(() => document.body.focus());
+  for (let index = 0; index < stops; index++) {
+    await page.keyboard.press("Tab");
+    const stop = await page.evaluate((before) => {
+      const element = document.activeElement;
+      if (!element || element === document.body) return null;
+      const all = [...document.querySelectorAll("*")];
+      const style = getComputedStyle(element);
+      const box = element.querySelector?.(".box");
+      const marked =
+        style.outlineStyle !== "none" ||
+        style.boxShadow !== "none" ||
+        (box && getComputedStyle(box).stroke !== "none") ||
+        element.closest(".sel") !== null;
+      const rect = element.getBoundingClientRect();
+      return {
+        name: (element.getAttribute("aria-label") ?? element.textContent ?? element.tagName).slice(0, 40),
+        at: all.indexOf(element),
+        seen: rect.width > 0 && rect.height > 0,
+        marked,
+        backwards: all.indexOf(element) < before,
+      };
+    }, wrong.last ?? -1);
+    if (stop === null) break;
+    if (!stop.seen) wrong.push(`focus on something unseen: ${stop.name}`);
+    if (!stop.marked) wrong.push(`focus is not marked: ${stop.name}`);
+    if (stop.backwards) wrong.push(`focus goes back: ${stop.name}`);
+    wrong.last = stop.at;
+  }
+  return [...wrong];
+}

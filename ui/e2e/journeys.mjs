@@ -1,0 +1,175 @@
+// What people come for, click by click.
+import { settle } from "./browser.mjs";
+
+const must = (truth, text) => {
+  if (!truth) throw new Error(text);
+};
+
+export async function journeys(test, base, fault, entity) {
+  await test("journey: from Now to the cause in two clicks", {}, async (page) => {
+    if (!fault || fault.state !== "open" || !fault.cause) return "no open incident with a cause";
+    await page.goto(base);
+    await settle(page);
+    await page.locator(".inc h2 a").first().click();
+    await page.waitForURL(/\/incidents\//);
+    await settle(page);
+    await page.locator(".ev .who .ent").first().click();
+    await page.waitForURL(/\/entities\//);
+    must(decodeURIComponent(page.url()).includes(fault.cause.entity_id), "the second click does not lead to the cause");
+  });
+
+  await test("journey: from an anomaly row to its chart and to both maps", {}, async (page) => {
+    await page.goto(`${base}/incidents?range=30m`);
+    await settle(page);
+    const row = page.locator(".vtr").first();
+    if ((await row.count()) === 0) return "no anomaly in the window";
+    const metric = await row.locator("a.lnk").getAttribute("title");
+    await row.locator("a.lnk").click();
+    await page.waitForURL(/\/entities\/.*metric=/);
+    await settle(page);
+    await page.waitForSelector(".sm .asked");
+    must((await page.locator(".sm .asked .mn").getAttribute("title")).startsWith(metric), "another chart is marked");
+    await page.goBack();
+    await settle(page);
+    await page.locator(".vtr").first().locator("a.ent").click();
+    await page.waitForURL(/\/map\?.*center=/);
+    await settle(page);
+    await page.waitForSelector(".panes section:nth-of-type(1) .node");
+    must((await page.locator(".vert .node.sel").count()) === 1, "the entity is not selected in the vertical map");
+    must(/layer=(host|process)/.test(page.url()), "the horizontal map is not on the layer of the entity");
+  });
+
+  await test("journey: to a past moment and back to now", {}, async (page) => {
+    await page.goto(base);
+    await settle(page);
+    await page.keyboard.press("[");
+    await page.waitForURL(/[?&]at=\d+/);
+    must((await page.locator(".tbar .past").count()) === 1, "the bar does not say that it is the past");
+    await page.keyboard.press("]");
+    await page.waitForURL((url) => !url.searchParams.has("at"));
+    const track = page.locator(".tbar .track");
+    const box = await track.boundingBox();
+    await page.mouse.move(box.x + box.width * 0.3, box.y + 10);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * 0.5, box.y + 10, { steps: 4 });
+    await page.mouse.up();
+    await page.waitForURL(/at=\d+.*range=|range=.*at=\d+/);
+    await page.locator(".tbar .past").click();
+    await page.waitForURL((url) => !url.searchParams.has("at"));
+    must((await page.locator(".tbar .live").count()) === 1, "now is not followed again");
+  });
+
+  await test("journey: search, entity, connections, peer", {}, async (page) => {
+    if (!entity) return "no process known";
+    const answer = await (await fetch(`${base}/api/v1/topology/horizontal?layer=process`)).json();
+    const edge = answer.edges.find((one) => one.relation === "connect" && one.from !== one.to);
+    if (!edge) return "no connection known";
+    const client = answer.nodes.find((node) => node.id === edge.from);
+    await page.goto(base);
+    await settle(page);
+    await page.keyboard.press("/");
+    await page.locator(".pin input").fill(client.name.split(", ").slice(0, 2).join(" "));
+    await page.locator('.plist [role="option"]').filter({ hasText: "proc" }).first().waitFor();
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("ArrowUp");
+    await page.locator('.plist [role="option"]').filter({ hasText: "proc" }).first().click();
+    await page.waitForURL(/\/entities\//);
+    await settle(page);
+    const peer = page.locator(".vt .vtr a.ent").first();
+    await peer.waitFor();
+    const from = page.url();
+    await peer.click();
+    await page.waitForURL((url) => String(url) !== from);
+    await settle(page);
+    must(/\/entities\//.test(page.url()), "the peer is not an entity page");
+  });
+
+  await test("journey: an edge on the map leads to its requests", {}, async (page) => {
+    await page.goto(`${base}/map?rates=1`);
+    await settle(page);
+    await page.waitForSelector(".node");
+    const label = page.locator(".elab text").first();
+    if ((await label.count()) === 0) return "no labelled edge";
+    await label.click();
+    await page.waitForURL(/\/entities\/.*peer=/);
+    await settle(page);
+    must((await page.locator(".vt .vtr").count()) > 0, "no connections are listed");
+  });
+
+  await test("journey: the keys lead to every page, Esc goes back", {}, async (page) => {
+    await page.goto(base);
+    await settle(page);
+    for (const [key, path] of [
+      ["i", "/incidents"],
+      ["m", "/map"],
+      ["e", "/entities"],
+      ["x", "/explore"],
+      ["a", "/agent"],
+      ["n", "/"],
+    ]) {
+      await page.evaluate(() => document.activeElement?.blur?.());
+      await page.keyboard.press("g");
+      await page.keyboard.press(key);
+      await page.waitForURL((url) => url.pathname === path);
+    }
+    await page.keyboard.press("Escape");
+    await page.waitForURL((url) => url.pathname === "/agent");
+    await page.keyboard.press("t");
+    await page.waitForURL(/table=1/);
+  });
+
+  await test("journey: arrows move in the map, Enter chooses", {}, async (page) => {
+    await page.goto(`${base}/map`);
+    await settle(page);
+    const nodes = page.locator(".panes section:nth-of-type(1) .node");
+    await nodes.first().waitFor();
+    if ((await nodes.count()) < 3) return "fewer than three nodes";
+    await page.locator('.panes section:nth-of-type(1) .node[tabindex="0"]').focus();
+    const before = await page.evaluate(() => document.activeElement.id);
+    for (const key of ["ArrowDown", "ArrowUp", "ArrowRight", "ArrowLeft"]) {
+      await page.keyboard.press(key);
+      if ((await page.evaluate(() => document.activeElement.id)) !== before) break;
+    }
+    must((await page.evaluate(() => document.activeElement.id)) !== before, "no arrow moves the focus");
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/center=|open=/);
+  });
+
+  await test("journey: a query is completed, run, and stands in the address", {}, async (page) => {
+    await page.goto(`${base}/explore`);
+    await settle(page);
+    const field = page.locator(".editor textarea");
+    await field.pressSequentially("gala_gopher_disk", { delay: 5 });
+    await page.locator('.comp [role="option"]').first().waitFor();
+    await page.keyboard.press("Enter");
+    must((await field.inputValue()).startsWith("gala_gopher_disk_"), "the completion was not taken");
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/q=gala_gopher_disk_/);
+    await page.waitForSelector(".graph canvas, .empty");
+    await page.keyboard.press("Tab");
+  });
+
+  await test("unknown addresses say so and lead back", { expected: [404] }, async (page) => {
+    for (const path of ["/nowhere", "/incidents/none-such", "/entities/none-such"]) {
+      await page.goto(base + path);
+      await page.locator("main h1", { hasText: "nothing here" }).waitFor();
+    }
+    await page.locator("main .way a").click();
+    await page.waitForURL((url) => url.pathname === "/");
+  });
+
+  await test("the shell is small and answers quickly", {}, async (page) => {
+    await page.goto(base);
+    await settle(page);
+    const names = await page.evaluate(() =>
+      performance
+        .getEntriesByType("resource")
+        .filter((one) => /\.js$/.test(one.name))
+        .map((one) => one.name),
+    );
+    const { gzipSync } = await import("node:zlib");
+    let total = 0;
+    for (const name of names) total += gzipSync(Buffer.from(await (await fetch(name)).arrayBuffer())).length;
+    must(total < 250_000, `the shell and its first page are ${total} bytes gzipped`);
+  });
+}

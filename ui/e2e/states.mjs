@@ -1,0 +1,71 @@
+// The states a page can be in: empty, broken, loading, stale. Against the fixture, which can be told to be so.
+import { axe, settle } from "./browser.mjs";
+
+const PAGES = ["/", "/incidents", "/map", "/entities", "/explore", "/agent"];
+const must = (truth, text) => {
+  if (!truth) throw new Error(text);
+};
+
+export async function states(test, base) {
+  const mode = (name) => fetch(`${base}/__mode?set=${name}`);
+  try {
+    await mode("empty");
+    for (const path of PAGES)
+      await test(`state empty ${path}`, {}, async (page, problems) => {
+        await page.goto(base + path);
+        await settle(page);
+        const words = await page.locator("main .empty, main .starters").count();
+        must(words > 0, "an empty page does not say what would appear");
+        problems.push(...(await axe(page)));
+      });
+    await test("state empty: Now says that nothing is wrong and what is still learned", {}, async (page) => {
+      await page.goto(base);
+      await settle(page);
+      must(/Nothing is wrong/.test(await page.locator("main h1").textContent()), "the heading is not the answer");
+      await page.locator(".note", { hasText: "3 of 12" }).waitFor();
+    });
+
+    await mode("error");
+    for (const path of PAGES.filter((one) => one !== "/explore"))
+      await test(`state error ${path}`, { expected: [500] }, async (page, problems) => {
+        await page.goto(base + path);
+        const broken = page.locator("main .broken").first();
+        await broken.waitFor();
+        must(/segment 00017/.test(await broken.textContent()), "the message of the hub is not shown");
+        must(/[0-9a-f]{6,}/.test(await broken.locator("code").textContent()), "the request id is not shown");
+        problems.push(...(await axe(page)));
+        await mode("normal");
+        await broken.getByRole("button").click();
+        await settle(page);
+        await page.waitForFunction(() => document.querySelectorAll("main .broken").length === 0, undefined, { timeout: 25_000 });
+        await mode("error");
+      });
+
+    await mode("slow");
+    for (const path of PAGES.filter((one) => one !== "/explore"))
+      await test(`state loading ${path}`, {}, async (page) => {
+        await page.goto(base + path);
+        await page.locator("main .skel .lab").first().waitFor({ timeout: 3000 });
+        must((await page.locator("main .skel i").count()) >= 2, "the layout is not kept");
+      });
+
+    await mode("normal");
+    await test("state error: a wrong query shows what is wrong with it", { expected: [400] }, async (page) => {
+      await page.goto(`${base}/explore?q=${encodeURIComponent("sum((")}`);
+      await page.locator(".broken", { hasText: "unclosed left parenthesis" }).waitFor();
+    });
+
+    await test("state stale: a lost stream is said, and forgotten when it is back", { expected: [503] }, async (page) => {
+      await page.goto(base);
+      await settle(page);
+      await fetch(`${base}/__drop?refuse=1`);
+      await page.locator(".stale").waitFor({ timeout: 20_000 });
+      must((await page.locator(".dimmed").count()) === 1, "what is old is not dimmed");
+      await fetch(`${base}/__drop?refuse=0`);
+      await page.locator(".stale").waitFor({ state: "detached", timeout: 20_000 });
+    });
+  } finally {
+    await mode("normal");
+    await fetch(`${base}/__drop?refuse=0`);
+  }
+}

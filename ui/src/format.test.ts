@@ -1,0 +1,74 @@
+import { describe, expect, it } from "vitest";
+import { clock, duration, metricWords, num, percent, quantity, scaleFor, shortId, withUnit } from "./format";
+
+describe("numbers", () => {
+  it("keep three significant digits and no more", () => {
+    expect([0, 0.21, 1.234, 12.34, 655.4, 1284, 1_160_000].map((value) => num(value))).toEqual([
+      "0",
+      "0.21",
+      "1.23",
+      "12.3",
+      "655",
+      "1,284",
+      "1,160,000",
+    ]);
+  });
+  it("that are missing are a dash, not a zero", () => {
+    expect([null, undefined, Number.NaN, Number.POSITIVE_INFINITY].map((value) => num(value))).toEqual(["–", "–", "–", "–"]);
+    expect(withUnit(null, "ns")).toBe("–");
+  });
+  it("almost all is never shown as all", () => {
+    expect(percent(0.9999)).toBe("99.9 %");
+    expect(percent(1)).toBe("100 %");
+    expect(percent(0.0037)).toBe("0.37 %");
+  });
+});
+
+describe("units", () => {
+  it("pick the scale of the value", () => {
+    expect(withUnit(655e6, "ns")).toBe("655 ms");
+    expect(withUnit(0.9, "ms")).toBe("900 µs");
+    expect(withUnit(48 * 2 ** 20, "bytes")).toBe("48 MiB");
+    expect(withUnit(0.71, "ratio")).toBe("71 %");
+    expect(withUnit(410, "count/s")).toBe("410/s");
+    expect(withUnit(6100, "kb/s")).toBe("5.96 MiB/s");
+  });
+  it("of zero are the smallest", () => {
+    expect(scaleFor("ns", 0)).toEqual({ factor: 1, unit: "ns" });
+  });
+  it("that are unknown stay as they are", () => {
+    expect(quantity(3, "jiffies")).toEqual({ text: "3", unit: "jiffies" });
+  });
+});
+
+describe("times", () => {
+  it("show the date only on another day", () => {
+    const noon = new Date(2026, 10, 25, 12, 3, 20).getTime();
+    expect(clock(noon, { now: noon + 1000 })).toBe("12:03:20");
+    expect(clock(noon, { now: noon + 2 * 86_400_000 })).toBe("2026-11-25 12:03:20");
+    expect(clock(noon, { seconds: false })).toBe("12:03");
+  });
+  it("durations have at most two parts", () => {
+    expect([400, 56_000, 528_000, 3_600_000, 7_500_000, 90_061_000].map((ms) => duration(ms))).toEqual([
+      "400 ms",
+      "56 s",
+      "8 min 48 s",
+      "1 h",
+      "2 h 5 min",
+      "1 d 1 h",
+    ]);
+  });
+});
+
+describe("names", () => {
+  it("of metrics lose their prefix and type", () => {
+    expect(metricWords("gala_gopher_disk_w_await", "disk")).toBe("W await");
+    expect(metricWords("gala_gopher_tcp_link_srtt", "tcp_link")).toBe("SRTT");
+  });
+  it("of long ids keep both ends", () => {
+    const id = "17637338-aaaa-bbbb-cccc-192.0.2.1_sli_914_PG_COMMIT";
+    expect(shortId(id, 26)).toHaveLength(26);
+    expect(shortId(id, 26).startsWith("17637338")).toBe(true);
+    expect(shortId(id, 26).endsWith("COMMIT")).toBe(true);
+  });
+});
