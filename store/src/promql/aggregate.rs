@@ -287,11 +287,11 @@ fn select_k(aggregate: &Aggregate, rows: &[Row], params: &[f64], steps: Steps) -
     let mut order = Vec::new();
     for group in &members {
         let mut present: Vec<(usize, f64)> = Vec::with_capacity(group.len());
-        for step in 0..steps.count {
-            if params[step] < 1.0 {
+        for (step, &k) in params.iter().enumerate() {
+            if k < 1.0 {
                 continue;
             }
-            let k = (params[step] as usize).min(group.len());
+            let k = (k as usize).min(group.len());
             present.clear();
             present.extend(group.iter().filter_map(|&row| rows[row].get(step).map(|value| (row, value))));
             match aggregate.op {

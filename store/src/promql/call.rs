@@ -21,6 +21,9 @@ fn text_of(expr: &Expr) -> Result<&str, Failure> {
     }
 }
 
+/// A classic histogram: its labels, and its buckets with their upper bounds.
+type Histogram = (Labels, Vec<(f64, Row)>);
+
 impl Evaluator<'_> {
     pub(super) fn call(&mut self, function: &'static Function, args: &[Expr], at: usize, steps: Steps) -> Result<Value, Failure> {
         let rows = match function.body {
@@ -46,7 +49,7 @@ impl Evaluator<'_> {
                 let (left, right) = (self.scalar(&args[0], steps)?, self.scalar(&args[1], steps)?);
                 return Ok(Value::Scalar(left.iter().zip(&right).map(|(left, right)| pick(*left, *right)).collect()));
             }
-            Special::Scalar => return self.to_scalar(&args[0], steps),
+            Special::Scalar => return self.single_value(&args[0], steps),
             Special::Vector => {
                 let mut row = Row::with_capacity(labels::empty(), steps.count);
                 self.scalar(&args[0], steps)?.into_iter().enumerate().for_each(|(step, value)| row.push(step, value));
@@ -171,7 +174,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn to_scalar(&mut self, expr: &Expr, steps: Steps) -> Result<Value, Failure> {
+    fn single_value(&mut self, expr: &Expr, steps: Steps) -> Result<Value, Failure> {
         let rows = self.rows(expr, steps)?;
         let mut seen = vec![0u32; steps.count];
         let mut values = vec![f64::NAN; steps.count];
@@ -280,11 +283,10 @@ impl Evaluator<'_> {
         Ok(rows)
     }
 
-    /// The buckets of each histogram: its labels and the bucket rows with their bounds.
-    fn buckets(&mut self, expr: &Expr, steps: Steps) -> Result<Vec<(Labels, Vec<(f64, Row)>)>, Failure> {
+    fn buckets(&mut self, expr: &Expr, steps: Steps) -> Result<Vec<Histogram>, Failure> {
         let rows = self.rows(expr, steps)?;
         let mut places: AHashMap<Labels, usize> = AHashMap::new();
-        let mut out: Vec<(Labels, Vec<(f64, Row)>)> = Vec::new();
+        let mut out: Vec<Histogram> = Vec::new();
         for row in rows {
             let bound = row.labels.get("le").unwrap_or("");
             let Ok(upper) = bound.parse::<f64>() else {

@@ -21,11 +21,13 @@ mod lex;
 mod literal;
 mod notes;
 mod parse;
+mod parse_labels;
 mod parse_time;
 mod prepare;
 mod print;
 mod rows;
 mod select;
+mod token;
 
 pub use ast::{Expr, ValueType};
 pub use engine::{Answer, Instant, Options, QueryError, QueryValue, VectorSample, instant, range};

@@ -83,8 +83,9 @@ pub fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Repair>) {
         return (f64::NAN, repair);
     }
     let mut rank = q * observations;
-    // NaN counts are never reached, as in a search for the first count that is not below the rank.
-    let index = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+    // A NaN count or rank is never reached.
+    let is_reached = |bucket: &Bucket| bucket.count >= rank;
+    let index = buckets[..last].partition_point(|bucket| !is_reached(bucket));
     if index == last {
         return (buckets[last - 1].upper, repair);
     }
