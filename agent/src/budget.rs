@@ -195,7 +195,9 @@ impl Accountant {
 
     /// The set of programs changed: a window over the old one is void.
     pub fn forget_window(&mut self) {
-        self.window = None;
+        if self.window.take().is_some() {
+            self.window_due = Instant::now();
+        }
     }
 
     fn decide(

@@ -4,6 +4,7 @@
 
 pub mod budget;
 pub mod control;
+pub mod doctor;
 pub mod identity;
 pub mod kernel;
 pub mod ledger;
@@ -13,4 +14,5 @@ pub mod runtime;
 pub mod sinks;
 pub mod tasks;
 
+pub use doctor::{DoctorReport, doctor};
 pub use runtime::{Agent, AgentConfig, AgentError, AgentHandle, AgentStatus};

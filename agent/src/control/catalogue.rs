@@ -86,7 +86,7 @@ pub static PROBES: [ProbeEntry; 21] = {
             program: program!("endpoint"),
             observes: Processes,
             sub_probes: SOCKET,
-            start: None,
+            start: Some(|settings| Ok(Box::new(probes::socket::Socket::start(settings)))),
             unasked: Some(SOCKET),
         },
         ProbeEntry {

@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 pub mod config;
+pub mod file;
 pub mod params;
 pub mod range;
 pub mod request;
