@@ -90,15 +90,17 @@ pub enum RuleScope {
     CpuNeighbours,
     /// CPUs the process runs on.
     SameCpu,
-    /// Devices the process uses, or all of the host where that is not known.
+    /// Devices of the host, those the process is known to use before others.
     Devices,
     /// The disk of a block device and the other way round.
     SameDevice,
-    /// Other processes that use the device, or all where that is not known.
+    /// Processes that ask more of the device, or of any where that is not known.
     DeviceUsers,
     /// Interfaces of the host.
     Nics,
     SameHost,
+    /// Connections of the process, and the other ends of them on this host.
+    ServiceLinks,
     /// Endpoints of the process, else of the host.
     SameHostEndpoints,
     HostEndpoints,

@@ -20,6 +20,8 @@ const MOST_NEIGHBOURS: usize = 16;
 const MOST_NODES: usize = 300;
 /// How far a hidden step weakens what is behind it.
 const HIDDEN: f64 = 0.9;
+/// A device the process is not known to use: stacked devices hide who uses what.
+const UNKNOWN_USE: f64 = 0.4;
 /// A cause that moves so much later than its effect is hardly one.
 const LATE_MS: i64 = 30_000;
 
@@ -162,7 +164,7 @@ impl<'a, 'b> Search<'a, 'b> {
                 let cause = self.node(class, Some(judged), &tgid);
                 self.found.edges.push(Edge { cause, effect, rule: at, weight: factor });
             }
-            if !measured && rule.scope == RuleScope::SameProcess {
+            if !measured && matches!(rule.scope, RuleScope::SameProcess | RuleScope::ServiceLinks) {
                 if self.found.nodes[effect].tgid == self.tgid {
                     self.found.unobserved.insert(class);
                 }
@@ -197,6 +199,14 @@ impl<'a, 'b> Search<'a, 'b> {
             }
             RuleScope::SameHost | RuleScope::Nics => all(self.judge(class, &Filter::Machine, &|_| true)),
             RuleScope::HostEndpoints | RuleScope::HostLinks => all(self.judge(class, &Filter::Machine, &|_| true)),
+            RuleScope::ServiceLinks => {
+                let service = ["server_ip", "server_port"].map(|label| labels.get(label).cloned());
+                let other_end = move |row: &Labels| {
+                    let same = |at: usize, label: &str| service[at].as_deref().is_some_and(|own| row.get(label) == Some(own));
+                    same(0, "server_ip") && same(1, "server_port")
+                };
+                all(self.judge(class, &Filter::Machine, &|row| of_process(row) || other_end(row)))
+            }
             RuleScope::SameHostEndpoints => {
                 let server = labels.get("server_port").cloned();
                 let same_port =
@@ -220,27 +230,19 @@ impl<'a, 'b> Search<'a, 'b> {
             }
             RuleScope::Devices => {
                 let devices = self.used_devices(&self.found.nodes[effect].tgid.clone());
-                all(self.judge(class, &Filter::Machine, &|row| {
-                    devices.is_empty() || device_names(row).any(|name| devices.contains(name))
-                }))
+                self.judge(class, &Filter::Machine, &|_| true)
+                    .into_iter()
+                    .map(|judged| {
+                        let used = devices.is_empty() || device_label_names(&judged.labels).any(|name| devices.contains(name));
+                        (judged, if used { 1.0 } else { UNKNOWN_USE })
+                    })
+                    .collect()
             }
             RuleScope::CpuNeighbours => self.neighbours(class, &labels),
             RuleScope::OtherProcesses | RuleScope::HostProcesses => {
-                all(self.risen(class, rule.scope == RuleScope::HostProcesses))
+                all(self.risen(class, rule.scope == RuleScope::HostProcesses, &BTreeMap::new()))
             }
-            RuleScope::DeviceUsers => {
-                let risen = self.risen(class, true);
-                let users: Vec<(Judged, f64)> = risen
-                    .into_iter()
-                    .filter_map(|judged| {
-                        let tgid = judged.labels.get("tgid").cloned().unwrap_or_default();
-                        let devices = self.used_devices(&tgid);
-                        let uses = devices.is_empty() || device_label_names(&labels).any(|name| devices.contains(name));
-                        uses.then_some((judged, 1.0))
-                    })
-                    .collect();
-                users
-            }
+            RuleScope::DeviceUsers => all(self.risen(class, true, &labels)),
             RuleScope::Callees => self.callees(class, effect),
         }
     }
@@ -255,8 +257,9 @@ impl<'a, 'b> Search<'a, 'b> {
         self.judge(class, &Filter::Machine, &|row| same_device(row, &labels)).iter().any(Judged::is_abnormal)
     }
 
-    /// Processes whose class rose most over the last minutes, judged over their whole history.
-    fn risen(&mut self, class: usize, own_too: bool) -> Vec<Judged> {
+    /// Processes whose class rose most over the last minutes, judged over their whole history. What is counted per device
+    /// counts on the `device` only; threads of the kernel work for others and are nobody's cause.
+    fn risen(&mut self, class: usize, own_too: bool, device: &BTreeMap<String, String>) -> Vec<Judged> {
         if !self.neighbours.contains_key(&class) {
             let chosen = self.choose_neighbours(class);
             self.neighbours.insert(class, chosen);
@@ -267,10 +270,12 @@ impl<'a, 'b> Search<'a, 'b> {
             return Vec::new();
         }
         let filter = Filter::Processes(chosen.clone());
-        self.judge(class, &filter, &|row| row.get("tgid").is_some_and(|tgid| chosen.iter().any(|one| one == tgid)))
-            .into_iter()
-            .filter(Judged::is_abnormal)
-            .collect()
+        let counts = |row: &Labels| {
+            row.get("tgid").is_some_and(|tgid| chosen.iter().any(|one| one == tgid))
+                && row.get("submitter") != Some("kernel")
+                && (row.get("disk_name").is_none() || same_device(row, device))
+        };
+        self.judge(class, &filter, &counts).into_iter().filter(Judged::is_abnormal).collect()
     }
 
     fn choose_neighbours(&mut self, class: usize) -> Vec<String> {
@@ -281,7 +286,9 @@ impl<'a, 'b> Search<'a, 'b> {
         for metric in &rules.classes[class].metrics {
             let suffix = if metric.measure == super::rules::Measure::Count { "_count" } else { "" };
             for row in self.reader.recent(&format!("{PREFIX}{}_{}{suffix}", metric.entity, metric.field), from) {
-                let Some(tgid) = row.labels.get("tgid") else { continue };
+                let Some(tgid) = row.labels.get("tgid").filter(|_| row.labels.get("submitter") != Some("kernel")) else {
+                    continue;
+                };
                 let before = median(&row.values[from..grid.incident]).unwrap_or(0.0);
                 let incident = &row.values[grid.incident..];
                 let Some(after) = sustained(incident, incident.len()) else { continue };
@@ -303,7 +310,7 @@ impl<'a, 'b> Search<'a, 'b> {
             _ => self.cpus_of_process(),
         };
         let saturated = self.saturated();
-        self.risen(class, false)
+        self.risen(class, false, &BTreeMap::new())
             .into_iter()
             .map(|judged| {
                 let tgid = judged.labels.get("tgid").cloned().unwrap_or_default();
@@ -350,10 +357,18 @@ impl<'a, 'b> Search<'a, 'b> {
         id::external(&self.reader.machine_id, entity_type("proc")?, |key| (key == "tgid").then_some(tgid))
     }
 
-    /// Names of the devices a process is known to use; empty where that is not known.
-    fn used_devices(&self, tgid: &str) -> BTreeSet<String> {
-        let Some(process) = self.process_id(tgid) else { return BTreeSet::new() };
+    /// Names of the devices a process is known to use, from its own requests and the topology; empty where neither knows.
+    fn used_devices(&mut self, tgid: &str) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
+        let filter = Filter::Processes(vec![tgid.to_owned()]);
+        for field in ["block_writes", "block_reads"] {
+            for row in self.reader.rows(&format!("{PREFIX}proc_{field}"), &filter).iter() {
+                if row.values.iter().any(|value| *value > 0.0) {
+                    names.extend(row.labels.get("disk_name").map(str::to_owned));
+                }
+            }
+        }
+        let Some(process) = self.process_id(tgid) else { return names };
         for relation in [Relation::Uses, Relation::StoreIn] {
             for entity in self.graph.related(&process, relation, true) {
                 names.extend(["disk_name", "blk_name"].iter().filter_map(|label| entity.labels.get(*label).cloned()));
