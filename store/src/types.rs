@@ -86,7 +86,7 @@ impl Matcher {
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
             MatchOp::Regex | MatchOp::NotRegex => Some(
-                regex::Regex::new(&format!("^(?s:{value})$"))
+                crate::promql::compile_pattern(&value)
                     .map_err(|error| StoreError::BadRequest(format!("matcher on label {name}: {error}")))?,
             ),
         };

@@ -226,7 +226,7 @@ impl Evaluator<'_> {
     fn label_replace(&mut self, args: &[Expr], steps: Steps) -> Result<Vec<Row>, Failure> {
         let (target, replacement) = (text_of(&args[1])?, text_of(&args[2])?);
         let (source, pattern) = (text_of(&args[3])?, text_of(&args[4])?);
-        let regex = regex::Regex::new(&format!("^(?s:{pattern})$"))
+        let regex = super::pattern::compile(pattern)
             .map_err(|_| Failure::Execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
         if !labels::is_valid_name(target) {
             return Err(Failure::Execution(format!("invalid destination label name in label_replace(): {target}")));
