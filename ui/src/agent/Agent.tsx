@@ -1,5 +1,5 @@
 // Agent: what it costs, what each probe can do on this kernel and by which hook, what could not be seen, and what stands around it.
-import { useBudget, useHealth, useLedger, useProbes } from "../api/queries";
+import { isAbsent, useBudget, useHealth, useLedger, useProbes } from "../api/queries";
 import type { Budget, Component, Hook, LedgerRow, ProbeRow, Rung } from "../api/types";
 import { bytes, clock, duration, num, percent, withUnit } from "../format";
 import { useT } from "../i18n";
@@ -14,14 +14,24 @@ export default function Agent() {
   const t = useT();
   const budget = useBudget();
   const ledger = useLedger();
+  const absent = isAbsent(budget.error);
   return (
     <Page title={t("page.agent")}>
-      <Answer of={budget} lines={5}>
-        {(data) => <Cost budget={data} requests={ledger.data?.requests_ratio ?? null} />}
-      </Answer>
-      <Probes />
+      {absent ? (
+        <>
+          <h1>{t("agent.no_probes")}</h1>
+          <Empty title={t("agent.no_probes_here")}>{t("agent.no_probes_help")}</Empty>
+        </>
+      ) : (
+        <>
+          <Answer of={budget} lines={5}>
+            {(data) => <Cost budget={data} requests={ledger.data?.requests_ratio ?? null} />}
+          </Answer>
+          <Probes />
+        </>
+      )}
       <div className="ag2">
-        <LedgerView />
+        {absent ? null : <LedgerView />}
         <Around />
       </div>
     </Page>

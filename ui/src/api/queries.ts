@@ -2,7 +2,7 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { stepFor } from "../time/time";
 import type { Time } from "../time/useTime";
-import { get, prom } from "./client";
+import { ApiError, get, prom } from "./client";
 import type * as T from "./types";
 
 /** Live answers are asked again this often even when the stream is silent. */
@@ -22,18 +22,20 @@ export function useHealth() {
   });
 }
 
-export function useServices(time: Time, host: string | null) {
+/** The table of services is of now only; past windows are read on the entities' own pages. */
+export function useServices(time: Time) {
   return useQuery({
-    queryKey: ["services", time.key, host],
-    queryFn: ({ signal }) => get<T.Page<T.Service>>("/services", { at: time.at, machine: host, limit: 1000 }, signal),
+    queryKey: ["services", "rows"],
+    enabled: time.live,
+    queryFn: ({ signal }) => get<T.Page<T.Service>>("/services", { limit: 1000 }, signal),
     ...live(time),
   });
 }
 
 export function useHosts(time: Time) {
   return useQuery({
-    queryKey: ["services", "hosts", time.at],
-    queryFn: ({ signal }) => get<T.Page<T.HostRow>>("/hosts", { at: time.at, limit: 1000 }, signal),
+    queryKey: ["services", "hosts"],
+    queryFn: ({ signal }) => get<T.Page<T.HostRow>>("/hosts", { limit: 1000 }, signal),
     ...live(time),
   });
 }
@@ -143,27 +145,18 @@ export function useEntityMetrics(id: string | null, time: Time, metrics?: readon
   });
 }
 
-export function useProbes() {
-  return useQuery({
-    queryKey: ["agent", "probes"],
-    queryFn: ({ signal }) => get<T.Probes>("/agent/probes", {}, signal),
-    refetchInterval: LIVE_MS,
-  });
+/** A hub without an agent says 404: that does not change while it runs. */
+function agentQuery<A>(part: string) {
+  return {
+    queryKey: ["agent", part],
+    queryFn: ({ signal }: { signal: AbortSignal }) => get<A>(`/agent/${part}`, {}, signal),
+    refetchInterval: (query: { state: { error: Error | null } }) => (isAbsent(query.state.error) ? (false as const) : LIVE_MS),
+  };
 }
-export function useLedger() {
-  return useQuery({
-    queryKey: ["agent", "ledger"],
-    queryFn: ({ signal }) => get<T.Ledger>("/agent/ledger", {}, signal),
-    refetchInterval: LIVE_MS,
-  });
-}
-export function useBudget() {
-  return useQuery({
-    queryKey: ["agent", "budget"],
-    queryFn: ({ signal }) => get<T.Budget>("/agent/budget", {}, signal),
-    refetchInterval: LIVE_MS,
-  });
-}
+export const isAbsent = (error: Error | null) => error instanceof ApiError && error.status === 404;
+export const useProbes = () => useQuery(agentQuery<T.Probes>("probes"));
+export const useLedger = () => useQuery(agentQuery<T.Ledger>("ledger"));
+export const useBudget = () => useQuery(agentQuery<T.Budget>("budget"));
 
 export function useRangeQuery(query: string, time: Time, enabled: boolean) {
   return useQuery({

@@ -312,7 +312,6 @@ function NodeView({ domId, node, at, selected, showPath, tabIndex, onSelect, onH
       transform={`translate(${at.x},${at.y})`}
       role="button"
       tabIndex={tabIndex}
-      aria-label={words.filter(Boolean).join(", ")}
       aria-pressed={selected}
       onClick={onSelect}
       onKeyDown={(event) => {
@@ -324,7 +323,7 @@ function NodeView({ domId, node, at, selected, showPath, tabIndex, onSelect, onH
       onPointerLeave={() => onHover(false)}
       onFocus={onFocus}
     >
-      <title>{node.entity?.id ?? node.name}</title>
+      <title>{[words.filter(Boolean).join(", "), node.entity?.id].filter(Boolean).join("\n")}</title>
       <rect className="box" width={at.width} height={at.height} rx="6" />
       <path className="ick" transform={`translate(9,${mid - 7})`} d={node.icon} />
       <text x="30" y={node.sub ? mid - 2 : mid + 4.3} className="t1">

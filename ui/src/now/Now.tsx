@@ -37,8 +37,16 @@ export default function Now() {
       <Answer of={faults} lines={3}>
         {() => (open.length > 0 ? <Wrong open={open} /> : <Well />)}
       </Answer>
-      <Services host={host} />
-      <Hosts host={host} />
+      {time.live ? (
+        <>
+          <Services host={host} />
+          <Hosts host={host} />
+        </>
+      ) : (
+        <Section title={t("now.services")}>
+          <Empty title={t("now.past")}>{t("now.past_help")}</Empty>
+        </Section>
+      )}
       <Watched />
     </Page>
   );
@@ -147,7 +155,7 @@ const SIGNALS: [keyof Service["signals"], Key, Key][] = [
 function Services({ host }: { host: string | null }) {
   const t = useT();
   const time = useTime();
-  const services = useServices(time, null);
+  const services = useServices(time);
   const rows = (services.data?.items ?? []).filter((row) => !host || row.host_names.includes(host));
   return (
     <Section
