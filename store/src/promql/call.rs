@@ -11,7 +11,7 @@ use super::functions::math::{self, Civil, nan_first};
 use super::functions::{Body, Function, RangeFunction, Special};
 use super::labels::{self, without_name};
 use super::literal::{format_open_metrics, quote};
-use super::rows::{Row, Steps, merge, require_distinct};
+use super::rows::{Row, RowSet, Steps, merge, require_distinct};
 
 fn text_of(expr: &Expr) -> Result<&str, Failure> {
     match &expr.kind {
@@ -115,7 +115,6 @@ impl Evaluator<'_> {
 
     fn range_call(&mut self, function: &Function, body: RangeFunction, args: &[Expr], steps: Steps) -> Result<Vec<Row>, Failure> {
         let matrix = args.iter().position(|arg| arg.value_type() == ValueType::Matrix).unwrap_or(0);
-        let ranges = self.ranges(&args[matrix], steps)?;
         let mut scalars = Vec::new();
         for (index, arg) in args.iter().enumerate() {
             if index != matrix {
@@ -124,27 +123,30 @@ impl Evaluator<'_> {
         }
         self.check_reach(function, &args[matrix])?;
         let mut at_step = vec![0.0; scalars.len()];
-        let mut out = Vec::with_capacity(ranges.series().len());
+        let mut rows = RowSet::default();
         let is_rate = matches!(function.name, "rate" | "increase");
-        for series in ranges.series() {
-            let labels = if function.keeps_name() { series.labels.clone() } else { without_name(&series.labels) };
-            let mut row = Row::with_capacity(labels, steps.count);
-            ranges.walk(series, steps, |step, window| {
-                at_step.iter_mut().zip(&scalars).for_each(|(value, column)| *value = column[step]);
-                if let Some(value) = body(window, &at_step).map_err(Failure::Execution)? {
-                    row.push(step, value);
+        self.each_range(&args[matrix], steps, &mut |this, first, part, ranges| {
+            for series in ranges.series() {
+                let source = &series.labels;
+                let labels = || if function.keeps_name() { source.clone() } else { without_name(source) };
+                let row = rows.of(source, steps.count, labels);
+                let before = row.len();
+                ranges.walk(series, part, |step, window| {
+                    at_step.iter_mut().zip(&scalars).for_each(|(value, column)| *value = column[first + step]);
+                    if let Some(value) = body(window, &at_step).map_err(Failure::Execution)? {
+                        row.push(first + step, value);
+                    }
+                    Ok::<(), Failure>(())
+                })?;
+                let added = row.len() - before;
+                this.charge(added)?;
+                if is_rate && added > 0 {
+                    this.note_non_counter(source.metric(), args[matrix].span.start);
                 }
-                Ok::<(), Failure>(())
-            })?;
-            if row.is_empty() {
-                continue;
             }
-            self.charge(row.len())?;
-            if is_rate {
-                self.note_non_counter(series.labels.metric(), args[matrix].span.start);
-            }
-            out.push(row);
-        }
+            Ok(())
+        })?;
+        let out = rows.into_rows();
         if function.name == "quantile_over_time" && !out.is_empty() {
             scalars[0].iter().for_each(|q| self.notes.invalid_quantile(args[0].span.start, *q));
         }
@@ -211,15 +213,17 @@ impl Evaluator<'_> {
     }
 
     fn absent_over_time(&mut self, expr: &Expr, steps: Steps) -> Result<Vec<Row>, Failure> {
-        let ranges = self.ranges(expr, steps)?;
         let mut present = vec![false; steps.count];
-        for series in ranges.series() {
-            self.pulse()?;
-            ranges.walk(series, steps, |step, _| {
-                present[step] = true;
-                Ok::<(), Failure>(())
-            })?;
-        }
+        self.each_range(expr, steps, &mut |this, first, part, ranges| {
+            for series in ranges.series() {
+                this.pulse()?;
+                ranges.walk(series, part, |step, _| {
+                    present[first + step] = true;
+                    Ok::<(), Failure>(())
+                })?;
+            }
+            Ok(())
+        })?;
         Ok(absent_row(expr, &present))
     }
 

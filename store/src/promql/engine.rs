@@ -78,6 +78,8 @@ impl From<Failure> for QueryError {
             Failure::TooManySamples(limit) | Failure::Storage(StoreError::TooManySamples { limit }) => {
                 Self::TooManySamples { limit }
             }
+            // Only what cannot be divided comes here, and that is read with the whole limit.
+            Failure::SliceTooLarge => Self::Execution("too many samples at one step".into()),
             Failure::Timeout => Self::Timeout,
             Failure::Canceled => Self::Canceled,
             Failure::Storage(StoreError::BadRequest(message)) => Self::Execution(message),

@@ -20,10 +20,15 @@ use super::rows::{Row, Steps, merge};
 pub(super) enum Failure {
     Execution(String),
     TooManySamples(usize),
+    /// Too much to read at once, though not for the query as a whole.
+    SliceTooLarge,
     Timeout,
     Canceled,
     Storage(StoreError),
 }
+
+/// Samples read at once where a range can be worked through in slices; never more than a quarter of the query's limit.
+const MAX_SLICE: usize = 4_000_000;
 
 pub(super) enum Value {
     /// One number per step.
@@ -45,6 +50,12 @@ pub(super) struct Evaluator<'a> {
     pub(super) notes: Notes,
     /// What was read already; the same selector often stands twice in a query.
     read_before: AHashMap<String, Arc<Vec<Series>>>,
+    /// Working through a range in slices, which are not worth keeping.
+    slicing: bool,
+}
+
+fn sample_count(series: &[Series]) -> usize {
+    series.iter().map(|one| one.samples.len()).sum()
 }
 
 impl<'a> Evaluator<'a> {
@@ -58,6 +69,7 @@ impl<'a> Evaluator<'a> {
             held: 0,
             notes: Notes::default(),
             read_before: AHashMap::new(),
+            slicing: false,
         }
     }
 
@@ -94,7 +106,8 @@ impl<'a> Evaluator<'a> {
         if steps.count > self.max_samples { Err(Failure::TooManySamples(self.max_samples)) } else { Ok(()) }
     }
 
-    pub(super) fn fetch(&mut self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<Vec<Series>>, Failure> {
+    /// Reads series. With `divisible`, reading stops where a slice of the time range would be better.
+    pub(super) fn fetch(&mut self, matchers: &[Matcher], range: TimeRange, divisible: bool) -> Result<Arc<Vec<Series>>, Failure> {
         if range.to_ms < range.from_ms {
             return Ok(Arc::default());
         }
@@ -107,15 +120,46 @@ impl<'a> Evaluator<'a> {
         }
         self.pulse()?;
         let left = self.max_samples.saturating_sub(self.held);
-        let mut series = self.read.select(matchers, range, left).map_err(|error| match error {
+        let limit = if divisible { left.min(MAX_SLICE).min(self.max_samples / 4) } else { left };
+        let mut series = self.read.select(matchers, range, limit).map_err(|error| match error {
+            StoreError::TooManySamples { .. } if divisible => Failure::SliceTooLarge,
             StoreError::TooManySamples { .. } => Failure::TooManySamples(self.max_samples),
             other => Failure::Storage(other),
         })?;
         series.sort_by(|left, right| left.labels.cmp(&right.labels));
-        self.charge(series.iter().map(|one| one.samples.len()).sum())?;
+        self.charge(sample_count(&series))?;
         let series = Arc::new(series);
-        self.read_before.insert(key, series.clone());
+        if !self.slicing {
+            self.read_before.insert(key, series.clone());
+        }
         Ok(series)
+    }
+
+    /// Runs `work` on all steps or, where they need too much at once, on one half after the other. `work` gets the number
+    /// of its first step, and must read before it does anything else.
+    pub(super) fn sliced(
+        &mut self,
+        first: usize,
+        steps: Steps,
+        work: &mut dyn FnMut(&mut Self, usize, Steps) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match work(self, first, steps) {
+            Err(Failure::SliceTooLarge) => {}
+            done => return done,
+        }
+        let half = steps.count / 2;
+        let outer = std::mem::replace(&mut self.slicing, true);
+        let rest = Steps { start_ms: steps.time(half), count: steps.count - half, ..steps };
+        let done = self.sliced(first, Steps { count: half, ..steps }, work).and_then(|()| self.sliced(first + half, rest, work));
+        self.slicing = outer;
+        done
+    }
+
+    /// Gives back what a slice held.
+    pub(super) fn put_back(&mut self, series: &[Series]) {
+        if self.slicing {
+            self.held = self.held.saturating_sub(sample_count(series));
+        }
     }
 
     pub fn eval(&mut self, expr: &Expr, steps: Steps) -> Result<Value, Failure> {

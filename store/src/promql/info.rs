@@ -8,6 +8,7 @@ use super::ast::{At, Expr, Kind};
 use super::eval::{Evaluator, Failure};
 use super::labels::{self, keep, show};
 use super::rows::{Row, Steps, merge};
+use super::select::Picks;
 
 /// The labels that say what a series is about.
 const IDENTIFYING: [&str; 2] = ["instance", "job"];
@@ -116,11 +117,12 @@ impl Evaluator<'_> {
         }
         let (first, last) = fixed.map_or((steps.start_ms, steps.last_ms()), |ms| (ms, ms));
         let range = TimeRange { from_ms: first - offset - self.lookback_ms + 1, to_ms: last - offset };
-        let series = self.fetch(&matchers, range)?;
-        let lookback = self.lookback_ms;
-        let rows = series.iter().map(|one| InfoRow {
-            labels: one.labels.clone(),
-            times: super::select::pick_row(one, steps, fixed, offset, lookback, |sample| sample.t_ms as f64),
+        let series = self.fetch(&matchers, range, false)?;
+        let picks = Picks { at: fixed, offset, lookback: self.lookback_ms, value_of: |sample| sample.t_ms as f64 };
+        let rows = series.iter().map(|one| {
+            let mut times = Row::with_capacity(one.labels.clone(), steps.count);
+            picks.add_to(&mut times, 0, one, steps);
+            InfoRow { labels: one.labels.clone(), times }
         });
         Ok(rows.filter(|info| !info.times.is_empty()).collect())
     }

@@ -120,6 +120,33 @@ impl Row {
     }
 }
 
+/// Rows by the labels of the stored series they come from, gathered slice by slice.
+#[derive(Default)]
+pub(super) struct RowSet {
+    rows: Vec<Row>,
+    places: AHashMap<Labels, usize>,
+}
+
+impl RowSet {
+    /// The row of a series; `labels` makes those of the result.
+    pub fn of(&mut self, source: &Labels, steps: usize, labels: impl FnOnce() -> Labels) -> &mut Row {
+        let place = match self.places.get(source) {
+            Some(&place) => place,
+            None => {
+                self.places.insert(source.clone(), self.rows.len());
+                self.rows.push(Row::with_capacity(labels(), steps));
+                self.rows.len() - 1
+            }
+        };
+        &mut self.rows[place]
+    }
+
+    pub fn into_rows(mut self) -> Vec<Row> {
+        self.rows.retain(|row| !row.is_empty());
+        self.rows
+    }
+}
+
 pub(super) const SAME_LABELSET: &str = "vector cannot contain metrics with the same labelset";
 
 fn same_labelset<T>() -> Result<T, Failure> {

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::{Labels, Sample, Series, TimeRange, is_stale};
+use crate::{Sample, Series, TimeRange, is_stale};
 
 use super::ast::{At, Expr, Kind, Selector, Subquery};
 use super::eval::{Evaluator, Failure, Value};
 use super::functions::rate::{self, Reach, Window};
-use super::rows::{Row, Steps};
+use super::rows::{Row, RowSet, Steps};
 
 /// Step of subqueries that name none.
 const DEFAULT_SUBQUERY_STEP_MS: i64 = 60_000;
@@ -112,7 +112,9 @@ impl Evaluator<'_> {
             from_ms: first.saturating_sub(offset).saturating_sub(before_ms).saturating_add(1),
             to_ms: last.saturating_sub(offset).saturating_add(after_ms),
         };
-        self.fetch(&selector.matchers, range)
+        // Dividing helps while the steps span more than what each of them looks back on.
+        let divisible = steps.count > 1 && last - first > before_ms.saturating_add(after_ms);
+        self.fetch(&selector.matchers, range, divisible)
     }
 
     pub(super) fn instant_vector(&mut self, selector: &Selector, steps: Steps) -> Result<Vec<Row>, Failure> {
@@ -128,46 +130,64 @@ impl Evaluator<'_> {
     }
 
     fn pick(&mut self, selector: &Selector, steps: Steps, value_of: fn(&Sample) -> f64) -> Result<Vec<Row>, Failure> {
-        let lookback = self.lookback_ms;
-        let series = self.load(selector, steps, lookback, 0)?;
-        let (at, offset) = (fixed_time(selector.at), selector.offset.ms());
-        let mut rows = Vec::with_capacity(series.len());
-        for one in series.iter() {
-            let row = pick_row(one, steps, at, offset, lookback, value_of);
-            if !row.is_empty() {
-                self.charge(row.len())?;
-                rows.push(row);
+        let (lookback, at, offset) = (self.lookback_ms, fixed_time(selector.at), selector.offset.ms());
+        let mut rows = RowSet::default();
+        self.sliced(0, steps, &mut |this, first, part| {
+            let series = this.load(selector, part, lookback, 0)?;
+            for one in series.iter() {
+                let row = rows.of(&one.labels, steps.count, || one.labels.clone());
+                let before = row.len();
+                let picks = Picks { at, offset, lookback, value_of };
+                picks.add_to(row, first, one, part);
+                let added = row.len() - before;
+                this.charge(added)?;
             }
-        }
-        Ok(rows)
+            this.put_back(&series);
+            Ok(())
+        })?;
+        Ok(rows.into_rows())
     }
 
     fn smoothed_vector(&mut self, selector: &Selector, steps: Steps) -> Result<Vec<Row>, Failure> {
-        let lookback = self.lookback_ms;
-        let series = self.load(selector, steps, lookback, lookback)?;
-        let (at, offset) = (fixed_time(selector.at), selector.offset.ms());
-        let mut rows = Vec::with_capacity(series.len());
-        for one in series.iter() {
-            let samples = without_stale(&one.samples);
-            let mut row = Row::new(one.labels.clone());
-            for (step, t_ms) in steps.times() {
-                let t_ms = at.unwrap_or(t_ms) - offset;
-                let next = samples.partition_point(|sample| sample.t_ms < t_ms);
-                let right = samples.get(next).filter(|sample| sample.t_ms <= t_ms + lookback);
-                let left = next.checked_sub(1).map(|index| samples[index]).filter(|sample| sample.t_ms > t_ms - lookback);
-                match (left, right) {
-                    (_, Some(right)) if right.t_ms == t_ms => row.push(step, right.value),
-                    (Some(left), Some(right)) => row.push(step, rate::interpolate(left, *right, t_ms, false)),
-                    (Some(left), None) => row.push(step, left.value),
-                    (None, _) => {}
+        let (lookback, at, offset) = (self.lookback_ms, fixed_time(selector.at), selector.offset.ms());
+        let mut rows = RowSet::default();
+        self.sliced(0, steps, &mut |this, first, part| {
+            let series = this.load(selector, part, lookback, lookback)?;
+            for one in series.iter() {
+                let samples = without_stale(&one.samples);
+                let row = rows.of(&one.labels, steps.count, || one.labels.clone());
+                let before = row.len();
+                for (step, t_ms) in part.times() {
+                    if let Some(value) = smoothed_value(&samples, at.unwrap_or(t_ms) - offset, lookback) {
+                        row.push(first + step, value);
+                    }
                 }
+                let added = row.len() - before;
+                this.charge(added)?;
             }
-            if !row.is_empty() {
-                self.charge(row.len())?;
-                rows.push(row);
-            }
+            this.put_back(&series);
+            Ok(())
+        })?;
+        Ok(rows.into_rows())
+    }
+
+    /// Calls `work` with the range vector of an expression, for all steps at once or slice by slice.
+    pub(super) fn each_range(
+        &mut self,
+        expr: &Expr,
+        steps: Steps,
+        work: &mut dyn FnMut(&mut Self, usize, Steps, &Ranges) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if !matches!(expr.kind, Kind::Matrix { .. }) {
+            let ranges = self.ranges(expr, steps)?;
+            return work(self, 0, steps, &ranges);
         }
-        Ok(rows)
+        self.sliced(0, steps, &mut |this, first, part| {
+            let ranges = this.ranges(expr, part)?;
+            work(this, first, part, &ranges)?;
+            this.put_back(ranges.series());
+            Ok(())
+        })
     }
 
     /// The range vector of a range selector or subquery.
@@ -255,27 +275,41 @@ impl Evaluator<'_> {
     }
 }
 
-pub(super) fn pick_row(
-    series: &Series,
-    steps: Steps,
-    at: Option<i64>,
-    offset: i64,
-    lookback: i64,
-    value_of: fn(&Sample) -> f64,
-) -> Row {
-    let samples = &series.samples;
-    let mut row = Row::with_capacity(Labels::clone(&series.labels), steps.count);
-    let mut next = 0;
-    for (step, t_ms) in steps.times() {
-        let t_ms = at.unwrap_or(t_ms) - offset;
-        while next < samples.len() && samples[next].t_ms <= t_ms {
-            next += 1;
-        }
-        let Some(sample) = next.checked_sub(1).map(|index| &samples[index]) else { continue };
-        // The edge of the lookback is outside, as is a series that has ended.
-        if sample.t_ms > t_ms - lookback && !is_stale(sample.value) {
-            row.push(step, value_of(sample));
+/// Between two samples the value on the line through them; after the last one its value.
+fn smoothed_value(samples: &[Sample], t_ms: i64, lookback: i64) -> Option<f64> {
+    let next = samples.partition_point(|sample| sample.t_ms < t_ms);
+    let right = samples.get(next).filter(|sample| sample.t_ms <= t_ms + lookback);
+    let left = next.checked_sub(1).map(|index| samples[index]).filter(|sample| sample.t_ms > t_ms - lookback);
+    match (left, right) {
+        (_, Some(right)) if right.t_ms == t_ms => Some(right.value),
+        (Some(left), Some(right)) => Some(rate::interpolate(left, *right, t_ms, false)),
+        (left, _) => left.map(|left| left.value),
+    }
+}
+
+/// How an instant selector picks samples.
+pub(super) struct Picks {
+    pub at: Option<i64>,
+    pub offset: i64,
+    pub lookback: i64,
+    pub value_of: fn(&Sample) -> f64,
+}
+
+impl Picks {
+    /// `steps` begin at the row's step `first`.
+    pub fn add_to(&self, row: &mut Row, first: usize, series: &Series, steps: Steps) {
+        let samples = &series.samples;
+        let mut next = 0;
+        for (step, t_ms) in steps.times() {
+            let t_ms = self.at.unwrap_or(t_ms) - self.offset;
+            while next < samples.len() && samples[next].t_ms <= t_ms {
+                next += 1;
+            }
+            let Some(sample) = next.checked_sub(1).map(|index| &samples[index]) else { continue };
+            // The edge of the lookback is outside, as is a series that has ended.
+            if sample.t_ms > t_ms - self.lookback && !is_stale(sample.value) {
+                row.push(first + step, (self.value_of)(sample));
+            }
         }
     }
-    row
 }

@@ -253,6 +253,43 @@ fn deep_queries_are_refused_before_they_exhaust_the_stack() {
 }
 
 #[test]
+fn long_ranges_are_worked_through_in_slices_with_the_same_answer() {
+    let mut store = Memory::default();
+    for index in 0..20 {
+        let labels = Labels::new([("__name__", "n_total".to_string()), ("i", index.to_string())]);
+        let value = |at: i64| if at % 90 == 0 { f64::from_bits(STALE_NAN_BITS) } else { (at % (37 + index)) as f64 };
+        store.series.insert(labels, (0..400).map(|at| Sample { t_ms: at * 5000, value: value(at) }).collect());
+    }
+    // 8000 samples are there, of which these options allow half at once.
+    let limited = Options { max_samples: 4000, lookback_ms: 30_000, ..Options::default() };
+    let ample = Options { max_samples: 1_000_000, ..limited };
+    for query in [
+        "n_total",
+        "timestamp(n_total)",
+        "rate(n_total[1m])",
+        "sum(increase(n_total[45s] offset 10s))",
+        "quantile_over_time(0.5, n_total[20s])",
+        "absent_over_time(n_total{i=\"3\"}[5s])",
+        "n_total smoothed",
+        "increase(n_total[30s] anchored)",
+        "predict_linear(n_total[1m], time())",
+    ] {
+        let answer = |options: &Options| match promql::range(&store, query, 0, 2_000_000, 50_000, options) {
+            Ok(promql::Answer { value: QueryValue::Matrix(series), .. }) => {
+                series.into_iter().map(|s| (s.labels, s.samples)).collect::<Vec<_>>()
+            }
+            other => panic!("{query}: {other:?}"),
+        };
+        let whole = answer(&ample);
+        assert!(!whole.is_empty(), "{query}");
+        assert_eq!(format!("{:?}", answer(&limited)), format!("{whole:?}"), "{query}");
+    }
+    // A single step that needs more than the limit is refused.
+    let result = promql::range(&store, "sum_over_time(n_total[1h])", 0, 2_000_000, 50_000, &limited);
+    assert!(matches!(result, Err(QueryError::TooManySamples { .. })), "{result:?}");
+}
+
+#[test]
 fn costly_queries_end_at_their_limit() {
     let store = store();
     let limited = Options { max_samples: 1000, ..Options::default() };
