@@ -396,6 +396,7 @@ struct tcp_sock {
 		int space;
 	} rcvq_space;
 	u64 tcp_mstamp;
+	u64 tcp_clock_cache;
 };
 
 struct sk_buff {

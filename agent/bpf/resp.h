@@ -53,6 +53,8 @@ struct resp_parser {
 	/* Right-aligned start of a line whose end has not come yet. */
 	__u8 carry[RESP_CARRY];
 	struct resp_name name;
+	/* The bytes behind `name` where they are fewer than eight, else 0. */
+	__u64 raw_name;
 };
 
 /* A piece: `carry` room, then the bytes themselves. */
@@ -158,7 +160,23 @@ static __always_inline void resp_carry(struct resp_run *run)
 	run->parser->carried = left;
 }
 
-/* One step: an argument's bytes, a line of numbers or a bit of an inline command. Answers 1 when the piece is used up. */
+/* The name of a command, found again without a look at its letters when it is the one before. */
+static __always_inline void resp_name(struct resp_parser *parser, const __u8 *bytes, __u32 length)
+{
+	__u64 raw = *(const __u64 *)bytes;
+
+	if (length < sizeof(raw)) {
+		raw &= (1ULL << (8 * length & 63)) - 1;
+		if (raw == parser->raw_name)
+			return;
+	} else {
+		raw = 0;
+	}
+	parser->raw_name = raw;
+	resp_keep_name(&parser->name, (const void *)bytes, length);
+}
+
+/* One step: an argument with its length before it, a count of arguments or a bit of an inline command. 1 ends the piece. */
 static long resp_step(__u32 index, struct resp_run *run)
 {
 	struct resp_parser *parser = run->parser;
@@ -170,22 +188,6 @@ static long resp_step(__u32 index, struct resp_run *run)
 		return 1;
 	left = run->end - pos;
 	line = &run->piece->bytes[pos];
-	if (parser->skip) {
-		if (parser->at_name) {
-			__u32 length = parser->skip - 2;
-
-			parser->at_name = 0;
-			resp_keep_name(&parser->name, (const void *)line, length < left ? length : left);
-		}
-		used = parser->skip < left ? parser->skip : left;
-		parser->skip -= used;
-		resp_advance(run, used);
-		if (!parser->skip && parser->arguments) {
-			parser->arguments--;
-			parser->complete += !parser->arguments;
-		}
-		return 0;
-	}
 	if (parser->in_line) {
 		__u64 text = resp_text((const void *)line, left);
 
@@ -196,56 +198,86 @@ static long resp_step(__u32 index, struct resp_run *run)
 		resp_advance(run, text);
 		return 0;
 	}
-	if (parser->arguments) {
-		if (line[0] != '$') {
-			parser->broken = 1;
-			return 1;
-		}
-	} else if (line[0] != '*') {
-		if (line[0] == '\r' || line[0] == '\n') {
-			resp_advance(run, 1);
+	if (!parser->skip) {
+		__u32 most = parser->arguments ? RESP_MAX_LENGTH : RESP_MAX_ARGUMENTS;
+
+		if (parser->arguments) {
+			if (line[0] != '$') {
+				parser->broken = 1;
+				return 1;
+			}
+		} else if (line[0] != '*') {
+			if (line[0] == '\r' || line[0] == '\n') {
+				resp_advance(run, 1);
+				return 0;
+			}
+			if (line[0] < ' ' || line[0] > '~') {
+				parser->broken = 1;
+				return 1;
+			}
+			resp_name(parser, line, left < RESP_CARRY ? left : RESP_CARRY);
+			parser->in_line = 1;
 			return 0;
 		}
-		if (line[0] < ' ' || line[0] > '~') {
+		number = resp_number((const void *)line, left);
+		if (number == RESP_LINE_CUT) {
+			resp_carry(run);
+			return 1;
+		}
+		used = number >> 32;
+		number = (__u32)number;
+		if (!used || used > RESP_CARRY || number > most) {
 			parser->broken = 1;
 			return 1;
 		}
-		resp_keep_name(&parser->name, (const void *)line, left);
-		parser->in_line = 1;
-		return 0;
-	}
-	number = resp_number((const void *)line, left);
-	if (number == RESP_LINE_CUT) {
-		resp_carry(run);
-		return 1;
-	}
-	used = number >> 32;
-	number = (__u32)number;
-	if (!used || used > RESP_CARRY || number > (parser->arguments ? RESP_MAX_LENGTH : RESP_MAX_ARGUMENTS)) {
-		parser->broken = 1;
-		return 1;
-	}
-	resp_advance(run, used);
-	if (parser->arguments) {
+		if (!parser->arguments) {
+			parser->arguments = number;
+			parser->at_name = 1;
+			resp_advance(run, used);
+			return 0;
+		}
 		parser->skip = number + 2;
-	} else {
-		parser->arguments = number;
-		parser->at_name = 1;
+		pos += used;
+		left -= used;
+		if (pos >= run->end || pos >= RESP_CARRY + RESP_CHUNK) {
+			resp_advance(run, used);
+			return 1;
+		}
+		line = &run->piece->bytes[pos];
+	}
+	if (parser->at_name) {
+		__u32 length = parser->skip - 2;
+
+		if (left < length && left < RESP_NAME) {
+			/* A name cut in two waits for its rest. */
+			resp_advance(run, used);
+			resp_carry(run);
+			return 1;
+		}
+		parser->at_name = 0;
+		resp_name(parser, line, length < left ? length : left);
+	}
+	left = parser->skip < left ? parser->skip : left;
+	parser->skip -= left;
+	resp_advance(run, used + left);
+	if (!parser->skip) {
+		parser->arguments--;
+		parser->complete += !parser->arguments;
 	}
 	return 0;
 }
 
-/* Whether bytes at the start of a stream look like a command. */
+/* Whether bytes at the start of a stream may be those of a command, as far as they go. */
 static __always_inline bool resp_begins(const __u8 *bytes, __u32 length)
 {
 	__s64 number;
 	__u32 used;
 
-	if (length < 4 || bytes[0] != '*' || bytes[1] < '1' || bytes[1] > '9')
+	if (length < 1 || bytes[0] != '*')
 		return false;
 	number = resp_number((const void *)bytes, length);
 	used = number >> 32;
-	return number > 0 && (used >= length || (used < RESP_CARRY && bytes[used] == '$'));
+	return number == RESP_LINE_CUT || (number > 0 && (__u32)number > 0 && (used >= length || (used < RESP_CARRY && bytes[used] == '$')));
 }
 
 #endif

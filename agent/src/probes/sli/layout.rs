@@ -8,18 +8,20 @@ use crate::kernel::Plain;
 
 const EDGES: usize = 20;
 const BUCKETS: usize = EDGES + 1;
+/// Edges as the kernel side searches them: a power of two.
+const PADDED: usize = 32;
 const METHOD: usize = 12;
 
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Config {
-    edges: [u64; EDGES],
+    edges: [u64; PADDED],
 }
 
 impl Config {
     pub fn new() -> Self {
-        let mut edges = [0; EDGES];
-        edges.copy_from_slice(LATENCY_EDGES_NS);
+        let mut edges = [u64::MAX; PADDED];
+        edges[..EDGES].copy_from_slice(LATENCY_EDGES_NS);
         Self { edges }
     }
 }
@@ -51,6 +53,25 @@ pub struct Requests {
 }
 
 impl Requests {
+    /// Adds what another processor counted.
+    pub fn add(&mut self, other: &Self) {
+        if self.server == [0; 16] {
+            self.server = other.server;
+        }
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.latency_sum += other.latency_sum;
+        self.latency_max = self.latency_max.max(other.latency_max);
+        self.sched_sum += other.sched_sum;
+        self.proc_sum += other.proc_sum;
+        self.timed += other.timed;
+        self.send_sum += other.send_sum;
+        self.acknowledged += other.acknowledged;
+        for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine += theirs;
+        }
+    }
+
     pub fn histogram(&self) -> Histogram {
         if self.timed == 0 {
             return Histogram::default();
@@ -94,7 +115,7 @@ pub fn method(bytes: [u8; METHOD]) -> String {
 }
 
 const _: () = {
-    assert!(size_of::<Config>() == 160);
+    assert!(size_of::<Config>() == 256);
     assert!(size_of::<Key>() == 20);
     assert!(size_of::<Requests>() == 176);
     assert!(size_of::<Connection>() == 80);
@@ -121,6 +142,16 @@ mod tests {
         assert_eq!(method(*b"GET\0\0\0\0\0\0\0\0\0"), "GET");
         assert_eq!(method(*b"ZRANGEBYSCO\0"), "ZRANGEBYSCO");
         assert_eq!(method([0; 12]), "?");
+    }
+
+    #[test]
+    fn processors_add_up() {
+        let mut one = Requests { requests: 2, timed: 2, latency_sum: 10, latency_max: 7, ..Requests::default() };
+        one.buckets[0] = 2;
+        let other = Requests { server: [9; 16], requests: 1, timed: 1, latency_sum: 50_000, latency_max: 50_000, ..one };
+        one.add(&other);
+        assert_eq!((one.requests, one.timed, one.latency_sum, one.latency_max), (3, 3, 50_010, 50_000));
+        assert_eq!((one.server, one.histogram().counts[0]), ([9; 16], 4));
     }
 
     #[test]

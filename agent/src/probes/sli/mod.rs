@@ -3,6 +3,7 @@
 //! The kernel side (`sli.bpf.c`) follows each server-side connection and adds up per process, port and command; this side
 //! reads the sums and, once a period, lets it print the connections.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ahash::HashMap;
@@ -13,8 +14,8 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use self::layout::{Config, Connection, Counters, Key, Requests, method};
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
-use crate::kernel::plain::address;
 use crate::kernel::load::{self, Loaded, Walker};
+use crate::kernel::plain::address;
 use crate::kernel::{HookReport, HookSpec, ObjectSpec, Rung, Step, plain};
 
 mod layout;
@@ -29,7 +30,6 @@ pub const SPEC: ObjectSpec = ObjectSpec {
     object: crate::bpf_object!("sli"),
     hooks: &[
         HookSpec { hook: "tcp_probe", ladder: &[step(Rung::TpBtf, &["sli_packet"])] },
-        HookSpec { hook: "tcp_rcv_space_adjust", ladder: &[step(Rung::TpBtf, &["sli_read"])] },
         HookSpec { hook: "tcp_sendmsg_locked", ladder: &[step(Rung::TpBtf, &["sli_write"])] },
         HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["sli_state"])] },
         HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["sli_files"])] },
@@ -40,7 +40,6 @@ pub const SPEC: ObjectSpec = ObjectSpec {
 const APP: &str = "REDIS";
 /// Rows of single connections in one period; further ones are left to the sums.
 const MAX_CONNECTIONS: usize = 256;
-const BATCH: u32 = 128;
 
 pub struct Sli {
     loaded: Loaded,
@@ -97,17 +96,23 @@ impl Sli {
 
     fn push_sums(&mut self, out: &mut dyn RowSink) -> Result<()> {
         let Some(map) = self.methods.take() else { return Ok(()) };
-        let read = map.lookup_batch(BATCH, MapFlags::ANY, MapFlags::ANY).map(|rows| {
-            for (key, value) in rows {
-                if let (Some(key), Some(sums)) = (plain::read::<Key>(&key), plain::read::<Requests>(&value))
-                    && self.wanted(key.tgid)
-                {
-                    out.push(&self.sums_row(&key, &sums));
-                }
+        let mut gone = Vec::new();
+        for bytes in map.keys() {
+            let Some(key) = plain::read::<Key>(&bytes) else { continue };
+            if !Path::new("/proc").join(key.tgid.to_string()).exists() {
+                gone.push(bytes);
+            } else if self.wanted(key.tgid)
+                && let Some(sums) = sums_of(&map, &bytes)?
+            {
+                out.push(&self.sums_row(&key, &sums));
             }
-        });
+        }
+        for bytes in gone {
+            // Somebody else's removal is as good.
+            let _ = map.delete(&bytes);
+        }
         self.methods = Some(map);
-        read.context("reading the sums of the ksli probe failed")
+        Ok(())
     }
 
     fn sums_row(&mut self, key: &Key, sums: &Requests) -> SliRow {
@@ -182,6 +187,16 @@ impl Sli {
         let value = map.lookup(plain::bytes(&0u32), MapFlags::ANY)?.unwrap_or_default();
         plain::read(&value).context("the counters of the sli object have another size")
     }
+}
+
+/// What all processors counted under a key; `None` when it went meanwhile.
+fn sums_of(map: &MapHandle, key: &[u8]) -> Result<Option<Requests>> {
+    let values = map.lookup_percpu(key, MapFlags::ANY).context("reading the sums of the ksli probe failed")?;
+    Ok(values.map(|values| {
+        let mut sums = Requests::default();
+        values.iter().filter_map(|value| plain::read(value)).for_each(|value| sums.add(&value));
+        sums
+    }))
 }
 
 impl Probe for Sli {

@@ -5,11 +5,12 @@
 
 #define SLI_EDGES 20
 #define SLI_BUCKETS (SLI_EDGES + 1)
+#define SLI_PADDED 32
 #define SLI_METHOD 12
 
 struct sli_config {
-	/* Upper bounds of the latency buckets, nanoseconds. */
-	__u64 edges[SLI_EDGES];
+	/* Upper bounds of the latency buckets, nanoseconds; the last ones beyond anything. */
+	__u64 edges[SLI_PADDED];
 };
 
 /* One command of one server. */

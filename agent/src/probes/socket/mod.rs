@@ -154,7 +154,11 @@ impl Probe for Socket {
         let lost = |key, what: &str, count| Loss { key, what: what.to_owned(), count };
         vec![
             lost("socket.endpoints.lost", "endpoints beyond the limit of one period were left out", self.seen.endpoints_lost),
-            lost("socket.owners.lost", "sockets the kernel had no memory to keep a record at were left out", self.seen.owners_lost),
+            lost(
+                "socket.owners.lost",
+                "sockets the kernel had no memory to keep a record at were left out",
+                self.seen.owners_lost,
+            ),
         ]
     }
 

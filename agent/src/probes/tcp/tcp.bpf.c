@@ -51,6 +51,8 @@ struct sock_record {
 	/* The owner was seen holding the socket, not only guessed from the listener. */
 	__u8 certain;
 	__u8 sampled;
+	/* Accounted for good; what still happens goes to the row at once. */
+	__u8 closed;
 	char comm[16];
 	struct totals reported;
 	struct tcp_events events;
@@ -295,6 +297,11 @@ static __always_inline struct sock_record *make_record(const struct sock *sk)
 	return rec;
 }
 
+static __always_inline bool is_connection(const struct sock_record *rec)
+{
+	return (rec->key.role == TCP_ROLE_CLIENT || rec->key.role == TCP_ROLE_SERVER) && !rec->closed;
+}
+
 static __always_inline void established(const struct sock *sk, int old)
 {
 	struct sock_record *rec = make_record(sk);
@@ -308,6 +315,7 @@ static __always_inline void established(const struct sock *sk, int old)
 		/* The record is the listener's clone: its owner stands as a guess, the rest starts anew. */
 		rec->certain = 0;
 		rec->sampled = 0;
+		rec->closed = 0;
 		__builtin_memset(&rec->events, 0, sizeof(rec->events));
 		describe(sk, rec, TCP_ROLE_SERVER);
 		link = link_of(rec);
@@ -349,9 +357,9 @@ int BPF_PROG(tcp_set_state, const struct sock *sk, int old, int new)
 	} else if (new == TCP_CLOSE && old != TCP_LISTEN) {
 		rec = bpf_sk_storage_get(&socks, (void *)sk, 0, 0);
 		tp = bpf_skc_to_tcp_sock((void *)sk);
-		if (rec && tp && rec->key.role != TCP_ROLE_NONE && rec->key.role != TCP_ROLE_LISTENER) {
+		if (rec && tp && is_connection(rec)) {
 			account(tp, rec, old);
-			rec->key.role = TCP_ROLE_NONE;
+			rec->closed = 1;
 		}
 	}
 	return 0;
@@ -365,7 +373,7 @@ int tcp_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct tcp_sock *tp;
 	int state;
 
-	if (!sk || !rec || rec->key.role == TCP_ROLE_NONE || rec->key.role == TCP_ROLE_LISTENER)
+	if (!sk || !rec || !is_connection(rec))
 		return 0;
 	state = sk->__sk_common.skc_state;
 	tp = bpf_skc_to_tcp_sock(sk);
@@ -445,11 +453,15 @@ int tcp_owners(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-#define NOTE(sk, field)                                                                          \
-	do {                                                                                     \
+/* close() with unread bytes ends the connection first and sends the reset afterwards. */
+#define NOTE(sk, field)                                                                             \
+	do {                                                                                        \
 		struct sock_record *rec = sk ? bpf_sk_storage_get(&socks, (void *)sk, 0, 0) : NULL; \
-		if (rec)                                                                         \
-			ADD(rec->events.field, 1);                                               \
+		struct tcp_link *link = rec && rec->closed ? link_of(rec) : NULL;                   \
+		if (link)                                                                           \
+			ADD(link->events.field, 1);                                                 \
+		else if (rec)                                                                       \
+			ADD(rec->events.field, 1);                                                  \
 	} while (0)
 
 SEC("?tp_btf/tcp_send_reset")

@@ -1,0 +1,420 @@
+//! The network and Redis probes against the running kernel: real servers, real faults, numbers checked against `ss`, the
+//! server's own counts and `/proc/net/netstat`. Needs root; `ip`, `ss`, `iptables`, `redis-server` where a test uses them.
+#![allow(clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gala_agent::kernel::Capabilities;
+use gala_agent::probes::{ErasedRow, Probe, ProbeSettings, RowSink, Tick, sli, socket, tcp};
+use gala_model::Value;
+use gala_model::value::LabelSink;
+
+/// Rows of one or more periods: labels and numbers by name; numbers of the same row add up, histograms as `<name>_count`.
+#[derive(Default)]
+struct Rows(BTreeMap<String, BTreeMap<&'static str, f64>>);
+
+struct Text(String);
+
+impl LabelSink for Text {
+    fn label(&mut self, name: &'static str, text: &str) {
+        self.0.push_str(&format!("{name}={text} "));
+    }
+}
+
+impl RowSink for Rows {
+    fn push_row(&mut self, row: &dyn ErasedRow) {
+        let mut labels = Text(format!("{} ", row.def().name));
+        row.labels(&mut labels);
+        let mut values = Vec::new();
+        row.values(&mut values);
+        let numbers = self.0.entry(labels.0).or_default();
+        for (field, value) in row.def().metrics().zip(values) {
+            let number = match value {
+                Value::Number(number) => number,
+                Value::Histogram(histogram) => histogram.count() as f64,
+                Value::Missing => continue,
+            };
+            *numbers.entry(field.name).or_default() += number;
+        }
+    }
+
+    fn push_event(&mut self, _event: gala_model::Event) {}
+}
+
+impl Rows {
+    /// The rows whose labels hold all parts, added up.
+    fn sum(&self, parts: &[&str], field: &str) -> Option<f64> {
+        let matching = self.0.iter().filter(|(labels, _)| parts.iter().all(|part| labels.contains(part)));
+        matching.filter_map(|(_, numbers)| numbers.get(field)).copied().reduce(|a, b| a + b)
+    }
+}
+
+fn settings() -> ProbeSettings {
+    ProbeSettings {
+        report_period: Duration::from_secs(5),
+        sample_period: Duration::from_secs(5),
+        sub_probes: Vec::new(),
+        report_client_port: false,
+        processes: None,
+    }
+}
+
+fn collect(probe: &mut dyn Probe, rows: &mut Rows) {
+    let tick = Tick { at_ms: 0, elapsed: Duration::from_secs(1) };
+    probe.collect(tick, rows).expect("collecting works");
+}
+
+/// Collects until the rows show it; what `wanted` answers, `None` after ten seconds.
+fn collect_until<T>(probe: &mut dyn Probe, rows: &mut Rows, wanted: impl Fn(&Rows) -> Option<T>) -> Option<T> {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        collect(probe, rows);
+        if let Some(found) = wanted(rows) {
+            return Some(found);
+        }
+        if Instant::now() > end {
+            println!("{:#?}", rows.0);
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn skipped(reason: &str) -> bool {
+    println!("skipped: {reason}");
+    true
+}
+
+/// Whether the test cannot run here: BPF is not allowed or a program is missing.
+fn lacks(programs: &[&str]) -> bool {
+    if let Some(reason) = Capabilities::probe().obstacle() {
+        return skipped(&reason);
+    }
+    let missing = |program: &&&str| Command::new("which").arg(program).stdout(Stdio::null()).status().is_ok_and(|s| !s.success());
+    programs.iter().find(missing).is_some_and(|program| skipped(&format!("{program} is not installed")))
+}
+
+fn run(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", line]).output().expect("sh runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A child that is killed at the end of the test.
+struct Running(Child);
+
+impl Running {
+    fn start(line: &str) -> Self {
+        let mut words = line.split_whitespace();
+        let mut command = Command::new(words.next().expect("a program"));
+        Self(command.args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A Redis without persistence on a free port.
+struct Redis {
+    _server: Running,
+    port: u16,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let _server = Running::start(&format!("redis-server --port {port} --save  --bind 0.0.0.0 --protected-mode no"));
+        let end = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < end, "redis-server does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { _server, port }
+    }
+}
+
+/// A network namespace with one end of a veth pair; gone at the end of the test.
+struct Namespace {
+    name: String,
+    number: u8,
+}
+
+impl Namespace {
+    fn new(number: u8) -> Self {
+        let name = format!("galatest{number}");
+        let (host, guest) = (format!("galat{number}a"), format!("galat{number}b"));
+        run(&format!(
+            "ip netns add {name}; ip link add {host} type veth peer name {guest} netns {name}; \
+             ip addr add 10.213.{number}.1/24 dev {host}; ip link set {host} up; ip -n {name} link set lo up; \
+             ip -n {name} addr add 10.213.{number}.2/24 dev {guest}; ip -n {name} link set {guest} up"
+        ));
+        Self { name, number }
+    }
+
+    fn host_address(&self) -> String {
+        format!("10.213.{}.1", self.number)
+    }
+
+    fn exec(&self, line: &str) -> Running {
+        Running::start(&format!("ip netns exec {} {line}", self.name))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        run(&format!("ip link del galat{}a; ip netns del {}", self.number, self.name));
+    }
+}
+
+/// One connection with both ends here.
+fn pair() -> (TcpStream, TcpStream, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let client = TcpStream::connect(("127.0.0.1", port)).expect("connecting works");
+    let (server, _) = listener.accept().expect("accepting works");
+    (client, server, port)
+}
+
+fn transfer(from: &mut TcpStream, to: &mut TcpStream, bytes: usize) {
+    let chunk = vec![7; 1000];
+    let mut back = vec![0; 1000];
+    for _ in 0..bytes / 1000 {
+        from.write_all(&chunk).expect("writing works");
+        to.read_exact(&mut back).expect("reading works");
+    }
+}
+
+#[test]
+fn bytes_of_a_connection_are_counted_once_at_each_end() {
+    if lacks(&[]) {
+        return;
+    }
+    let mut probe = tcp::Tcp::start(&settings());
+    let (mut client, mut server, port) = pair();
+    let port = format!("server_port={port} ");
+    transfer(&mut client, &mut server, 50_000);
+    let mut rows = Rows::default();
+    let own = format!("tgid={} ", std::process::id());
+    let parts = |role| [own.as_str(), port.as_str(), role];
+    let seen =
+        collect_until(&mut probe, &mut rows, |rows| rows.sum(&parts("role=server"), "rx_bytes").filter(|b| *b >= 50_000.0));
+    assert_eq!(seen, Some(50_000.0));
+    assert_eq!(rows.sum(&parts("role=client"), "tx_bytes"), Some(50_000.0));
+    // What is closed before the next report counts too, and the ends of the streams are no bytes.
+    transfer(&mut server, &mut client, 20_000);
+    drop((client, server));
+    let seen =
+        collect_until(&mut probe, &mut rows, |rows| rows.sum(&parts("role=client"), "rx_bytes").filter(|b| *b >= 20_000.0));
+    assert_eq!(seen, Some(20_000.0));
+    assert_eq!(rows.sum(&parts("role=server"), "tx_bytes"), Some(20_000.0));
+    assert_eq!(rows.sum(&parts("role=server"), "rx_bytes"), Some(50_000.0));
+    assert!(rows.sum(&parts("role=server"), "syn_srtt").is_some_and(|count| count >= 1.0));
+}
+
+#[test]
+fn a_connection_older_than_the_probe_is_taken_up_with_owner_and_role() {
+    if lacks(&["ss"]) {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("connecting works");
+    let (mut server, _) = listener.accept().expect("accepting works");
+    transfer(&mut client, &mut server, 10_000);
+    let mut probe = tcp::Tcp::start(&settings());
+    transfer(&mut client, &mut server, 30_000);
+    let mut rows = Rows::default();
+    let parts = [format!("tgid={} ", std::process::id()), "role=server".to_owned(), format!("server_port={port} ")];
+    let parts = [parts[0].as_str(), parts[1].as_str(), parts[2].as_str()];
+    let seen = collect_until(&mut probe, &mut rows, |rows| rows.sum(&parts, "rx_bytes").filter(|bytes| *bytes > 0.0));
+    assert_eq!(seen, Some(30_000.0));
+    let oracle = run(&format!("ss -tinH state established sport = :{port}"));
+    assert!(oracle.contains("bytes_received:40000"), "{oracle}");
+    assert_eq!(rows.sum(&parts, "srtt"), Some(1.0), "one connection, one sample");
+}
+
+#[test]
+fn lost_packets_between_namespaces_are_counted_as_ss_counts_them() {
+    if lacks(&["ip", "iptables", "ss", "redis-server", "redis-benchmark"]) {
+        return;
+    }
+    let namespace = Namespace::new(71);
+    let redis = Redis::start();
+    let address = namespace.host_address();
+    let mut probe = tcp::Tcp::start(&settings());
+    let load = format!("redis-benchmark -h {address} -p {} -c 3 -n 100000000 -d 2000 -t set", redis.port);
+    let rule = format!("INPUT -i galat71a -p tcp --dport {} -m statistic --mode random --probability 0.02 -j DROP", redis.port);
+    run(&format!("iptables -I {rule}"));
+    let client = namespace.exec(&load);
+    let mut rows = Rows::default();
+    let port = format!("server_port={} ", redis.port);
+    let parts = ["role=client", port.as_str(), "client_ip=10.213.71.2"];
+    let lost = collect_until(&mut probe, &mut rows, |rows| rows.sum(&parts, "retran_packets").filter(|count| *count >= 20.0));
+    run(&format!("iptables -D {rule}"));
+    assert!(lost.is_some(), "retransmissions are seen");
+    // Standing connections: their totals are what the rows add up to, but for what comes in between.
+    let before = rows.sum(&parts, "retran_packets").unwrap_or_default();
+    let oracle = run(&format!("ip netns exec {} ss -tinH dport = :{}", namespace.name, redis.port));
+    collect(&mut probe, &mut rows);
+    let after = rows.sum(&parts, "retran_packets").unwrap_or_default();
+    let totals =
+        oracle.split_whitespace().filter_map(|word| word.strip_prefix("retrans:")?.split('/').nth(1)?.parse::<f64>().ok());
+    let total: f64 = totals.sum();
+    assert!(before <= total && total <= after, "ss counts {total}, the rows went from {before} to {after}");
+    drop(client);
+}
+
+#[test]
+fn a_reset_is_counted_at_the_end_that_sent_it() {
+    if lacks(&[]) {
+        return;
+    }
+    let mut probe = tcp::Tcp::start(&settings());
+    let (mut client, server, port) = pair();
+    // Closing with unread bytes resets.
+    client.write_all(b"nobody reads this").expect("writing works");
+    let end = Instant::now() + Duration::from_secs(5);
+    while server.peek(&mut [0; 1]).unwrap_or(0) == 0 && Instant::now() < end {}
+    drop(server);
+    let port = format!("server_port={port} ");
+    let mut rows = Rows::default();
+    let seen = collect_until(&mut probe, &mut rows, |rows| rows.sum(&["role=server", &port], "send_rsts").filter(|n| *n > 0.0));
+    assert_eq!(seen, Some(1.0));
+    drop(client);
+    let seen =
+        collect_until(&mut probe, &mut rows, |rows| rows.sum(&["role=client", &port], "receive_rsts").filter(|n| *n > 0.0));
+    assert_eq!(seen, Some(1.0));
+}
+
+#[test]
+fn a_full_accept_queue_is_counted_at_its_listener_as_the_kernel_counts_it() {
+    if lacks(&[]) {
+        return;
+    }
+    let overflows =
+        || run("nstat -asz TcpExtListenOverflows | awk '/Overflows/{print $2}'").trim().parse::<f64>().unwrap_or_default();
+    let before = overflows();
+    let script = "import socket,time\nl=socket.socket()\nl.bind(('127.0.0.1',0))\nl.listen(1)\nprint(l.getsockname()[1],flush=True)\ntime.sleep(60)";
+    let mut listener = Command::new("python3").args(["-c", script]).stdout(Stdio::piped()).spawn().expect("python3 runs");
+    let mut text = [0; 6];
+    let length = listener.stdout.as_mut().map_or(0, |out| out.read(&mut text).unwrap_or(0));
+    let port: u16 = String::from_utf8_lossy(&text[..length]).trim().parse().expect("a port");
+    let listener = Running(listener);
+    let mut probe = socket::Socket::start(&settings());
+    let mut rows = Rows::default();
+    collect(&mut probe, &mut rows);
+    let address = ([127, 0, 0, 1], port).into();
+    let clients: Vec<_> =
+        (0..6).map(|_| std::thread::spawn(move || TcpStream::connect_timeout(&address, Duration::from_millis(300)))).collect();
+    let kept: Vec<_> = clients.into_iter().filter_map(|client| client.join().expect("no panic").ok()).collect();
+    let parts = [format!("server_port={port} "), "role=server".to_owned()];
+    let parts = [parts[0].as_str(), parts[1].as_str()];
+    let seen = collect_until(&mut probe, &mut rows, |rows| rows.sum(&parts, "accept_overflow").filter(|n| *n >= 4.0));
+    assert!(seen.is_some(), "overflows are seen");
+    assert!(rows.sum(&parts, "listendrop") >= seen);
+    let counted = rows.sum(&parts, "accept_overflow").unwrap_or_default();
+    assert!(counted <= overflows() - before, "{counted} of {}", overflows() - before);
+    drop((kept, listener));
+}
+
+#[test]
+fn a_refused_connection_is_a_failed_open_of_the_process_that_tried() {
+    if lacks(&[]) {
+        return;
+    }
+    let mut probe = socket::Socket::start(&settings());
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    let parts = [format!("tgid={} ", std::process::id()), format!("server_port={port} ")];
+    let parts = [parts[0].as_str(), parts[1].as_str(), "role=client"];
+    let mut rows = Rows::default();
+    let seen = collect_until(&mut probe, &mut rows, |rows| rows.sum(&parts, "active_open_failed"));
+    assert_eq!(seen, Some(1.0));
+    assert_eq!(rows.sum(&parts, "active_open_refused"), Some(1.0));
+    assert_eq!(rows.sum(&parts, "active_open_timeout"), Some(0.0));
+}
+
+/// Commands the server says it executed, by `INFO commandstats`.
+fn executed(port: u16, command: &str) -> f64 {
+    let stats = run(&format!("redis-cli -p {port} info commandstats"));
+    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or_default()
+}
+
+/// Totals are cumulative: only the last report counts.
+fn totals(probe: &mut dyn Probe, method: &str, field: &'static str, wanted: f64) -> f64 {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut rows = Rows::default();
+        collect(probe, &mut rows);
+        let total = rows.sum(&["sli ", &format!("method={method} ")], field).unwrap_or_default();
+        if total >= wanted || Instant::now() > end {
+            return total;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn every_request_is_counted_once_alone_pipelined_and_cut_into_pieces() {
+    if lacks(&["redis-server", "redis-benchmark", "redis-cli"]) {
+        return;
+    }
+    let redis = Redis::start();
+    let mut probe = sli::Sli::start(&settings());
+    let port = redis.port;
+    run(&format!("redis-benchmark -p {port} -c 5 -n 3000 -t get -q"));
+    assert_eq!(totals(&mut probe, "GET", "requests_total", 3000.0), executed(port, "get"));
+    run(&format!("redis-benchmark -p {port} -c 3 -n 4000 -P 50 -d 300 -t lpush -q"));
+    assert_eq!(totals(&mut probe, "LPUSH", "requests_total", 4000.0), executed(port, "lpush"));
+    run(&format!("redis-benchmark -p {port} -c 2 -n 200 -d 200000 -t set -q"));
+    assert_eq!(totals(&mut probe, "SET", "requests_total", 200.0), executed(port, "set"));
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connecting works");
+    stream.set_nodelay(true).expect("an option");
+    for byte in b"*2\r\n$4\r\nincr\r\n$12\r\ncut to bytes\r\n" {
+        stream.write_all(&[*byte]).expect("writing works");
+    }
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).expect("reading works");
+    drop(stream);
+    assert_eq!((&answer, totals(&mut probe, "INCR", "requests_total", 1.0)), (b":1\r\n", 1.0));
+}
+
+#[test]
+fn an_error_answer_is_counted_and_timed() {
+    if lacks(&["redis-server", "redis-cli"]) {
+        return;
+    }
+    let redis = Redis::start();
+    let mut probe = sli::Sli::start(&settings());
+    run(&format!("redis-cli -p {} incr n; redis-cli -p {} lpush n 1", redis.port, redis.port));
+    assert_eq!(totals(&mut probe, "LPUSH", "errors_total", 1.0), 1.0);
+    assert_eq!(totals(&mut probe, "LPUSH", "latency_nsec", 1.0), 1.0);
+    assert_eq!(totals(&mut probe, "INCR", "requests_total", 1.0), 1.0);
+    assert_eq!(totals(&mut probe, "INCR", "errors_total", 0.0), 0.0);
+}
+
+#[test]
+fn a_slow_command_shows_in_the_stage_of_processing() {
+    if lacks(&["redis-server", "redis-cli"]) {
+        return;
+    }
+    let redis = Redis::start();
+    let mut probe = sli::Sli::start(&settings());
+    run(&format!("redis-cli -p {} debug sleep 0.2; redis-cli -p {0} config set enable-debug-command yes", redis.port));
+    run(&format!(
+        "redis-cli -p {} eval \"local t=redis.call('time') repeat local n=redis.call('time') until (n[1]-t[1])*1000000+n[2]-t[2] > 200000\" 0",
+        redis.port
+    ));
+    let processing = totals(&mut probe, "EVAL", "proc_nsec_sum", 200e6);
+    assert!(processing >= 200e6, "{processing} ns");
+    let waiting = totals(&mut probe, "EVAL", "sched_nsec_sum", 0.0);
+    assert!(waiting < processing, "{waiting} ns before reading, {processing} ns after");
+}
