@@ -52,6 +52,7 @@ export function useFaults(params: { state?: string; from?: number; to?: number; 
 export function useFault(id: string) {
   return useQuery({
     queryKey: ["fault", id],
+    enabled: id !== "",
     queryFn: ({ signal }) => get<T.FaultDetail>(`/faults/${encodeURIComponent(id)}`, {}, signal),
     refetchInterval: (query) => (query.state.data?.state === "open" ? LIVE_MS : false),
   });

@@ -299,7 +299,7 @@ export const dictionary = {
   "map.layer": ["Layer", "层"],
   "map.path_of": ["Path of", "路径:"],
   "map.incident_since": ["the incident since {{time}}", "{{time}} 起的故障"],
-  "map.selected": ["Selected:", "已选:"],
+  "map.selected": ["selected:", "已选:"],
   "map.choose": ["Choose something to see what it stands on.", "选择一个对象以查看其依托。"],
   "map.partial": ["This picture is partial.", "此图不完整。"],
   "map.path": ["Path", "路径"],

@@ -55,7 +55,7 @@ function useAnswerWords(detail: FaultDetail): { head: string; lead: string } {
       metric: sentenceCase(metricName(cause.metric_id, cause.entity_type)),
       entity: cause.entity_name ?? stepName({ entity_id: cause.entity_id, entity_type: cause.entity_type }),
     });
-  return { head: sentenceCase(head).replace(/[.。]?$/, (end) => end || "."), lead: long };
+  return { head: head.replace(/[.。]?$/, (end) => end || "."), lead: long };
 }
 
 function Shown({ detail }: { detail: FaultDetail }) {
@@ -341,7 +341,7 @@ function Columns({ detail }: { detail: FaultDetail }) {
           <ul className="tl n">
             {result.limits.map((limit) => (
               <li key={typeof limit === "string" ? limit : limit.en}>
-                <p>{sentenceCase(say(limit))}.</p>
+                <p>{say(limit).replace(/[.。]?$/, (end) => end || ".")}</p>
               </li>
             ))}
           </ul>

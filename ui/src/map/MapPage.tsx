@@ -88,9 +88,7 @@ export default function MapPage() {
     [answer.data, state.layer, state.by, pinned, state.open, steps, state.host, t],
   );
   const first =
-    picture?.nodes.find((node) => node.cause) ??
-    picture?.nodes.find((node) => node.state === "crit" && node.entity) ??
-    busiest(picture);
+    nearestToCause(picture) ?? picture?.nodes.find((node) => node.state === "crit" && node.entity) ?? busiest(picture);
   const root = state.center ?? first?.entity?.id ?? null;
   const stack = useVertical(root, time.at);
   const inside = useMemo(
@@ -331,6 +329,7 @@ function Stack({
       label={t("map.vertical_label", { nodes: picture.nodes.length })}
       selected={root}
       showPath={!state.hidePath}
+      minHeight={160}
       onSelect={onSelect}
       onHover={(node) => onHover(node?.entity ?? null)}
     />
@@ -345,6 +344,12 @@ function near(entity: Entity | null, nodes: readonly Entity[], layer: Layer): En
   if (layer === "process" && entity.labels.tgid)
     return same.find((one) => one.type === "proc" && one.labels.tgid === entity.labels.tgid) ?? null;
   return null;
+}
+
+/** The node of the picture that carries the lowest number of the path. */
+function nearestToCause(picture: Picture | null): PictureNode | undefined {
+  const numbered = (picture?.nodes ?? []).filter((node) => node.number !== null && node.entity);
+  return numbered.sort((a, b) => a.number! - b.number!)[0];
 }
 
 /** Where nothing is wrong, the node with most relations is the best place to start. */

@@ -46,7 +46,9 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const [asked, setAsked] = useState("");
   const [chosen, setChosen] = useState(0);
   const faults = useFaults({ limit: 100 });
-  const entities = useEntities({ q: asked || undefined, limit: 50 });
+  // The hub looks for one piece of text; all words are matched here.
+  const longest = asked.split(/\s+/).reduce((best, word) => (word.length > best.length ? word : best), "");
+  const entities = useEntities({ q: longest || undefined, limit: 200 });
   const metadata = useMetadata();
 
   useEffect(() => {

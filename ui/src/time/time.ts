@@ -50,10 +50,10 @@ export function windowOf(state: TimeState, now: number): { from: number; to: num
   return { from: to - state.rangeMs, to };
 }
 
-/** One window back or forward; forward past now follows now again. */
+/** One window back or forward; forward to now, or nearly, follows it again. */
 export function shift(state: TimeState, direction: -1 | 1, now: number): TimeState {
   const to = (state.at ?? now) + direction * state.rangeMs;
-  return { ...state, at: to >= now ? null : to };
+  return { ...state, at: to >= now - state.rangeMs / 4 ? null : to };
 }
 
 /** The stretch of time the bar draws: at least four windows and an hour, ending now or a quarter after the moment. */
