@@ -1,6 +1,6 @@
 //! The Prometheus API over HTTP requests: shapes, error types, status codes and messages.
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -14,6 +14,8 @@ use tower::ServiceExt;
 struct Fixture {
     /// How long each read takes.
     delay: Duration,
+    /// Met twice by each read: when it has begun and before it ends.
+    gate: Option<Arc<Barrier>>,
 }
 
 fn series() -> Vec<Series> {
@@ -31,6 +33,10 @@ fn series() -> Vec<Series> {
 impl SeriesRead for Fixture {
     fn select(&self, matchers: &[Matcher], range: TimeRange, _: usize) -> Result<Vec<Series>, StoreError> {
         std::thread::sleep(self.delay);
+        if let Some(gate) = &self.gate {
+            gate.wait();
+            gate.wait();
+        }
         let mut found = series();
         found.retain(|one| matchers.iter().all(|matcher| matcher.matches(one.labels.get(&matcher.name).unwrap_or(""))));
         found.iter_mut().for_each(|one| one.samples.retain(|sample| (range.from_ms..=range.to_ms).contains(&sample.t_ms)));
@@ -66,9 +72,13 @@ impl MetadataSource for Dictionary {
     }
 }
 
-fn app_with(limits: QueryLimits, delay: Duration) -> axum::Router {
+fn app_over(fixture: Fixture, limits: QueryLimits) -> axum::Router {
     let about = About { version: "0.1.0".into(), ..About::default() };
-    router(PromState::new(Arc::new(Fixture { delay }), Arc::new(Dictionary), limits, about))
+    router(PromState::new(Arc::new(fixture), Arc::new(Dictionary), limits, about))
+}
+
+fn app_with(limits: QueryLimits, delay: Duration) -> axum::Router {
+    app_over(Fixture { delay, gate: None }, limits)
 }
 
 fn app() -> axum::Router {
@@ -212,13 +222,18 @@ async fn too_many_samples_and_too_many_queries_are_refused() {
     assert!(body["error"].as_str().unwrap().contains("too many samples"));
 
     let limits = QueryLimits { concurrency: 1, queue_timeout: Duration::from_millis(1), ..QueryLimits::default() };
-    let busy = app_with(limits, Duration::from_millis(300));
+    let gate = Arc::new(Barrier::new(2));
+    let busy = app_over(Fixture { delay: Duration::ZERO, gate: Some(gate.clone()) }, limits);
     let request = || Request::get("/query?query=requests_total&time=595").body(Body::empty()).unwrap();
-    let (first, second) = tokio::join!(send(busy.clone(), request()), async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        busy.clone().oneshot(request()).await.unwrap()
-    });
-    assert_eq!(first.0, 200);
+    let meet = || {
+        let gate = gate.clone();
+        tokio::task::spawn_blocking(move || gate.wait())
+    };
+    let first = tokio::spawn(send(busy.clone(), request()));
+    meet().await.unwrap();
+    let second = busy.clone().oneshot(request()).await.unwrap();
+    meet().await.unwrap();
+    assert_eq!(first.await.unwrap().0, 200);
     assert_eq!(second.status().as_u16(), 503);
     assert!(second.headers().contains_key(header::RETRY_AFTER));
 }
@@ -240,6 +255,33 @@ async fn series_and_labels_answer_with_several_matchers() {
     assert_eq!(error_of("/series", &[]).await, (400, "bad_data".into(), "no match[] parameter provided".into()));
     let (_, _, error) = error_of("/series", &[("match[]", "x{")]).await;
     assert_eq!(error, "invalid parameter \"match[]\": 1:3: parse error: unexpected end of input inside braces");
+}
+
+#[tokio::test]
+async fn remote_read_gives_samples_and_refuses_nonsense() {
+    use gala_hub::prom::read::{LabelMatcher, Query, ReadRequest, ReadResponse};
+    use prost::Message;
+
+    let matcher = |kind, name: &str, value: &str| LabelMatcher { kind, name: name.into(), value: value.into() };
+    let matchers = vec![matcher(0, "__name__", "requests_total"), matcher(3, "job", "b|c")];
+    let request = ReadRequest { queries: vec![Query { start_timestamp_ms: 10_000, end_timestamp_ms: 20_000, matchers }] };
+    let packed = |request: &ReadRequest| snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap();
+    let post = |body: Vec<u8>| Request::post("/read").body(Body::from(body)).unwrap();
+    let response = app().oneshot(post(packed(&request))).await.unwrap();
+    assert_eq!(response.headers()[header::CONTENT_ENCODING], "snappy");
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let plain = snap::raw::Decoder::new().decompress_vec(&body).unwrap();
+    let answer = ReadResponse::decode(plain.as_slice()).unwrap();
+    let series = &answer.results[0].timeseries;
+    assert_eq!(series.len(), 1);
+    let samples: Vec<(i64, f64)> = series[0].samples.iter().map(|sample| (sample.timestamp, sample.value)).collect();
+    assert_eq!(samples, [(10_000, 2.0), (15_000, 3.0), (20_000, 4.0)]);
+
+    let (status, body) = send(app(), post(b"nonsense".to_vec())).await;
+    assert_eq!((status, &body["errorType"]), (400, &json!("bad_data")));
+    let bad = ReadRequest { queries: vec![Query { matchers: vec![matcher(2, "job", "(")], ..Query::default() }] };
+    let (status, body) = send(app(), post(packed(&bad))).await;
+    assert_eq!((status, &body["error"]), (400, &json!("matcher on label job: error parsing regexp: unclosed group: `(`")));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod answer;
 mod params;
 mod query;
+pub mod read;
 mod series;
 mod status;
 mod time;
@@ -14,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use gala_store::SeriesRead;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What is known about a metric family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +95,17 @@ impl PromState {
         let places = Arc::new(Semaphore::new(limits.concurrency));
         Self { read, metadata, limits, places, about: Arc::new(about) }
     }
+
+    /// A place among the queries that run at once; waits for one a while.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, answer::Refusal> {
+        let waiting = tokio::time::timeout(self.limits.queue_timeout, self.places.clone().acquire_owned()).await;
+        if let Ok(Ok(place)) = waiting {
+            return Ok(place);
+        }
+        let (busy, waited) = (self.limits.concurrency, self.limits.queue_timeout.as_secs());
+        let message = format!("{busy} queries are running and none ended within {waited} s; try again later");
+        Err(answer::Refusal::unavailable(message, waited.max(1) as u32))
+    }
 }
 
 /// All routes, relative to `/api/v1`.
@@ -107,6 +119,7 @@ pub fn router(state: PromState) -> Router {
         .route("/labels", get(series::label_names).post(series::label_names))
         .route("/label/{name}/values", get(series::label_values))
         .route("/metadata", get(series::metadata))
+        .route("/read", post(read::read))
         .route("/rules", get(status::rules))
         .route("/alerts", get(status::alerts))
         .route("/alertmanagers", get(status::alertmanagers))

@@ -91,12 +91,7 @@ impl Job {
         limit: usize,
         evaluate: impl FnOnce(&dyn SeriesRead, &Options) -> std::result::Result<Answer, QueryError> + Send + 'static,
     ) -> Result<Response> {
-        let waiting = tokio::time::timeout(state.limits.queue_timeout, state.places.clone().acquire_owned()).await;
-        let Ok(Ok(place)) = waiting else {
-            let (busy, waited) = (state.limits.concurrency, state.limits.queue_timeout.as_secs());
-            let message = format!("{busy} queries are running and none ended within {waited} s; try again later");
-            return Err(Refusal::unavailable(message, waited.max(1) as u32));
-        };
+        let place = state.place().await?;
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let flag = stop.0.clone();
         let done = tokio::task::spawn_blocking(move || {
