@@ -83,6 +83,18 @@ pub struct Waits {
     pub counts: [u64; KINDS],
 }
 
+pub const CPU_SHARES: usize = 4;
+
+/// What a thread did on one CPU since the last walk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CpuShare {
+    pub cpu: u32,
+    pub used: u32,
+    pub ran_ns: u64,
+    pub waited_ns: u64,
+}
+
 pub const FLAG_LEADER: u32 = 1;
 pub const FLAG_KERNEL: u32 = 2;
 
@@ -110,6 +122,7 @@ pub struct Record {
     pub comm: [u8; 16],
     pub usage: Usage,
     pub waits: Waits,
+    pub cpus: [CpuShare; CPU_SHARES],
 }
 
 #[derive(Clone, Copy)]
@@ -163,7 +176,7 @@ pub struct Counters {
 
 const _: () = assert!(size_of::<Usage>() == 128);
 const _: () = assert!(size_of::<Waits>() == 176);
-const _: () = assert!(size_of::<Record>() == 416);
+const _: () = assert!(size_of::<Record>() == 512);
 const _: () = assert!(size_of::<PreemptValue>() == 48);
 const _: () = assert!(size_of::<NodeWaits>() == 256);
 const _: () = assert!(size_of::<RawNotice>() == 48);

@@ -20,7 +20,7 @@ pub mod layout;
 mod procfs;
 
 pub use choice::{Choice, MAX_PROCESSES, Pair, joined};
-pub use layout::{NodeWaits, OffKind, Usage, WaitClass, Waits};
+pub use layout::{CpuShare, NodeWaits, OffKind, Usage, WaitClass, Waits};
 
 const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
     Step { rung, programs, lacks: "" }
@@ -95,6 +95,8 @@ pub struct Process {
     pub zombie: bool,
     pub usage: Usage,
     pub waits: Waits,
+    /// Where its threads ran and waited since the walk before.
+    pub cpus: Vec<CpuShare>,
     /// Whether I/O could be read.
     pub io_known: bool,
     /// Whether switches could be read.
@@ -350,6 +352,15 @@ fn gather(records: impl Iterator<Item = Record>) -> (Vec<Process>, Vec<Thread>) 
         let process = &mut processes[at];
         process.usage.add(&record.usage);
         process.waits.add(&record.waits);
+        for share in record.cpus.iter().filter(|share| share.ran_ns + share.waited_ns > 0) {
+            match process.cpus.iter_mut().find(|known| known.cpu == share.cpu) {
+                Some(known) => {
+                    known.ran_ns += share.ran_ns;
+                    known.waited_ns += share.waited_ns;
+                }
+                None => process.cpus.push(*share),
+            }
+        }
         process.blocked += u32::from(record.state & 0xff == UNINTERRUPTIBLE);
         if record.flags & FLAG_LEADER != 0 {
             process.start_ns = record.start_ns;

@@ -9,8 +9,10 @@
  * queued (sched_info.last_queued) was spent on the run queue, the rest asleep. No wake-up hook and no system call hook is
  * needed, and the clock is the run queue's own, which the scheduler has just updated: reading it costs four loads.
  *
- * Who ran instead. When a thread is switched in after a wait of more than the floor, the thread switched out is the one
- * it waited for: the wait, at most as long as that one ran, is charged to the pair of processes.
+ * Who ran instead. Each CPU remembers who ran in its last 16 slices. When a thread is switched in after a wait of more
+ * than the floor, the slices of that wait are charged to the pairs of waiting process and process that ran. For waits
+ * longer than that each thread also keeps how long it ran and waited on which CPU: user space divides the rest of a wait among
+ * those who ran on that CPU in the period.
  *
  * Hooks
  *   iter/task               the walk: 0.7 us a thread and period.
@@ -21,8 +23,8 @@
  *
  * Measured by the kernel's run time statistics on two shared cores, less what they measure of an empty program (70 ns).
  *
- * Maps. `waits`: 220 bytes a user thread, living and dying with it (before 5.13 a hash of 16384 threads, `waits_by_pid`).
- * `preemptions`: 72 bytes a pair, 1024 pairs, emptied each period. `node`: 256 bytes a CPU. `notices`: 64 KiB.
+ * Maps. `waits`: 370 bytes a user thread, living and dying with it (before 5.13 a hash of 16384 threads, `waits_by_pid`).
+ * `preemptions`: 72 bytes a pair, 1024 pairs, emptied each period. `node`: 256 bytes a CPU, `slices`: 520. `notices`: 64 KiB.
  *
  * Blind spots. Waits of a thread that ends within a period are lost (its CPU time and I/O are not). A thread that sleeps
  * right now shows the current sleep only once it is over. Kernel threads are counted but not watched. A fault's sleep counts as
@@ -42,6 +44,7 @@ const volatile struct tasks_config config SEC(".rodata.config") = {};
 /* What is kept at a thread: what the walk prints, and what is open. */
 struct watched {
 	struct task_waits waits;
+	struct cpu_share cpus[CPU_SHARES];
 	__u64 off_at;
 	__u64 fsync_at;
 	__u64 reclaim_at;
@@ -79,6 +82,29 @@ struct {
 	__type(key, __u32);
 	__type(value, struct node_waits);
 } node SEC(".maps");
+
+/* Who ran on a CPU, from when; until the next one's start. */
+#define SLICES 16
+
+struct slice {
+	__u64 from;
+	__u32 tgid;
+	__u32 kernel;
+	char comm[16];
+};
+
+struct slices {
+	struct slice ring[SLICES];
+	__u32 next;
+	__u32 padding;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct slices);
+} slices SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -184,13 +210,39 @@ static __always_inline void count_wait(struct watched *watch, __u32 kind, __u64 
 		count_long(kind, ns);
 }
 
-static __always_inline void leave(struct task_struct *prev, bool preempted, __u64 now)
+/* The thread's account of a CPU, a new one where there is room. */
+static __always_inline struct cpu_share *share_of(struct watched *watch, __u32 cpu)
 {
+	for (int i = 0; i < CPU_SHARES; i++) {
+		struct cpu_share *share = &watch->cpus[i];
+
+		if (!share->used) {
+			share->used = 1;
+			share->cpu = cpu;
+			return share;
+		}
+		if (share->cpu == cpu)
+			return share;
+	}
+	return NULL;
+}
+
+static __always_inline void leave(struct task_struct *prev, bool preempted, __u64 now, __u32 cpu)
+{
+	struct task_struct___sched *sched = (void *)prev;
 	struct watched *watch = watch_of(prev);
+	struct cpu_share *share;
+	__u64 arrived;
 	__u32 state;
 
 	if (!watch)
 		return;
+	if (bpf_core_field_exists(sched->sched_info)) {
+		arrived = sched->sched_info.last_arrival;
+		share = share_of(watch, cpu);
+		if (share && arrived && now > arrived)
+			share->ran_ns += now - arrived;
+	}
 	watch->off_at = now;
 	state = preempted ? 0 : task_state(prev);
 	if (!state) {
@@ -203,37 +255,76 @@ static __always_inline void leave(struct task_struct *prev, bool preempted, __u6
 		watch->kind = state & TASK_STATE_UNINTERRUPTIBLE ? OFF_BLOCK : OFF_SLEEP;
 }
 
-static __noinline void blame(struct task_struct *prev, struct task_struct *next, __u64 wait, __u64 now)
+static __noinline int charge(struct preempt_key *key, struct slice *slice, __u64 ns)
 {
-	struct task_struct___sched *sched = (void *)prev;
-	struct preempt_key key = { .victim = next->tgid, .culprit = prev->tgid };
 	struct preempt_value *value, fresh = {};
-	__u64 arrived = sched->sched_info.last_arrival;
-	__u64 ran = now > arrived ? now - arrived : 0;
-	__u64 charged = ran < wait ? ran : wait;
 
-	value = bpf_map_lookup_elem(&preemptions, &key);
+	if (!key || !slice)
+		return 0;
+	value = bpf_map_lookup_elem(&preemptions, key);
 	if (value) {
-		ADD(value->ns, charged);
+		ADD(value->ns, ns);
 		ADD(value->count, 1);
-		RAISE(value->max_ns, charged);
+		RAISE(value->max_ns, ns);
 		value->cpu = bpf_get_smp_processor_id();
-		return;
+		return 0;
 	}
-	fresh.ns = charged;
+	fresh.ns = ns;
 	fresh.count = 1;
-	fresh.max_ns = charged;
+	fresh.max_ns = ns;
 	fresh.cpu = bpf_get_smp_processor_id();
-	fresh.kernel = !is_user(prev);
-	bpf_probe_read_kernel(fresh.comm, sizeof(fresh.comm), is_user(prev) ? prev->group_leader->comm : prev->comm);
-	if (bpf_map_update_elem(&preemptions, &key, &fresh, BPF_NOEXIST))
+	fresh.kernel = slice->kernel;
+	__builtin_memcpy(fresh.comm, slice->comm, sizeof(fresh.comm));
+	if (bpf_map_update_elem(&preemptions, key, &fresh, BPF_NOEXIST))
 		COUNT(counters.preemptions_lost);
+	return 0;
 }
 
-static __always_inline void arrive(struct task_struct *prev, struct task_struct *next, __u64 now)
+/* Goes back through the CPU's slices until the wait is covered and charges each to who ran in it. */
+static __noinline int blame(__u32 victim, __u64 wait, __u64 now)
+{
+	struct preempt_key key = { .victim = victim };
+	__u64 since = now - wait, end = now, begin;
+	struct slices *recent;
+	struct slice *slice;
+	__u32 zero = 0;
+
+	recent = bpf_map_lookup_elem(&slices, &zero);
+	if (!recent)
+		return 0;
+	for (__u32 back = 1; back <= SLICES; back++) {
+		slice = &recent->ring[(recent->next - back) % SLICES];
+		if (!slice->from || end <= since)
+			break;
+		begin = slice->from > since ? slice->from : since;
+		key.culprit = slice->tgid;
+		if (slice->tgid && end > begin)
+			charge(&key, slice, end - begin);
+		end = slice->from;
+	}
+	return 0;
+}
+
+static __always_inline void note_slice(struct task_struct *next, __u64 now)
+{
+	__u32 zero = 0;
+	struct slices *recent = bpf_map_lookup_elem(&slices, &zero);
+	struct slice *slice;
+
+	if (!recent)
+		return;
+	slice = &recent->ring[recent->next++ % SLICES];
+	slice->from = now;
+	slice->tgid = next->tgid;
+	slice->kernel = !is_user(next);
+	__builtin_memcpy(slice->comm, next->comm, sizeof(slice->comm));
+}
+
+static __always_inline void arrive(struct task_struct *next, __u64 now, __u32 cpu)
 {
 	struct task_struct___sched *sched = (void *)next;
 	struct watched *watch = watch_of(next);
+	struct cpu_share *share;
 	__u64 queued, wait = 0, off, asleep;
 	__u8 class;
 
@@ -245,8 +336,12 @@ static __always_inline void arrive(struct task_struct *prev, struct task_struct 
 	}
 	RAISE(watch->waits.runq_max_ns, wait);
 	count_wait(watch, OFF_RUNQ, wait);
-	if (wait >= config.preempt_floor_ns && prev->pid)
-		blame(prev, next, wait, now);
+	if (wait >= config.preempt_floor_ns) {
+		share = share_of(watch, cpu);
+		if (share)
+			share->waited_ns += wait;
+		blame(next->tgid, wait, now);
+	}
 	if (!watch->off_at || now <= watch->off_at)
 		return;
 	off = now - watch->off_at;
@@ -288,16 +383,14 @@ static __always_inline __u64 queue_clock(struct task_struct *task)
 SEC("?tp_btf/sched_switch")
 int BPF_PROG(on_switch, bool preempted, struct task_struct *prev, struct task_struct *next)
 {
-	bool from_user = is_user(prev), to_user = is_user(next);
-	__u64 now;
+	__u64 now = queue_clock(prev->pid ? prev : next);
+	__u32 cpu = bpf_get_smp_processor_id();
 
-	if (!from_user && !to_user)
-		return 0;
-	now = queue_clock(from_user ? prev : next);
-	if (from_user)
-		leave(prev, preempted, now);
-	if (to_user)
-		arrive(prev, next, now);
+	if (is_user(prev))
+		leave(prev, preempted, now, cpu);
+	if (is_user(next))
+		arrive(next, now, cpu);
+	note_slice(next, now);
 	return 0;
 }
 
@@ -566,8 +659,11 @@ static __always_inline void print_task(struct bpf_iter__task *context, struct ta
 		watch->waits.off_max_ns = 0;
 		watch->waits.reclaim_max_ns = 0;
 		watch->waits.fsync_max_ns = 0;
+		__builtin_memcpy(record.cpus, watch->cpus, sizeof(record.cpus));
+		__builtin_memset(watch->cpus, 0, sizeof(watch->cpus));
 	} else {
 		__builtin_memset(&record.waits, 0, sizeof(record.waits));
+		__builtin_memset(record.cpus, 0, sizeof(record.cpus));
 	}
 	bpf_seq_write(context->meta->seq, &record, sizeof(record));
 }

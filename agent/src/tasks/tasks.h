@@ -79,6 +79,17 @@ struct task_waits {
 	__u64 counts[OFF_KINDS];
 };
 
+/* CPUs told apart for one thread in one period; what it did on others is left out. */
+#define CPU_SHARES 4
+
+/* What a thread did on one CPU since the last walk. */
+struct cpu_share {
+	__u32 cpu;
+	__u32 used;
+	__u64 ran_ns;
+	__u64 waited_ns;
+};
+
 enum task_flags {
 	TASK_LEADER = 1,
 	TASK_KERNEL = 2,
@@ -107,6 +118,7 @@ struct task_record {
 	char comm[16];
 	struct task_usage usage;
 	struct task_waits waits;
+	struct cpu_share cpus[CPU_SHARES];
 };
 
 struct preempt_key {
@@ -146,7 +158,7 @@ struct notice {
 
 _Static_assert(sizeof(struct task_usage) == 128, "layout.rs knows this size");
 _Static_assert(sizeof(struct task_waits) == 176, "layout.rs knows this size");
-_Static_assert(sizeof(struct task_record) == 416, "layout.rs knows this size");
+_Static_assert(sizeof(struct task_record) == 512, "layout.rs knows this size");
 _Static_assert(sizeof(struct preempt_value) == 48, "layout.rs knows this size");
 _Static_assert(sizeof(struct node_waits) == 256, "layout.rs knows this size");
 _Static_assert(sizeof(struct notice) == 48, "layout.rs knows this size");

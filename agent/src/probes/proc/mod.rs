@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use ahash::HashMap;
 use gala_model::tables::proc::{
-    OFF_EDGES_NS, ProcCpu, ProcPage, ProcPreempt, ProcSched, ProcSyscallIo, SliCpuNodeGauge, SliCpuNodeHistogram, ThreadSched,
+    OFF_EDGES_NS, ProcCpu, ProcPage, ProcSched, ProcSyscallIo, SliCpuNodeGauge, SliCpuNodeHistogram, ThreadSched,
 };
 use gala_model::{Event, Histogram, Severity};
 
@@ -19,12 +19,12 @@ use crate::tasks::{
 };
 
 mod cgroup;
+mod preempt;
 
 /// What the probe hooks.
 pub const SPEC: ObjectSpec = WATCH;
 
-/// Rows of who ran while others waited: per waiting process, and in all.
-const MAX_CULPRITS: usize = 3;
+/// Rows of who ran while others waited.
 const MAX_PREEMPTIONS: usize = 64;
 /// Share of the period from which on a process's wait for another is worth a row.
 const PREEMPTION_SHARE: f64 = 0.01;
@@ -112,41 +112,14 @@ impl Processes {
         }
     }
 
-    /// The processes that cost each waiting one most. One that ended meanwhile is named without its id: ids of short-lived
-    /// processes would make a new series each.
-    fn push_preemptions(&mut self, pairs: &[Preemption], now: &Snapshot, elapsed_ns: f64, out: &mut dyn RowSink) {
-        let alive: HashSet<u32> = now.processes.iter().map(|process| process.tgid).collect();
-        let mut by_victim: HashMap<u32, Vec<Preemption>> = HashMap::default();
-        for pair in pairs.iter().filter(|pair| self.reported.contains(&pair.victim)) {
-            let culprit = if alive.contains(&pair.culprit) { pair.culprit } else { 0 };
-            let culprits = by_victim.entry(pair.victim).or_default();
-            match culprits.iter_mut().find(|other| other.culprit == culprit && other.culprit_comm == pair.culprit_comm) {
-                Some(same) => {
-                    same.ns += pair.ns;
-                    same.count += pair.count;
-                    same.max_ns = same.max_ns.max(pair.max_ns);
-                }
-                None => culprits.push(Preemption { culprit, ..pair.clone() }),
-            }
-        }
-        let mut worst: Vec<Preemption> = Vec::new();
-        for (_, mut culprits) in by_victim {
-            culprits.sort_by_key(|pair| std::cmp::Reverse(pair.ns));
-            worst.extend(culprits.into_iter().take(MAX_CULPRITS).filter(|pair| pair.ns as f64 >= elapsed_ns * PREEMPTION_SHARE));
-        }
-        worst.sort_by_key(|pair| (std::cmp::Reverse(pair.ns), pair.victim, pair.culprit));
-        self.rows_left_out += worst.len().saturating_sub(MAX_PREEMPTIONS) as u64;
-        for pair in worst.into_iter().take(MAX_PREEMPTIONS) {
-            out.push(&ProcPreempt {
-                tgid: pair.victim,
-                by_tgid: pair.culprit,
-                by_comm: pair.culprit_comm,
-                by_kind: if pair.culprit_kernel { "kernel" } else { "process" },
-                preempted_ns: pair.ns,
-                preempted_count: pair.count,
-                preempted_max_ns: pair.max_ns,
-                preempted_cpu: pair.cpu,
-            });
+    /// The processes that cost each waiting one most.
+    fn push_preemptions(&mut self, seen: &[Preemption], now: &Snapshot, elapsed_ns: f64, out: &mut dyn RowSink) {
+        let floor_ns = (elapsed_ns * PREEMPTION_SHARE) as u64;
+        let mut rows = preempt::worst(seen, now, &self.reported, floor_ns);
+        self.rows_left_out += rows.len().saturating_sub(MAX_PREEMPTIONS) as u64;
+        rows.truncate(MAX_PREEMPTIONS);
+        for row in &rows {
+            out.push(row);
         }
     }
 

@@ -1,0 +1,163 @@
+//! Who ran while a process waited for a CPU. What the kernel side saw slice by slice is exact but ends 16 slices back; the rest
+//! of long waits, as they come with many runnable threads, is divided among those who ran on the same CPU in the period, by
+//! their run time there.
+
+use std::collections::HashSet;
+
+use ahash::HashMap;
+use gala_model::tables::proc::ProcPreempt;
+
+use crate::tasks::{Preemption, Process, Snapshot};
+
+/// Rows of one waiting process.
+const MAX_CULPRITS: usize = 3;
+
+#[derive(Clone, Debug, Default)]
+struct Charge {
+    ns: f64,
+    count: u64,
+    max_ns: u64,
+    cpu: u32,
+    kernel: bool,
+}
+
+/// One who ran: its id, 0 when it ended meanwhile (ids of short-lived processes would make a new series each), and its name.
+type Culprit = (u32, String);
+
+/// Rows of the reported processes, the longest waits first; shorter ones than `floor_ns` are left out.
+pub(super) fn worst(seen: &[Preemption], now: &Snapshot, reported: &HashSet<u32>, floor_ns: u64) -> Vec<ProcPreempt> {
+    let alive: HashMap<u32, &Process> = now.processes.iter().map(|process| (process.tgid, process)).collect();
+    let mut victims: HashMap<u32, HashMap<Culprit, Charge>> = HashMap::default();
+    for pair in seen.iter().filter(|pair| reported.contains(&pair.victim)) {
+        let culprit = match alive.get(&pair.culprit) {
+            Some(process) => (pair.culprit, process.name()),
+            None => (0, pair.culprit_comm.clone()),
+        };
+        let charge = victims.entry(pair.victim).or_default().entry(culprit).or_default();
+        charge.ns += pair.ns as f64;
+        charge.count += pair.count;
+        charge.max_ns = charge.max_ns.max(pair.max_ns);
+        (charge.cpu, charge.kernel) = (pair.cpu, pair.culprit_kernel);
+    }
+    let runners = runners(now);
+    for process in now.processes.iter().filter(|process| reported.contains(&process.tgid)) {
+        divide_rest(process, &runners, &alive, &mut victims, floor_ns);
+    }
+    let mut rows: Vec<ProcPreempt> = Vec::new();
+    for (tgid, charges) in victims {
+        let mut charges: Vec<(Culprit, Charge)> =
+            charges.into_iter().filter(|(_, charge)| charge.ns >= floor_ns as f64).collect();
+        charges.sort_by(|a, b| b.1.ns.total_cmp(&a.1.ns).then_with(|| a.0.cmp(&b.0)));
+        rows.extend(charges.into_iter().take(MAX_CULPRITS).map(|((by_tgid, by_comm), charge)| ProcPreempt {
+            tgid,
+            by_tgid,
+            by_comm,
+            by_kind: if charge.kernel { "kernel" } else { "process" },
+            preempted_ns: charge.ns as u64,
+            preempted_count: charge.count,
+            preempted_max_ns: charge.max_ns,
+            preempted_cpu: charge.cpu,
+        }));
+    }
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.preempted_ns), row.tgid, row.by_tgid));
+    rows
+}
+
+/// Run time by CPU and process in the period.
+fn runners(now: &Snapshot) -> HashMap<u32, Vec<(u32, u64)>> {
+    let mut runners: HashMap<u32, Vec<(u32, u64)>> = HashMap::default();
+    for process in &now.processes {
+        for share in process.cpus.iter().filter(|share| share.ran_ns > 0) {
+            runners.entry(share.cpu).or_default().push((process.tgid, share.ran_ns));
+        }
+    }
+    runners
+}
+
+/// Charges what a process waited beyond the slices that were seen.
+fn divide_rest(
+    process: &Process,
+    runners: &HashMap<u32, Vec<(u32, u64)>>,
+    alive: &HashMap<u32, &Process>,
+    victims: &mut HashMap<u32, HashMap<Culprit, Charge>>,
+    floor_ns: u64,
+) {
+    let waited: u64 = process.cpus.iter().map(|share| share.waited_ns).sum();
+    let seen: f64 = victims.get(&process.tgid).map_or(0.0, |charges| charges.values().map(|charge| charge.ns).sum());
+    let rest = waited as f64 - seen;
+    if rest < floor_ns as f64 {
+        return;
+    }
+    for share in process.cpus.iter().filter(|share| share.waited_ns > 0) {
+        let Some(ran) = runners.get(&share.cpu) else { continue };
+        let others: u64 = ran.iter().filter(|(tgid, _)| *tgid != process.tgid).map(|(_, ns)| ns).sum();
+        let rest_here = rest * share.waited_ns as f64 / waited as f64;
+        for (tgid, ns) in ran.iter().filter(|(tgid, _)| *tgid != process.tgid) {
+            let name = alive.get(tgid).map(|other| other.name()).unwrap_or_default();
+            let charge = victims.entry(process.tgid).or_default().entry((*tgid, name)).or_default();
+            charge.ns += rest_here * *ns as f64 / others as f64;
+            charge.cpu = share.cpu;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::CpuShare;
+
+    fn process(tgid: u32, name: &str, cpus: &[(u32, u64, u64)]) -> Process {
+        let mut comm = [0; 16];
+        comm[..name.len()].copy_from_slice(name.as_bytes());
+        let cpus =
+            cpus.iter().map(|(cpu, ran_ns, waited_ns)| CpuShare { cpu: *cpu, used: 1, ran_ns: *ran_ns, waited_ns: *waited_ns });
+        Process { tgid, comm, cpus: cpus.collect(), ..Process::default() }
+    }
+
+    fn pair(victim: u32, culprit: u32, ns: u64) -> Preemption {
+        Preemption { victim, culprit, culprit_comm: "short".into(), culprit_kernel: false, cpu: 1, ns, count: 2, max_ns: ns / 2 }
+    }
+
+    fn snapshot(processes: Vec<Process>) -> Snapshot {
+        Snapshot { at: std::time::Instant::now(), processes, threads: Vec::new() }
+    }
+
+    #[test]
+    fn what_was_seen_is_charged_as_seen() {
+        let now = snapshot(vec![process(7, "redis", &[(1, 500, 1000)]), process(9, "hog", &[(1, 1000, 0)])]);
+        let rows = worst(&[pair(7, 9, 1000)], &now, &HashSet::from([7]), 10);
+        assert_eq!(rows.len(), 1);
+        let row = &rows[0];
+        assert_eq!((row.tgid, row.by_tgid, row.by_comm.as_str()), (7, 9, "hog"));
+        assert_eq!((row.preempted_ns, row.preempted_count, row.preempted_max_ns), (1000, 2, 500));
+    }
+
+    #[test]
+    fn the_rest_of_long_waits_is_divided_by_run_time_on_the_same_cpu() {
+        let victim = process(7, "redis", &[(1, 100, 1000)]);
+        let now = snapshot(vec![
+            victim,
+            process(8, "big", &[(1, 300, 0)]),
+            process(9, "small", &[(1, 100, 0)]),
+            process(10, "far", &[(0, 900, 0)]),
+        ]);
+        let rows = worst(&[], &now, &HashSet::from([7]), 10);
+        let charged: Vec<(u32, u64)> = rows.iter().map(|row| (row.by_tgid, row.preempted_ns)).collect();
+        assert_eq!(charged, [(8, 750), (9, 250)]);
+    }
+
+    #[test]
+    fn processes_that_ended_share_a_row_by_name() {
+        let now = snapshot(vec![process(7, "redis", &[])]);
+        let rows = worst(&[pair(7, 20, 60), pair(7, 21, 50)], &now, &HashSet::from([7]), 100);
+        assert_eq!(rows.len(), 1);
+        assert_eq!((rows[0].by_tgid, rows[0].by_comm.as_str(), rows[0].preempted_ns), (0, "short", 110));
+    }
+
+    #[test]
+    fn short_waits_and_unreported_processes_have_no_row() {
+        let now = snapshot(vec![process(7, "redis", &[]), process(9, "hog", &[])]);
+        assert!(worst(&[pair(7, 9, 99)], &now, &HashSet::from([7]), 100).is_empty());
+        assert!(worst(&[pair(7, 9, 990)], &now, &HashSet::new(), 100).is_empty());
+    }
+}
