@@ -423,10 +423,12 @@ fn incident(entity: &str, metric: &str) -> IncidentInput {
     }
 }
 
+fn judge_at(store: &FakeStore, now_ms: i64, incident: &IncidentInput) -> RootCause {
+    explain(incident, &FakeGraph { at_ms: now_ms - 5_000 }, store, now_ms, rules(), &ExplainConfig::default())
+}
+
 fn judge(fault: Fault, seed: u64, after_ms: i64, incident: &IncidentInput) -> RootCause {
-    let now_ms = FAULT_MS + after_ms;
-    let store = build(fault, seed, now_ms);
-    explain(incident, &FakeGraph { at_ms: now_ms - 5_000 }, &store, now_ms, rules(), &ExplainConfig::default())
+    judge_at(&build(fault, seed, FAULT_MS + after_ms), FAULT_MS + after_ms, incident)
 }
 
 /// As where only the whole of a request is timed.
@@ -437,9 +439,10 @@ fn without_stages(store: &mut FakeStore) {
 
 /// Explains the fault at both times with several noises; each answer must be right.
 fn each(fault: Fault, incident: &IncidentInput, right: impl Fn(&RootCause) -> bool) {
-    for after_ms in [30_000, 60_000] {
-        for seed in 1..=4 {
-            let result = judge(fault, seed, after_ms, incident);
+    for seed in 1..=4 {
+        let store = build(fault, seed, FAULT_MS + 60_000);
+        for after_ms in [30_000, 60_000] {
+            let result = judge_at(&store, FAULT_MS + after_ms, incident);
             let first = result.resource.cause_metrics.first();
             assert!(
                 right(&result),

@@ -5,6 +5,7 @@
 //! backwards like a flow; [`rules`] says as data what may cause what.
 
 mod answer;
+mod attribution;
 pub mod evidence;
 mod explain;
 pub mod graph;

@@ -9,7 +9,7 @@ use gala_store::Labels;
 
 use super::evidence::{Context, Judged, judge};
 use super::graph::CauseGraph;
-use super::rules::{EdgeKind, EdgeRule, RuleScope, RuleSet};
+use super::rules::{EdgeRule, RuleScope, RuleSet};
 use super::series::{Filter, Reader};
 use super::stats::{finite_count, median, sustained};
 use crate::topology::Relation;
@@ -18,12 +18,8 @@ use crate::topology::Relation;
 const MOST_NEIGHBOURS: usize = 16;
 /// Nodes of one search.
 const MOST_NODES: usize = 300;
-/// How far a hidden step weakens what is behind it.
-const HIDDEN: f64 = 0.9;
 /// A device the process is not known to use: stacked devices hide who uses what.
 const UNKNOWN_USE: f64 = 0.4;
-/// A cause that moves so much later than its effect is hardly one.
-const LATE_MS: i64 = 30_000;
 
 /// A class on an entity.
 #[derive(Clone, Debug)]
@@ -117,8 +113,7 @@ impl<'a, 'b> Search<'a, 'b> {
             self.expand(next);
             next += 1;
         }
-        self.weigh();
-        self.flow();
+        self.found.attribute(self.rules, self.context.grid.step_ms);
         self.found
     }
 
@@ -395,124 +390,6 @@ impl<'a, 'b> Search<'a, 'b> {
         let filter = Filter::Processes(tgids.clone());
         let judged = self.judge(class, &filter, &|row| row.get("tgid").is_some_and(|tgid| tgids.iter().any(|one| one == tgid)));
         judged.into_iter().map(|judged| (judged, 1.0)).collect()
-    }
-
-    /// Turns the scope factors of edges into weights.
-    fn weigh(&mut self) {
-        let mut weights: Vec<f64> = vec![0.0; self.found.edges.len()];
-        for node in self.causes_first() {
-            let incoming: Vec<usize> = (0..self.found.edges.len()).filter(|edge| self.found.edges[*edge].cause == node).collect();
-            for edge in incoming {
-                weights[edge] = self.weight(edge, &weights);
-            }
-        }
-        for (edge, weight) in self.found.edges.iter_mut().zip(weights) {
-            edge.weight = weight;
-        }
-    }
-
-    fn weight(&self, at: usize, weights: &[f64]) -> f64 {
-        let edge = &self.found.edges[at];
-        let rule = &self.rules.rules[edge.rule];
-        let (cause, effect) = (&self.found.nodes[edge.cause], &self.found.nodes[edge.effect]);
-        let Some(judged) = &cause.judged else {
-            // Hidden: as strong as what is behind it.
-            let behind = (0..self.found.edges.len()).filter(|other| self.found.edges[*other].effect == edge.cause);
-            return HIDDEN * rule.prior * behind.map(|other| weights[other]).fold(0.0, f64::max);
-        };
-        let best = judged.best();
-        let strength = 1.0 - (-best.nats / 2.0).exp();
-        let onset = effect.judged.as_ref().and_then(|effect| effect.best().onset_ms);
-        let timely = match (best.onset_ms, onset) {
-            (Some(cause), Some(effect)) if cause > effect + LATE_MS => 0.3,
-            (Some(cause), Some(effect)) if cause > effect + 2 * self.context.grid.step_ms => 0.8,
-            _ => 1.0,
-        };
-        let together = (best.rho / 0.5).clamp(0.15, 1.0);
-        let siblings = || {
-            self.found
-                .edges
-                .iter()
-                .filter(|other| other.effect == edge.effect)
-                .filter_map(|other| Some((other, self.found.nodes[other.cause].judged.as_ref()?)))
-        };
-        let base = match rule.kind {
-            EdgeKind::Additive => {
-                let whole = effect.judged.as_ref().map_or(best.deviation, |effect| effect.best().deviation);
-                if whole > 0.0 { rule.prior * (best.deviation / whole).clamp(0.0, 1.0) } else { 0.0 }
-            }
-            EdgeKind::Cross => rule.prior * strength,
-            EdgeKind::Time => {
-                let lost = |edge: &Edge, judged: &Judged| {
-                    let class = &self.rules.classes[self.found.nodes[edge.cause].class];
-                    (self.rules.rules[edge.rule].kind == EdgeKind::Time).then(|| judged.lost_time(class)).flatten()
-                };
-                let most = siblings().filter_map(|(other, judged)| lost(other, judged)).fold(0.0, f64::max);
-                let share = lost(edge, judged).filter(|_| most > 0.0).map_or(1.0, |own| own / most);
-                rule.prior * strength * share
-            }
-        };
-        // Of several entities under one rule, each by how far it left its range.
-        let largest =
-            siblings().filter(|(other, _)| other.rule == edge.rule).map(|(_, judged)| judged.best().ratio).fold(0.0, f64::max);
-        let relative = if largest > 0.0 { (best.ratio / largest).clamp(0.0, 1.0) } else { 1.0 };
-        base * timely * together * relative * edge.weight
-    }
-
-    /// Nodes with causes before their effects.
-    fn causes_first(&self) -> Vec<usize> {
-        let count = self.found.nodes.len();
-        let (mut state, mut order) = (vec![false; count], Vec::new());
-        let mut stack = vec![(0usize, 0usize)];
-        if count == 0 {
-            return order;
-        }
-        let causes: Vec<Vec<usize>> = (0..count)
-            .map(|node| self.found.edges.iter().filter(|edge| edge.effect == node).map(|edge| edge.cause).collect())
-            .collect();
-        state[0] = true;
-        while let Some((node, next)) = stack.pop() {
-            match causes[node].get(next) {
-                Some(cause) => {
-                    stack.push((node, next + 1));
-                    if !std::mem::replace(&mut state[*cause], true) {
-                        stack.push((*cause, 0));
-                    }
-                }
-                None => order.push(node),
-            }
-        }
-        order
-    }
-
-    /// Sends the symptom backwards: each node passes on what its causes explain and keeps the rest.
-    fn flow(&mut self) {
-        if self.found.nodes.is_empty() {
-            return;
-        }
-        self.found.nodes[0].flow = 1.0;
-        let mut order = self.causes_first();
-        order.reverse();
-        for node in order {
-            let arriving = self.found.nodes[node].flow;
-            let causes: Vec<usize> = (0..self.found.edges.len()).filter(|edge| self.found.edges[*edge].effect == node).collect();
-            let whole: f64 = causes.iter().map(|edge| self.found.edges[*edge].weight).sum();
-            self.found.nodes[node].own = arriving * (1.0 - whole).max(0.0);
-            for edge in causes {
-                let Edge { cause, rule, weight, .. } = self.found.edges[edge];
-                let share = arriving * weight / whole.max(1.0);
-                if share <= 0.0 {
-                    continue;
-                }
-                let best_so_far = self.found.nodes[cause].next.map_or(0.0, |known| self.found.edges[known].weight);
-                let target = &mut self.found.nodes[cause];
-                target.flow += share;
-                if target.next.is_none() || weight > best_so_far {
-                    target.next = Some(edge);
-                    target.category = self.rules.rules[rule].category.clone();
-                }
-            }
-        }
     }
 }
 

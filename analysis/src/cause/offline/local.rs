@@ -103,8 +103,8 @@ pub fn lost_time(case: &Case, params: &CoreParams) -> LostTime {
     }
     add_gaps(&edges, floor, params, &mut out.gap, &mut lost);
     let total: f64 = lost.iter().sum();
-    for node in 0..count {
-        let share = if total > 0.0 { lost[node] / total } else { 0.0 };
+    for (node, lost) in lost.into_iter().enumerate() {
+        let share = if total > 0.0 { lost / total } else { 0.0 };
         out.latency[node] *= share;
         out.gap[node] *= share;
     }
