@@ -1,6 +1,7 @@
 //! Running a query: limits, the range, and the answer in the shape of its type.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use crate::{Labels, Sample, Series, SeriesRead, StoreError};
 
@@ -9,8 +10,6 @@ use super::eval::{Evaluator, Failure, Value};
 use super::parse::{ParseError, parse};
 use super::prepare::{QueryRange, prepare};
 use super::rows::{Row, Steps};
-
-pub use std::time::Instant;
 
 /// What a query may cost and how far back an instant selector looks.
 #[derive(Clone, Copy, Debug)]

@@ -31,7 +31,7 @@ mod select;
 mod token;
 
 pub use ast::{Expr, ValueType};
-pub use engine::{Answer, Instant, Options, QueryError, QueryValue, VectorSample, instant, range};
+pub use engine::{Answer, Options, QueryError, QueryValue, VectorSample, instant, range};
 pub use functions::{Function, all as all_functions};
 pub use labels::show as show_labels;
 pub use literal::{duration_ns, format_value};

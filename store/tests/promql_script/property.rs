@@ -188,8 +188,13 @@ fn is_fair(result: Result<promql::Answer, QueryError>) -> Option<QueryValue> {
     }
 }
 
+/// A quick look by default; `PROPTEST_CASES` asks for a longer one.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn arbitrary_text_is_parsed_or_refused(text in any::<String>()) {
@@ -297,7 +302,7 @@ fn costly_queries_end_at_their_limit() {
         let result = promql::instant(&store, query, 90_000, &limited);
         assert!(matches!(result, Err(QueryError::TooManySamples { .. })), "{query}: {result:?}");
     }
-    let late = Options { deadline: Some(promql::Instant::now()), ..Options::default() };
+    let late = Options { deadline: Some(std::time::Instant::now()), ..Options::default() };
     assert!(matches!(promql::instant(&store, "m", 90_000, &late), Err(QueryError::Timeout)));
     let stopped = std::sync::atomic::AtomicBool::new(true);
     let canceled = Options { cancel: Some(&stopped), ..Options::default() };
