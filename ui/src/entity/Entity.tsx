@@ -15,7 +15,7 @@ import { EntityName, entityPath, To } from "../parts/links";
 import { Answer, CopyId, Empty, Page, Section } from "../parts/page";
 import { Rich } from "../parts/rich";
 import { ofEntity, ofSeverity, State } from "../parts/state";
-import { lastValue } from "../parts/trace";
+import { lastValue, mainSeries } from "../parts/trace";
 import { useTwin } from "../parts/twin";
 import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
@@ -313,7 +313,7 @@ function Small({ row, answer, type, marks }: { row: EntityMetric; answer: Entity
   }, [asked]);
   const all = row.series.flatMap((one) => one.points.map(([, value]) => value ?? 0));
   const unit = unitOf(row.metric, row.unit);
-  const main = row.series[row.series.length - 1];
+  const main = mainSeries(row.series);
   const now = main ? lastValue(main.points) : null;
   const most = all.length > 0 ? Math.max(...all.map(Math.abs)) : 0;
   const scale = scaleFor(unit, most);

@@ -7,6 +7,7 @@ import { unitOf, useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
 import { Section } from "../parts/page";
+import { mainSeries } from "../parts/trace";
 import { useTwin } from "../parts/twin";
 import { ticks } from "../time/time";
 import { type Time, useTime } from "../time/useTime";
@@ -132,6 +133,7 @@ function Row({
   const metricName = useMetricName();
   const metrics = useEntityMetrics(step.hidden || !step.entity_id ? null : step.entity_id, time, [step.metric_id]);
   const metric = metrics.data?.items[0];
+  const main = mainSeries(metric?.series ?? []);
   const unit = unitOf(step.metric_id, step.unit ?? metric?.unit);
   const scale = scaleFor(unit, Math.max(Math.abs(step.value_after ?? 0), Math.abs(step.value_before ?? 0)));
   const offset = step.onset ? step.onset - onset : null;
@@ -185,7 +187,7 @@ function Row({
         <p className="lab hidden-why">{t("incident.hidden_why")}</p>
       ) : twin ? (
         <ol className="twin">
-          {(metric?.series[0]?.points ?? [])
+          {(main?.points ?? [])
             .filter((_, at, all) => at % Math.max(1, Math.floor(all.length / 12)) === 0)
             .map(([ms, v]) => (
               <li key={ms}>
@@ -195,7 +197,7 @@ function Row({
         </ol>
       ) : (
         <Chart
-          series={metric?.series.slice(0, 1) ?? []}
+          series={main ? [main] : []}
           from={time.from}
           to={time.to}
           height={62}

@@ -17,15 +17,6 @@ export function stepName(step: { entity_name?: string | undefined; entity_id?: s
   return step.entity_type;
 }
 
-/** Distinct entities of a path, first position of each kept: the number on a node of a picture. */
-export function numbers(steps: readonly PathStep[]): Map<string, number> {
-  const out = new Map<string, number>();
-  steps.forEach((step, index) => {
-    if (step.entity_id && !out.has(step.entity_id)) out.set(step.entity_id, index + 1);
-  });
-  return out;
-}
-
 /** The nine fault categories; anything else is not known. */
 const CODES = ["S1", "S2", "S3", "S4", "S5", "S6", "H1", "H2", "H3"] as const;
 export function categoryKey(code: string): (typeof CODES)[number] | "unknown" {

@@ -8,7 +8,7 @@ import { Chart } from "../parts/Chart";
 import { EntityName, entityPath, To } from "../parts/links";
 import { Rich } from "../parts/rich";
 import { ofEntity, State } from "../parts/state";
-import { lastValue } from "../parts/trace";
+import { lastValue, mainSeries } from "../parts/trace";
 import { useTime } from "../time/useTime";
 import { namesOf } from "./model";
 
@@ -60,7 +60,8 @@ export function Dock({ entity }: { entity: Entity }) {
       </div>
       <dl>
         {rows.map((row) => {
-          const points = row.series[0]?.points ?? [];
+          const main = mainSeries(row.series);
+          const points = main?.points ?? [];
           const now = lastValue(points);
           const unit = unitOf(row.metric, row.unit);
           const scale = scaleFor(unit, now ?? 0);
@@ -76,7 +77,7 @@ export function Dock({ entity }: { entity: Entity }) {
               </dt>
               <dd>
                 <Chart
-                  series={row.series.slice(0, 1)}
+                  series={main ? [main] : []}
                   from={metrics.data!.from}
                   to={metrics.data!.to}
                   height={34}

@@ -8,7 +8,7 @@ import { sentenceCase, unitOf, useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
 import { ofSeverity, State } from "../parts/state";
-import { lastValue } from "../parts/trace";
+import { lastValue, mainSeries } from "../parts/trace";
 import { stepFor } from "../time/time";
 import { useTime } from "../time/useTime";
 
@@ -95,7 +95,8 @@ function Kpi({ fault }: { fault: Fault }) {
   const metricName = useMetricName();
   const metrics = useEntityMetrics(fault.entity_id, time, [fault.metric_id]);
   const metric = metrics.data?.items[0];
-  const points = metric?.series[0]?.points ?? [];
+  const main = mainSeries(metric?.series ?? []);
+  const points = main?.points ?? [];
   const now = lastValue(points);
   const unit = unitOf(fault.metric_id, metric?.unit);
   const scale = scaleFor(unit, now ?? 0);
@@ -111,7 +112,7 @@ function Kpi({ fault }: { fault: Fault }) {
         </span>
       </figcaption>
       <Chart
-        series={metric?.series.slice(0, 1) ?? []}
+        series={main ? [main] : []}
         from={time.from}
         to={time.to}
         height={92}

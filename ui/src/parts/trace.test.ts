@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Point } from "../api/types";
-import { domainOf, lines, splitAt, valueAt, yOf } from "./trace";
+import { domainOf, lines, mainSeries, splitAt, valueAt, yOf } from "./trace";
 
 const DOMAIN = { low: 0, high: 10, log: false };
 
@@ -116,6 +116,14 @@ describe("the range", () => {
     );
     expect(yOf(7, domain, 100)).toBeGreaterThan(0);
     expect(yOf(7, domain, 100)).toBeLessThan(100);
+  });
+});
+
+describe("the series that stands for a metric", () => {
+  it("is the highest quantile, else the first", () => {
+    expect(mainSeries([{ label: "p50" }, { label: "p99" }])?.label).toBe("p99");
+    expect(mainSeries([{ label: "sda" }, { label: "sdb" }])?.label).toBe("sda");
+    expect(mainSeries([])).toBeUndefined();
   });
 });
 

@@ -102,6 +102,11 @@ export function valueAt(points: readonly Point[], ms: number, slackMs: number): 
   return points[found]![1];
 }
 
+/** The series that stands for a metric: of quantiles the highest, else the first. */
+export function mainSeries<S extends { label: string }>(series: readonly S[]): S | undefined {
+  return series.find((one) => one.label === "p99") ?? series[0];
+}
+
 export function lastValue(points: readonly Point[]): number | null {
   for (let index = points.length - 1; index >= 0; index--) if (points[index]![1] !== null) return points[index]![1];
   return null;
