@@ -125,7 +125,7 @@ impl Evaluator<'_> {
         let mut at_step = vec![0.0; scalars.len()];
         let mut rows = RowSet::default();
         let is_rate = matches!(function.name, "rate" | "increase");
-        self.each_range(&args[matrix], steps, &mut |this, first, part, ranges| {
+        self.each_range(&args[matrix], steps, |this, first, part, ranges| {
             for series in ranges.series() {
                 let source = &series.labels;
                 let labels = || if function.keeps_name() { source.clone() } else { without_name(source) };
@@ -214,7 +214,7 @@ impl Evaluator<'_> {
 
     fn absent_over_time(&mut self, expr: &Expr, steps: Steps) -> Result<Vec<Row>, Failure> {
         let mut present = vec![false; steps.count];
-        self.each_range(expr, steps, &mut |this, first, part, ranges| {
+        self.each_range(expr, steps, |this, first, part, ranges| {
             for series in ranges.series() {
                 this.pulse()?;
                 ranges.walk(series, part, |step, _| {

@@ -176,7 +176,7 @@ impl Evaluator<'_> {
         &mut self,
         expr: &Expr,
         steps: Steps,
-        work: &mut dyn FnMut(&mut Self, usize, Steps, &Ranges) -> Result<(), Failure>,
+        mut work: impl FnMut(&mut Self, usize, Steps, &Ranges) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         if !matches!(expr.kind, Kind::Matrix { .. }) {
             let ranges = self.ranges(expr, steps)?;
