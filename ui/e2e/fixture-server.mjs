@@ -6,7 +6,7 @@ import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { story } from "./story.mjs";
 
-const DIST = fileURLToPath(new URL("../dist", import.meta.url));
+const DIST = process.env.GALA_DIST ?? fileURLToPath(new URL("../dist", import.meta.url));
 const TYPES = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",

@@ -7,7 +7,7 @@ const must = (truth, text) => {
 
 export async function journeys(test, base, fault, entity) {
   await test("journey: from Now to the cause in two clicks", {}, async (page) => {
-    if (!fault || fault.state !== "open" || !fault.cause) return "no open incident with a cause";
+    if (fault?.state !== "open" || !fault.cause) return "no open incident with a cause";
     await page.goto(base);
     await settle(page);
     await page.locator(".inc h2 a").first().click();

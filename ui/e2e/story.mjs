@@ -1,15 +1,12 @@
 // One story for development and for states no live hub shows on demand: since some minutes the disk sdb under PostgreSQL's
 // log on db-1 stalls; checkout and nginx wait with it. Deterministic: the same moment gives the same numbers.
 
+import { hash, noise } from "./noise.mjs";
+import { agentStory } from "./story-agent.mjs";
+import { nowStory } from "./story-now.mjs";
+
 const MINUTE = 60_000;
 const HOSTS = { "edge-1": "e1", "app-1": "a1", "app-2": "a2", "db-1": "d1" };
-
-/** Reproducible noise in -1..1. */
-function noise(seed, step) {
-  const x = Math.sin(seed * 127.1 + step * 311.7) * 43758.5453;
-  return 2 * (x - Math.floor(x)) - 1;
-}
-const hash = (text) => [...text].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) % 9973, 7);
 
 export function story(now) {
   const onset = now - 8 * MINUTE - 48_000;
@@ -484,226 +481,6 @@ export function story(now) {
     anomaly(pgWal, "gala_gopher_proc_ns_fsync", 48e6, "ns", 0.8e6, 1.6e6, "WARN"),
   ];
 
-  // --- now
-  const ok = { state: "ok", reason: null };
-  const crit = (en, zh) => ({ state: "crit", reason: { en, zh } });
-  const warn = (en, zh) => ({ state: "warn", reason: { en, zh } });
-  const service = (one, name, hostNames, appName, rate, error, p50, p99, normal, saturation, yesterday, signals = {}) => ({
-    entity_id: one.id,
-    entity_type: one.type,
-    name,
-    host_names: hostNames,
-    app: appName,
-    rate_per_s: rate,
-    error_ratio: error,
-    p50_ms: p50,
-    p99_ms: p99,
-    p99_normal_ms: normal,
-    saturation,
-    yesterday_ratio: yesterday,
-    rate_points: Array.from({ length: 30 }, (_, index) => [
-      now - (30 - index) * 30_000,
-      rate * (1 + 0.12 * noise(hash(name), index)),
-    ]),
-    signals: { latency: ok, errors: ok, traffic: ok, saturation: ok, resources: ok, ...signals },
-  });
-  const lat = crit("p99 left its normal range", "p99 超出正常范围");
-  const services = [
-    service(nginx, "nginx", ["edge-1"], "http", 412, 0.018, 9.1, 655, { lo: 30, hi: 61 }, { what: "cpu", ratio: 0.31 }, 14.6, {
-      latency: lat,
-      errors: warn("1.8 % fail", "1.8 % 失败"),
-    }),
-    service(
-      checkout1,
-      "checkout",
-      ["app-1", "app-2"],
-      "http",
-      96,
-      0.012,
-      88,
-      640,
-      { lo: 28, hi: 58 },
-      { what: "pool", ratio: 1 },
-      15.2,
-      { latency: lat, errors: warn("1.2 % fail", "1.2 % 失败"), saturation: warn("connection pool is full", "连接池已满") },
-    ),
-    service(postgres, "postgresql", ["db-1"], "postgres", 1284, 0, 0.4, 212, { lo: 2, hi: 5 }, { what: "disk", ratio: 1 }, 54, {
-      latency: lat,
-      saturation: crit("disk sdb is 100 % busy", "磁盘 sdb 100 % 繁忙"),
-      resources: crit("disk sdb stalls", "磁盘 sdb 停滞"),
-    }),
-    service(
-      catalog1,
-      "catalog",
-      ["app-1", "app-2"],
-      "http",
-      316,
-      0.0001,
-      4.2,
-      18,
-      { lo: 14, hi: 25 },
-      { what: "cpu", ratio: 0.22 },
-      0.97,
-    ),
-    service(redis, "redis", ["db-1"], "redis", 2910, 0, 0.08, 0.21, { lo: 0.15, hi: 0.31 }, { what: "cpu", ratio: 0.06 }, 1.01),
-    service(mailer, "mailer", ["app-2"], null, 0.2, null, null, null, null, { what: "cpu", ratio: 0.01 }, null, {
-      latency: { state: "na", reason: null },
-      errors: { state: "na", reason: null },
-    }),
-  ];
-  const meter = (ratio, state = "ok") => ({ ratio, state });
-  const hostRow = (name, list, cpu, memory, disk, network, state = "ok") => ({
-    entity_id: `${HOSTS[name]}_host`,
-    name,
-    services: list,
-    state,
-    life: "online",
-    cpu: meter(cpu),
-    memory: meter(memory),
-    disk: meter(disk, state),
-    network: meter(network),
-  });
-  const hostRows = [
-    hostRow("edge-1", ["nginx"], 0.18, 0.31, 0.04, 0.12),
-    hostRow("app-1", ["checkout", "catalog"], 0.34, 0.52, 0.03, 0.09),
-    hostRow("app-2", ["checkout", "catalog", "mailer"], 0.36, 0.55, 0.03, 0.09),
-    hostRow("db-1", ["postgresql", "redis"], 0.21, 0.63, 1, 0.14, "crit"),
-  ];
-
-  // --- agent
-  const hook = (probe, name, rung, ladder, missing, state = "full", reason = "") => ({
-    probe,
-    hook: name,
-    state,
-    rung,
-    ladder,
-    missing,
-    reason,
-    ns_per_event: 240,
-    events_per_s: 900,
-  });
-  const BTF = ["tp_btf", "tracepoint", "kprobe", "procfs"];
-  const probe = (name, what, state, reason, hooks, ns, events, cpu, maps, drops = 0) => ({
-    name,
-    what,
-    state,
-    reason,
-    hooks,
-    ns_per_event: ns,
-    events_per_s: events,
-    cpu_ratio: cpu,
-    map_bytes: maps,
-    drops,
-    drops_reason: drops ? "buffer full at 14:04" : null,
-  });
-  const probes = [
-    probe(
-      "sli",
-      "requests",
-      "full",
-      "",
-      [
-        hook("sli", "tcp_sendmsg", "fexit", ["fexit", "kprobe"], ["kprobe"]),
-        hook("sli", "tcp_recvmsg", "fexit", ["fexit", "kprobe"], ["kprobe"]),
-      ],
-      240,
-      3940,
-      0.00142,
-      6 << 20,
-    ),
-    probe(
-      "proc",
-      "run, wait, block",
-      "full",
-      "",
-      [hook("proc", "sched_switch", "tp_btf", BTF, ["kprobe"])],
-      94,
-      8210,
-      0.00077,
-      2 << 20,
-    ),
-    probe(
-      "tcp",
-      "connections",
-      "degraded",
-      "no receive-queue depth: needs fexit",
-      [
-        hook("tcp", "inet_sock_set_state", "tracepoint", BTF, ["tp_btf", "kprobe"], "degraded", "no BTF for the argument"),
-        hook("tcp", "tcp_retransmit_skb", "tracepoint", BTF, ["kprobe"]),
-      ],
-      310,
-      1620,
-      0.0005,
-      4 << 20,
-      1243,
-    ),
-    probe(
-      "io",
-      "block latency",
-      "full",
-      "",
-      [hook("io", "block_rq_complete", "tp_btf", BTF, ["kprobe"])],
-      420,
-      690,
-      0.00029,
-      1 << 20,
-    ),
-    probe(
-      "baseinfo",
-      "cpu, memory, disks",
-      "full",
-      "",
-      [hook("baseinfo", "/proc", "procfs", ["procfs"], [])],
-      null,
-      null,
-      0.00018,
-      null,
-    ),
-    probe("jvm", "Java", "off", "no Java process runs", [], null, null, null, null),
-  ];
-  const budget = {
-    cpu: { used_ratio: 0.0037, user_ratio: 0.0009, bpf_ratio: 0.0028, limit_ratio: 0.1 },
-    memory: { used_bytes: 48 * 2 ** 20, rss_bytes: 29 * 2 ** 20, map_bytes: 19 * 2 ** 20, limit_bytes: 80 * 2 ** 20 },
-    shed: [{ what: "stacks of Python frames", reason: "a burst of retries took the agent to 1.9 %", at_ms: onset + 50_000 }],
-    history: Array.from({ length: 180 }, (_, index) => [
-      now - (180 - index) * 5000,
-      0.0037 * (1 + 0.1 * noise(3, index)) * (index > 80 && index < 86 ? 4 : 1),
-      48 * 2 ** 20 * (1 + 0.004 * noise(4, index)),
-    ]),
-    probes: probes.filter((one) => one.cpu_ratio).map((one) => ({ name: one.name, cpu_ratio: one.cpu_ratio })),
-  };
-  const place = (name, seen, total, reason) => ({
-    place: name,
-    seen,
-    total,
-    ratio: total === null ? null : seen / total,
-    reason,
-    last_ms: now - 40_000,
-  });
-  const ledger = {
-    items: [
-      place("Requests, mailer", 11, 180, "TLS without symbols, plain port only"),
-      place("Connections", 210, 212, "2 opened before the agent and never used"),
-      place("Socket events", 997_000, 1_000_000, "buffer full for 1.2 s"),
-      place("Requests, nginx", 370_058, 370_800, "742 without an answer seen"),
-      place("Block requests", 41_020, 41_020, ""),
-    ],
-    next_cursor: null,
-    watched: { hosts: 4, processes: 41, connections: 212, devices: 6 },
-    requests_ratio: 0.997,
-  };
-  const health = {
-    status: "ok",
-    version: "0.1.0",
-    uptime_ms: 9 * 86_400_000,
-    components: {
-      agent: { status: "ok", reason: "", last_ms: now - 2000 },
-      store: { status: "ok", reason: "1.1 of 2 GiB, 7 days kept", last_ms: now - 1000 },
-      topology: { status: "ok", reason: "", last_ms: now - 4000 },
-      detection: { status: "ok", reason: "", last_ms: now - 3000, kpis: { warm: 12, total: 12, warm_at_ms: null } },
-      cause: { status: "ok", reason: "", last_ms: now - 60_000 },
-    },
-  };
   const density = (from, to, count) =>
     Array.from({ length: count }, (_, index) => {
       const ts = from + ((to - from) * index) / count;
@@ -730,12 +507,8 @@ export function story(now) {
     closed,
     detail,
     anomalies,
-    services,
-    hostRows,
-    probes,
-    budget,
-    ledger,
-    health,
+    ...nowStory(now, { nginx, checkout1, postgres, catalog1, redis, mailer }, HOSTS),
+    ...agentStory(now, onset),
     entityMetrics,
     density,
     sdb,

@@ -5,6 +5,7 @@ import { useBudget, useFaults, useHosts, useLedger } from "./api/queries";
 import { useStream } from "./api/stream";
 import { bytes, num, percent } from "./format";
 import { type Key, setLanguage, useLang, useT } from "./i18n";
+import { HoverCard } from "./parts/HoverCard";
 import { Icon, type IconName } from "./parts/icons";
 import { keep, To } from "./parts/links";
 import { Palette } from "./parts/Palette";
@@ -43,6 +44,7 @@ export function Frame() {
           </Suspense>
         </main>
       </div>
+      <HoverCard />
       {searching ? <Palette onClose={() => setSearching(false)} /> : null}
     </>
   );

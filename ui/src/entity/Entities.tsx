@@ -4,7 +4,7 @@ import { useSearchParams } from "react-router";
 import { useEntities } from "../api/queries";
 import { clock, num } from "../format";
 import { useT } from "../i18n";
-import { namesOf } from "../map/model";
+import { namesOf } from "../map/names";
 import { Icon, typeIcon } from "../parts/icons";
 import { entityPath, To } from "../parts/links";
 import { Answer, Empty, Page } from "../parts/page";

@@ -6,7 +6,7 @@ import { useEntity, useEntityEdges, useEntityMetrics } from "../api/queries";
 import type { Edge, EntityDetail, EntityMetric, EntityMetrics, Entity as EntityRow } from "../api/types";
 import { clock, duration, num, percent, scaleFor, shortId, utc, withUnit } from "../format";
 import { useT, useText } from "../i18n";
-import { namesOf } from "../map/model";
+import { namesOf } from "../map/names";
 import { sentenceCase, unitOf, useMetricName } from "../metrics";
 import { NotFound } from "../notfound";
 import { Chart, type Mark } from "../parts/Chart";

@@ -100,11 +100,13 @@ export function Evidence({ detail }: { detail: FaultDetail }) {
       </ol>
       <div className="evx">
         <div className="xa">
-          {ticks(from, end, 5).map((tick) => (
-            <span key={tick} className="tick" style={{ left: `${((tick - from) / (end - from)) * 100}%` }}>
-              {clock(tick, { seconds: end - from < 600_000 })}
-            </span>
-          ))}
+          {ticks(from, end, 5)
+            .filter((tick) => tick - from > 0.03 * (end - from) && end - tick > 0.08 * (end - from))
+            .map((tick) => (
+              <span key={tick} className="tick" style={{ left: `${((tick - from) / (end - from)) * 100}%` }}>
+                {clock(tick, { seconds: end - from < 600_000 })}
+              </span>
+            ))}
         </div>
       </div>
       {proofs.length > 0 ? <Proofs proofs={proofs} /> : null}

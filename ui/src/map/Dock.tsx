@@ -10,7 +10,7 @@ import { Rich } from "../parts/rich";
 import { ofEntity, State } from "../parts/state";
 import { lastValue, mainSeries } from "../parts/trace";
 import { useTime } from "../time/useTime";
-import { namesOf } from "./model";
+import { namesOf } from "./names";
 
 const WEIGHT = { crit: 0, warn: 1, ok: 2, na: 3 };
 

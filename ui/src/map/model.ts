@@ -4,6 +4,7 @@ import { num } from "../format";
 import { iconPath, typeIcon } from "../parts/icons";
 import { type Judged, ofEntity } from "../parts/state";
 import { type LayoutEdge, type LayoutNode, type Placed, type PlacedEdge, place, route, rowsFrom, rowsOf } from "./layout";
+import { namesOf } from "./names";
 
 export interface PictureNode {
   id: string;
@@ -47,18 +48,6 @@ const FOLD_FROM = 3;
 
 /** Measures text as the picture draws it; replaced in tests. */
 export type Measure = (text: string, strong: boolean) => number;
-
-/** `1014, gaussdb, Node A` is gaussdb with pid 1014. */
-export function namesOf(entity: Entity): { name: string; sub: string } {
-  if (entity.type === "proc") {
-    const parts = entity.name.split(", ");
-    const comm = entity.labels.comm ?? parts[1] ?? entity.name;
-    return { name: comm, sub: entity.labels.tgid ?? (/^\d+$/.test(parts[0] ?? "") ? parts[0]! : "") };
-  }
-  if (entity.type === "fs")
-    return { name: entity.name.length > 1 ? entity.name.replace(/.*\/(?=[^/]+$)/, "") : entity.name, sub: "" };
-  return { name: entity.name, sub: "" };
-}
 
 const cut = (text: string, length: number) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 

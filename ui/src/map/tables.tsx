@@ -4,7 +4,7 @@ import { num, percent } from "../format";
 import { useT } from "../i18n";
 import { EntityName } from "../parts/links";
 import { ofEntity, State } from "../parts/state";
-import { namesOf } from "./model";
+import { namesOf } from "./names";
 
 export function EdgeTable({ answer }: { answer: Horizontal }) {
   const t = useT();

@@ -30,19 +30,7 @@ export function entityPath(id: string): string {
   return `/entities/${encodeURIComponent(id)}`;
 }
 
-export function EntityName({
-  id,
-  type,
-  name,
-  host,
-  hint,
-}: {
-  id: string | null;
-  type: string;
-  name: string;
-  host?: string | null;
-  hint?: string;
-}) {
+export function EntityName({ id, type, name, host }: { id: string | null; type: string; name: string; host?: string | null }) {
   const inner = (
     <>
       <Icon name={typeIcon(type)} />
@@ -52,7 +40,7 @@ export function EntityName({
   );
   if (id === null) return <span className="ent">{inner}</span>;
   return (
-    <To className="ent" to={entityPath(id)} title={hint ?? id}>
+    <To className="ent" to={entityPath(id)} data-entity={id}>
       {inner}
     </To>
   );
