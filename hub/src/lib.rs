@@ -1,1 +1,22 @@
-//! hub
+//! The central side: takes data in, keeps it, analyses it, and answers people and programs over HTTP.
+//!
+//! `Hub::start` opens store and documents, starts the analysis thread and serves the API and the interface. The agent
+//! of the same process hands its observations to `Hub::sink`; agents elsewhere use remote write.
+#![forbid(unsafe_code)]
+
+pub mod api;
+mod documents;
+mod engine;
+mod explain;
+mod ingest;
+pub mod prom;
+mod safety;
+mod server;
+pub mod state;
+mod stream;
+mod ui;
+mod vocabulary;
+mod words;
+
+pub use server::{Hub, HubConfig, HubError};
+pub use state::{AgentView, Component, Status};

@@ -1,0 +1,338 @@
+//! Series to entities: groups the newest samples by type and keys, folds connections over client ports, adds the
+//! logical entities (host, application instance, pod, process seen only through its children).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use gala_model::entity::{self, EntityType, id};
+use gala_store::{MatchOp, Matcher, SeriesRead, StoreError, TimeRange};
+
+use super::{Config, Entity, LabelMap, Observed};
+
+/// Labels of the transport, not of the entity.
+const TRANSPORT_LABELS: [&str; 4] = ["__name__", "le", "instance", "job"];
+
+/// Samples one cycle may touch; 300,000 entities with a few dozen series stay below.
+const MAX_SAMPLES: usize = 200_000_000;
+
+/// Fields that are maxima: folding several series keeps the largest instead of adding.
+fn is_maximum(field: &str) -> bool {
+    field.ends_with("_max") || field.ends_with("ratio") || field.ends_with("_util") || field.ends_with("_per")
+}
+
+pub fn collect(config: &Config, now_ms: i64, store: &dyn SeriesRead) -> Result<Observed, StoreError> {
+    let matchers = [
+        Matcher::new("__name__", MatchOp::Regex, format!("{}.+", gala_model::PREFIX))?,
+        // Of a histogram only the total matters here: its bucket series would be most of the data.
+        Matcher::new("le", MatchOp::Regex, "|\\+Inf")?,
+    ];
+    let range = TimeRange { from_ms: now_ms - config.alive_window_ms, to_ms: now_ms };
+    let mut builder = Builder::new(config, now_ms);
+    for series in store.select(&matchers, range, MAX_SAMPLES)? {
+        let Some(last) = series.samples.iter().rev().find(|sample| !sample.value.is_nan()) else { continue };
+        let Some((kind, field)) = entity::split_metric(series.labels.metric()) else { continue };
+        let field = if series.labels.get("le").is_some() { format!("{field}_count") } else { field.to_owned() };
+        builder.add(kind, &field, &series.labels, last.t_ms, last.value);
+    }
+    Ok(builder.finish())
+}
+
+struct Builder<'a> {
+    config: &'a Config,
+    now_ms: i64,
+    entities: Vec<Entity>,
+    by_id: HashMap<Arc<str>, usize>,
+    links_of_process: HashMap<(Arc<str>, Arc<str>), usize>,
+    folded_links: usize,
+    over_cap: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn new(config: &'a Config, now_ms: i64) -> Self {
+        Self {
+            config,
+            now_ms,
+            entities: Vec::new(),
+            by_id: HashMap::new(),
+            links_of_process: HashMap::new(),
+            folded_links: 0,
+            over_cap: 0,
+        }
+    }
+
+    fn add(&mut self, kind: &'static EntityType, field: &str, labels: &gala_store::Labels, t_ms: i64, value: f64) {
+        let Some(machine_id) = labels.get("machine_id") else { return };
+        let is_link = kind.name == "tcp_link";
+        let key_value = |key: &str| if is_link && key == "client_port" { Some("0") } else { labels.get(key) };
+        let Some(entity_id) = id::external(machine_id, kind, key_value) else { return };
+        let index = match self.by_id.get(entity_id.as_str()) {
+            Some(index) => *index,
+            None => {
+                if is_link && !self.admit_link(machine_id, labels.get("tgid").unwrap_or("")) {
+                    return;
+                }
+                if self.entities.len() >= self.config.max_entities {
+                    self.over_cap += 1;
+                    return;
+                }
+                self.insert(entity_id.into(), kind, machine_id.into(), LabelMap::new())
+            }
+        };
+        let entity = &mut self.entities[index];
+        // Of two tables of one entity the newer sample's labels win; both keep what only one of them has.
+        let newer = t_ms >= entity.last_sample_ms;
+        for (name, text) in labels.iter().filter(|(name, _)| !TRANSPORT_LABELS.contains(name)) {
+            if newer || !entity.labels.contains_key(name) {
+                let text = if is_link && name == "client_port" { "0" } else { text };
+                let text = if name == "role" { normal_role(text) } else { text };
+                if entity.label(name) != Some(text) {
+                    entity.labels.insert(name.into(), text.into());
+                }
+            }
+        }
+        entity.last_sample_ms = entity.last_sample_ms.max(t_ms);
+        if is_link {
+            fold(&mut entity.metrics, field, value);
+        } else {
+            entity.metrics.insert(field.to_owned(), value);
+        }
+    }
+
+    /// Whether another connection node of that process may be made.
+    fn admit_link(&mut self, machine_id: &str, tgid: &str) -> bool {
+        let count = self.links_of_process.entry((machine_id.into(), tgid.into())).or_default();
+        *count += 1;
+        let admitted = *count <= self.config.max_links_per_process;
+        self.folded_links += usize::from(!admitted);
+        admitted
+    }
+
+    fn insert(&mut self, id: Arc<str>, kind: &'static EntityType, machine_id: Arc<str>, labels: LabelMap) -> usize {
+        let index = self.entities.len();
+        self.by_id.insert(id.clone(), index);
+        self.entities.push(Entity { id, kind, machine_id, labels, metrics: BTreeMap::new(), last_sample_ms: i64::MIN });
+        index
+    }
+
+    fn finish(mut self) -> Observed {
+        self.add_hosts();
+        self.add_processes();
+        self.add_overflow();
+        self.add_pods();
+        self.add_applications();
+        let mut limits = Vec::new();
+        if self.folded_links > 0 {
+            limits.push(format!(
+                "{} connection series beyond {} per process were folded into one node each",
+                self.folded_links, self.config.max_links_per_process
+            ));
+        }
+        if self.over_cap > 0 {
+            limits.push(format!("{} series belong to entities beyond the cap of {}", self.over_cap, self.config.max_entities));
+        }
+        Observed { at_ms: self.now_ms, partial: self.over_cap > 0, entities: self.entities, edges: Vec::new(), limits }
+    }
+
+    /// Adds or refreshes an entity that no series names but others imply.
+    fn imply(&mut self, kind_name: &str, machine_id: &Arc<str>, labels: LabelMap, last_sample_ms: i64) {
+        let Some(kind) = entity::entity_type(kind_name) else { return };
+        let key_value = |key: &str| labels.get(key).map(|value| &**value);
+        let Some(entity_id) = id::external(machine_id, kind, key_value) else { return };
+        let index = match self.by_id.get(entity_id.as_str()) {
+            Some(index) => *index,
+            None => self.insert(entity_id.into(), kind, machine_id.clone(), labels),
+        };
+        self.entities[index].last_sample_ms = self.entities[index].last_sample_ms.max(last_sample_ms);
+    }
+
+    fn add_hosts(&mut self) {
+        let mut newest: BTreeMap<Arc<str>, i64> = BTreeMap::new();
+        for entity in &self.entities {
+            let seen = newest.entry(entity.machine_id.clone()).or_insert(i64::MIN);
+            *seen = (*seen).max(entity.last_sample_ms);
+        }
+        for (machine_id, last) in newest {
+            self.imply("host", &machine_id, LabelMap::new(), last);
+        }
+    }
+
+    /// A process known only through a connection or its requests still is a process.
+    fn add_processes(&mut self) {
+        let mut owners = Vec::new();
+        for entity in self.entities.iter().filter(|entity| entity.kind.has_tgid() && entity.kind.name != "proc") {
+            let mut labels = LabelMap::new();
+            for name in ["tgid", "comm", "container_id", "container_name", "pod_id", "pod", "pod_namespace"] {
+                if let Some(value) = entity.labels.get(name) {
+                    labels.insert(name.into(), value.clone());
+                }
+            }
+            owners.push((entity.machine_id.clone(), labels, entity.last_sample_ms));
+        }
+        for (machine_id, labels, last) in owners {
+            self.imply("proc", &machine_id, labels, last);
+        }
+    }
+
+    fn add_overflow(&mut self) {
+        let cap = self.config.max_links_per_process;
+        let over: Vec<_> = self.links_of_process.iter().filter(|(_, count)| **count > cap).map(|(key, _)| key.clone()).collect();
+        for (machine_id, tgid) in over {
+            let labels =
+                LabelMap::from([("parent".into(), tgid.clone()), ("tgid".into(), tgid), ("kind".into(), "tcp_link".into())]);
+            self.imply("other", &machine_id, labels, self.now_ms);
+        }
+    }
+
+    fn add_pods(&mut self) {
+        let mut pods = Vec::new();
+        for entity in self.entities.iter().filter(|entity| matches!(entity.kind.name, "container" | "proc")) {
+            if let Some(pod_id) = entity.labels.get("pod_id") {
+                let mut labels = LabelMap::from([("pod_id".into(), pod_id.clone())]);
+                for name in ["pod", "pod_namespace"] {
+                    if let Some(value) = entity.labels.get(name) {
+                        labels.insert(name.into(), value.clone());
+                    }
+                }
+                pods.push((entity.machine_id.clone(), labels, entity.last_sample_ms));
+            }
+        }
+        for (machine_id, labels, last) in pods {
+            self.imply("pod", &machine_id, labels, last);
+        }
+    }
+
+    /// Groups processes by, in this order: label `app`, pod workload, container, process group.
+    fn add_applications(&mut self) {
+        let addresses: HashMap<Arc<str>, Arc<str>> = self
+            .entities
+            .iter()
+            .filter(|entity| entity.kind.name == "host")
+            .filter_map(|host| Some((host.machine_id.clone(), host_address(host)?)))
+            .collect();
+        let mut groups: BTreeMap<(Arc<str>, Arc<str>), Application> = BTreeMap::new();
+        for (index, entity) in self.entities.iter().enumerate().filter(|(_, entity)| entity.kind.name == "proc") {
+            let Some((key, derived)) = application_key(entity) else { continue };
+            let group = groups.entry((entity.machine_id.clone(), key.into())).or_default();
+            group.derived = derived;
+            group.last_sample_ms = group.last_sample_ms.max(entity.last_sample_ms);
+            let comm = entity.label("comm").unwrap_or("");
+            let leads = entity.label("pgid").is_some() && entity.label("pgid") == entity.label("tgid");
+            if group.name.is_empty() || leads {
+                comm.clone_into(&mut group.name);
+            }
+            if let Some(app) = entity.label("app") {
+                app.clone_into(&mut group.name);
+            }
+            group.members.push(index);
+        }
+        for ((machine_id, key), group) in groups {
+            let mut labels = LabelMap::from([
+                ("pgid".into(), key.clone()),
+                ("app_name".into(), group.name.as_str().into()),
+                ("derived".into(), group.derived.into()),
+                ("process_count".into(), group.members.len().to_string().into()),
+            ]);
+            if let Some(address) = addresses.get(&machine_id) {
+                labels.insert("address".into(), address.clone());
+            }
+            self.imply("appinstance", &machine_id, labels, group.last_sample_ms);
+            for index in group.members {
+                self.entities[index].labels.insert("app_key".into(), key.clone());
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Application {
+    name: String,
+    derived: &'static str,
+    members: Vec<usize>,
+    last_sample_ms: i64,
+}
+
+fn host_address(host: &Entity) -> Option<Arc<str>> {
+    let first = host.label("ip_addr").and_then(|list| list.split([',', ' ']).next()).filter(|ip| !ip.is_empty());
+    first.map(Arc::from).or_else(|| id::split_machine(&host.machine_id).1.map(|ip| ip.to_string().into()))
+}
+
+/// Key of the application a process belongs to and where the key comes from.
+fn application_key(process: &Entity) -> Option<(String, &'static str)> {
+    if let Some(app) = process.label("app") {
+        return Some((app.to_owned(), "label"));
+    }
+    if let Some(pod) = process.label("pod") {
+        return Some((workload_of(pod), "workload"));
+    }
+    if let Some(container) = process.label("container_id") {
+        return Some((container.to_owned(), "container"));
+    }
+    process.label("pgid").map(|pgid| (pgid.to_owned(), "pgid"))
+}
+
+/// `namespace/workload` from `namespace/workload-<replica set hash>-<pod hash>` (or `-<ordinal>` of a stateful set).
+fn workload_of(pod: &str) -> String {
+    let is_hash = |part: &str, len: std::ops::RangeInclusive<usize>| {
+        len.contains(&part.len()) && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    };
+    let Some((rest, last)) = pod.rsplit_once('-') else { return pod.to_owned() };
+    if !last.is_empty() && last.chars().all(|c| c.is_ascii_digit()) {
+        return rest.to_owned();
+    }
+    if !is_hash(last, 5..=5) {
+        return pod.to_owned();
+    }
+    match rest.rsplit_once('-') {
+        Some((workload, hash)) if is_hash(hash, 8..=10) => workload.to_owned(),
+        _ => rest.to_owned(),
+    }
+}
+
+/// Older data carry the collector's numbers for the side of a connection.
+fn normal_role(role: &str) -> &str {
+    match role {
+        "1" => "client",
+        "0" => "server",
+        other => other,
+    }
+}
+
+/// Folds one more connection into a node: counts add up, maxima and ratios keep the largest.
+fn fold(metrics: &mut BTreeMap<String, f64>, field: &str, value: f64) {
+    let slot = metrics.entry(field.to_owned()).or_insert(f64::NEG_INFINITY);
+    *slot = if slot.is_infinite() {
+        value
+    } else if is_maximum(field) {
+        slot.max(value)
+    } else {
+        *slot + value
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workloads_are_named_without_their_hashes() {
+        for (pod, workload) in [
+            ("shop/checkout-7d9f8b6c5d-x2x4q", "shop/checkout"),
+            ("shop/db-0", "shop/db"),
+            ("shop/agent-k8x2z", "shop/agent"),
+            ("shop/single", "shop/single"),
+        ] {
+            assert_eq!(workload_of(pod), workload);
+        }
+    }
+
+    #[test]
+    fn folding_adds_counts_and_keeps_maxima() {
+        let mut metrics = BTreeMap::new();
+        for value in [3.0, 4.0] {
+            fold(&mut metrics, "rx_bytes", value);
+            fold(&mut metrics, "syn_srtt_max", value);
+        }
+        assert_eq!(metrics["rx_bytes"], 7.0);
+        assert_eq!(metrics["syn_srtt_max"], 4.0);
+    }
+}

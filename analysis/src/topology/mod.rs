@@ -1,0 +1,258 @@
+//! What exists and what depends on what, in real time.
+//!
+//! One cycle: [`collect`] folds the store's series into entities, [`relations`] finds direct relations by label
+//! equality, [`connect`] pairs both ends of connections and lifts them to processes, applications and hosts,
+//! [`history`] keeps intervals so that the state at any moment can be told. [`view`] answers the two maps.
+
+pub mod collect;
+pub mod connect;
+pub mod history;
+pub mod names;
+pub mod relations;
+pub mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gala_model::entity::EntityType;
+use gala_store::{SeriesRead, StoreError};
+use serde::{Deserialize, Serialize};
+
+pub use history::{EdgeRecord, EntityRecord, History, LifeState, Snapshot};
+
+/// Labels of an entity, sorted by name; an empty value is an absent label.
+pub type LabelMap = BTreeMap<Arc<str>, Arc<str>>;
+
+/// One observed object in one cycle.
+#[derive(Clone, Debug)]
+pub struct Entity {
+    /// External id; see `gala_model::entity::id`.
+    pub id: Arc<str>,
+    pub kind: &'static EntityType,
+    /// As the series carry it, `<uuid>-<ip>`.
+    pub machine_id: Arc<str>,
+    pub labels: LabelMap,
+    /// Latest value per field.
+    pub metrics: BTreeMap<String, f64>,
+    /// Time of the newest sample, milliseconds.
+    pub last_sample_ms: i64,
+}
+
+impl Entity {
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.get(name).map(|value| &**value).filter(|value| !value.is_empty())
+    }
+
+    /// The machine without its management address; equal for both spellings.
+    pub fn machine(&self) -> &str {
+        gala_model::entity::id::canonical_machine(&self.machine_id)
+    }
+}
+
+/// Kind of relation between two entities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    RunsOn,
+    BelongsTo,
+    IsPeer,
+    IsClient,
+    IsServer,
+    HasVhost,
+    StoreIn,
+    Uses,
+    Connect,
+}
+
+impl Relation {
+    pub const ALL: [Self; 9] = [
+        Self::RunsOn,
+        Self::BelongsTo,
+        Self::IsPeer,
+        Self::IsClient,
+        Self::IsServer,
+        Self::HasVhost,
+        Self::StoreIn,
+        Self::Uses,
+        Self::Connect,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RunsOn => "runs_on",
+            Self::BelongsTo => "belongs_to",
+            Self::IsPeer => "is_peer",
+            Self::IsClient => "is_client",
+            Self::IsServer => "is_server",
+            Self::HasVhost => "has_vhost",
+            Self::StoreIn => "store_in",
+            Self::Uses => "uses",
+            Self::Connect => "connect",
+        }
+    }
+
+    /// `direct` is seen in the data, `indirect` is inferred.
+    pub const fn layer(self) -> &'static str {
+        if matches!(self, Self::Connect) { "indirect" } else { "direct" }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|relation| relation.as_str() == name)
+    }
+}
+
+/// One relation in one cycle, from client to server, from part to whole.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    pub relation: Relation,
+    pub from: Arc<str>,
+    pub to: Arc<str>,
+    pub attributes: EdgeAttributes,
+    /// Balancer process between the ends.
+    pub via: Option<Arc<str>>,
+    /// Several pairs of ends were possible and the data could not tell which.
+    pub ambiguous: bool,
+}
+
+impl Edge {
+    pub fn direct(relation: Relation, from: &Arc<str>, to: &Arc<str>) -> Self {
+        Self { relation, from: from.clone(), to: to.clone(), attributes: EdgeAttributes::default(), via: None, ambiguous: false }
+    }
+}
+
+/// What flows over a connection, summed over its pairs, per report period of the agent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EdgeAttributes {
+    #[serde(skip_serializing_if = "is_zero")]
+    pub connections: u64,
+    /// Client to server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_tx: Option<f64>,
+    /// Server to client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_rx: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_mean_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_p95_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub srtt_mean_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retransmission_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub protocols: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub server_ports: Vec<u16>,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// Everything one cycle saw.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    pub at_ms: i64,
+    /// Some input was left out (cap reached, query failed in part).
+    pub partial: bool,
+    pub entities: Vec<Entity>,
+    pub edges: Vec<Edge>,
+    /// What was folded or left out, for people.
+    pub limits: Vec<String>,
+}
+
+/// How the topology is built; names follow the configuration keys `topology.*`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub period_ms: i64,
+    pub alive_window_ms: i64,
+    pub offline_confirm: u32,
+    pub offline_retention_ms: i64,
+    pub history_retention_ms: i64,
+    pub edge_hold_ms: i64,
+    pub max_links_per_process: usize,
+    pub max_entities: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            period_ms: 60_000,
+            alive_window_ms: 90_000,
+            offline_confirm: 2,
+            offline_retention_ms: 7_200_000,
+            history_retention_ms: 7 * 86_400_000,
+            edge_hold_ms: 300_000,
+            max_links_per_process: 256,
+            max_entities: 300_000,
+        }
+    }
+}
+
+/// Entities, relations and their history.
+#[derive(Debug)]
+pub struct Topology {
+    config: Config,
+    history: History,
+}
+
+impl Topology {
+    pub fn new(config: Config) -> Self {
+        let history = History::new(config.clone());
+        Self { config, history }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    pub fn history_mut(&mut self) -> &mut History {
+        &mut self.history
+    }
+
+    /// Reads the store and folds what it says at `now_ms` into the history. When the store cannot be read the cycle is
+    /// recorded as missing and nothing turns offline.
+    pub fn cycle(&mut self, now_ms: i64, store: &dyn SeriesRead) -> Result<CycleReport, StoreError> {
+        match observe(&self.config, now_ms, store) {
+            Ok(observed) => {
+                let report = CycleReport {
+                    entities: observed.entities.len(),
+                    edges: observed.edges.len(),
+                    partial: observed.partial,
+                    limits: observed.limits.clone(),
+                };
+                self.history.apply(observed);
+                Ok(report)
+            }
+            Err(error) => {
+                self.history.miss(now_ms);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What a cycle found.
+#[derive(Clone, Debug, Serialize)]
+pub struct CycleReport {
+    pub entities: usize,
+    pub edges: usize,
+    pub partial: bool,
+    pub limits: Vec<String>,
+}
+
+/// Entities and relations the store's samples show at `now_ms`; no history, so the same store gives the same answer.
+pub fn observe(config: &Config, now_ms: i64, store: &dyn SeriesRead) -> Result<Observed, StoreError> {
+    let mut observed = collect::collect(config, now_ms, store)?;
+    relations::relate(&mut observed);
+    connect::connect(&mut observed);
+    Ok(observed)
+}

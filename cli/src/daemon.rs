@@ -1,0 +1,230 @@
+//! The long-running commands: start in order, tell systemd, wait for a signal, end in order.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use gala_agent::budget::Limits;
+use gala_agent::control::file::FileConfig;
+use gala_agent::{Agent, AgentConfig, AgentHandle};
+use gala_hub::{Hub, HubConfig};
+use gala_model::{Event, Observation, ObservationSink};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::options::{AgentOptions, Common, HubOptions, LogFormat, address, bytes, duration, number, pick};
+use crate::view::AgentPages;
+
+/// Time between two topology cycles when the agent is in the same process.
+const LOCAL_TOPOLOGY_PERIOD: Duration = Duration::from_secs(10);
+/// And when metrics come from elsewhere.
+const REMOTE_TOPOLOGY_PERIOD: Duration = Duration::from_secs(60);
+
+/// An agent that only exports: nothing else takes its observations.
+struct NoSink;
+
+impl ObservationSink for NoSink {
+    fn observe(&self, _: &[Observation]) {}
+    fn event(&self, _: &Event) {}
+}
+
+/// `gala up`
+pub fn up(common: Common, options: AgentOptions, hub: HubOptions) -> Result<ExitCode> {
+    let file = common.file()?;
+    start_logging(&common, &file)?;
+    let mut agent_config = self::agent_config(&common, &options, &file)?;
+    agent_config.alone = false;
+    // The agent's lock comes first: of two starts on one host the second must touch nothing.
+    let hub_config = hub_config(&common, &hub, &file, LOCAL_TOPOLOGY_PERIOD)?;
+    let lock = lock_data(&hub_config.data_dir)?;
+    let hub = Hub::start(hub_config)?;
+    let agent = match Agent::start(agent_config, hub.sink()) {
+        Ok(agent) => Arc::new(agent),
+        Err(error) => {
+            hub.stop();
+            return Err(error.into());
+        }
+    };
+    hub.set_agent(Arc::new(AgentPages::new(agent.clone())));
+    announce(Some(&hub), Some(&agent));
+    wait(&common, |file| {
+        let mut config = self::agent_config(&common, &options, file)?;
+        config.alone = false;
+        Ok(agent.reload(config)?)
+    })?;
+    agent.stop();
+    hub.stop();
+    drop(lock);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `gala agent`
+pub fn agent(common: Common, options: AgentOptions, hub: Option<String>, check_only: bool) -> Result<ExitCode> {
+    let file = common.file()?;
+    let configure = |file: &FileConfig| -> Result<AgentConfig> {
+        let mut config = agent_config(&common, &options, file)?;
+        config.hub = hub.clone().or_else(|| file.option("hub").map(str::to_owned));
+        Ok(config)
+    };
+    let config = configure(&file)?;
+    if check_only {
+        crate::print("configuration is valid");
+        return Ok(ExitCode::SUCCESS);
+    }
+    start_logging(&common, &file)?;
+    let agent = Agent::start(config, Arc::new(NoSink))?;
+    announce(None, Some(&agent));
+    wait(&common, |file| Ok(agent.reload(configure(file)?)?))?;
+    agent.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `gala hub`
+pub fn hub(common: Common, options: HubOptions) -> Result<ExitCode> {
+    let file = common.file()?;
+    start_logging(&common, &file)?;
+    let config = hub_config(&common, &options, &file, REMOTE_TOPOLOGY_PERIOD)?;
+    let lock = lock_data(&config.data_dir)?;
+    let hub = Hub::start(config)?;
+    announce(Some(&hub), None);
+    wait(&common, |_| bail!("a hub takes no new configuration while it runs; restart it"))?;
+    hub.stop();
+    drop(lock);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) -> Result<AgentConfig> {
+    let text = |given: &'_ Option<String>, name: &str, default: &str| pick(given.as_deref(), file, name, default).to_owned();
+    let percent = number("--budget-cpu", &text(&options.budget_cpu, "budget_cpu", "2"))?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64;
+    let limits = Limits {
+        // A share of a small machine is too little to work with: never less than a tenth of one core.
+        cpu_cores: (percent / 100.0 * cores).max(0.1),
+        memory_bytes: bytes("--budget-memory", &text(&options.budget_memory, "budget_memory", "80MiB"))?,
+    };
+    Ok(AgentConfig {
+        metrics_listen: address("--metrics-listen", &text(&options.metrics_listen, "metrics_listen", "127.0.0.1:8888"))?,
+        rest_listen: address("--rest-listen", &text(&options.rest_listen, "rest_listen", "127.0.0.1:9999"))?,
+        interval: duration("--interval", &text(&options.interval, "interval", "5"))?,
+        limits,
+        run_dir: common.run_dir(file),
+        state_dir: common.data_dir(file)?,
+        run_unasked: file.probes.is_empty(),
+        probes: file.probes.clone(),
+        ..AgentConfig::default()
+    })
+}
+
+fn hub_config(common: &Common, options: &HubOptions, file: &FileConfig, topology_period: Duration) -> Result<HubConfig> {
+    let text = |given: &'_ Option<String>, name: &str, default: &str| pick(given.as_deref(), file, name, default).to_owned();
+    let listen = text(&options.listen, "listen", "127.0.0.1:7070");
+    let Some(listen) = address("--listen", &listen)? else { bail!("--listen off: a hub without a port is of no use") };
+    let is_on = |given: bool, name: &str| given || file.option(name) == Some("true");
+    if !listen.ip().is_loopback() && !(is_on(options.insecure, "insecure") && is_on(options.no_auth, "no_auth")) {
+        bail!("--listen {listen} is open to the network; this version serves others only with both --insecure and --no-auth");
+    }
+    Ok(HubConfig {
+        data_dir: common.data_dir(file)?,
+        listen,
+        retention: duration("--retention", &text(&options.retention, "retention", "7d"))?,
+        store_bytes: bytes("--store-size", &text(&options.store_size, "store_size", "2GiB"))?,
+        topology_period,
+        version: crate::VERSION,
+    })
+}
+
+/// Makes the data folder, for its owner only, and locks it; the lock ends with the value.
+fn lock_data(dir: &std::path::Path) -> Result<std::fs::File> {
+    use std::io::{Read as _, Seek as _, Write as _};
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    let place = || format!("data folder {}", dir.display());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(place)?;
+    let path = dir.join("lock");
+    let mut file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .with_context(place)?;
+    if file.try_lock().is_err() {
+        let mut holder = String::new();
+        file.read_to_string(&mut holder).with_context(place)?;
+        let holder = holder.trim();
+        bail!("data folder {} is in use by process {holder}; stop that one or choose another folder with --data", dir.display());
+    }
+    file.set_len(0).and_then(|()| file.rewind()).with_context(place)?;
+    writeln!(file, "{}", std::process::id()).with_context(place)?;
+    Ok(file)
+}
+
+fn start_logging(common: &Common, file: &FileConfig) -> Result<()> {
+    use std::io::IsTerminal as _;
+    let level = pick(common.log.as_deref(), file, "log", "info");
+    let filter = tracing_subscriber::EnvFilter::try_new(level).with_context(|| format!("--log {level:?}"))?;
+    let json = match common.log_format {
+        Some(format) => matches!(format, LogFormat::Json),
+        None => file.option("log_format") == Some("json"),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let started = if json { builder.json().try_init() } else { builder.with_ansi(std::io::stderr().is_terminal()).try_init() };
+    started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))
+}
+
+/// Says where to look, and tells systemd.
+fn announce(hub: Option<&Hub>, agent: Option<&AgentHandle>) {
+    if let Some(hub) = hub {
+        tracing::info!("web interface  http://{}/", hub.address());
+    }
+    if let Some(agent) = agent {
+        if let Some(address) = agent.metrics_address() {
+            tracing::info!("metrics        http://{address}/metrics");
+        }
+        if let Some(address) = agent.rest_address() {
+            tracing::info!("agent REST     http://{address}/");
+        }
+        if !rustix::process::geteuid().is_root() {
+            tracing::warn!(
+                "running without root: kernel hooks are off and other users' processes are seen in part; `gala doctor` tells what is missing"
+            );
+        }
+    }
+    notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Outside of systemd there is nobody to tell.
+fn notify(states: &[sd_notify::NotifyState]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
+}
+
+/// Until SIGTERM or SIGINT; SIGHUP reads the configuration again and keeps the old one if the new is wrong.
+fn wait(common: &Common, mut reload: impl FnMut(&FileConfig) -> Result<()>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("signal handling")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+        let mut watchdog = tokio::time::interval(Duration::from_secs(10));
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
+                _ = hangup.recv() => {
+                    notify(&[sd_notify::NotifyState::Reloading]);
+                    match common.file().and_then(|file| reload(&file)) {
+                        Ok(()) => tracing::info!("configuration is read again"),
+                        Err(error) => tracing::error!("the new configuration is refused, the old one stays: {error:#}"),
+                    }
+                    notify(&[sd_notify::NotifyState::Ready]);
+                }
+            }
+        }
+        tracing::info!("stopping");
+        notify(&[sd_notify::NotifyState::Stopping]);
+        Ok(())
+    })
+}

@@ -1,0 +1,197 @@
+//! Options shared by `up`, `agent` and `hub`. The command line wins over the environment, the environment over the file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use gala_agent::control::file::FileConfig;
+
+/// File read when none is named and it exists.
+const DEFAULT_CONFIG: &str = "/etc/gala/gala.toml";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Options of every long-running command.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Store, models, incidents, agent state [default: /var/lib/gala for root, else below the user's state folder]
+    #[arg(long, env = "GALA_DATA_DIR", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration [default: /etc/gala/gala.toml if it exists]
+    #[arg(long, short = 'c', env = "GALA_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// error, warn, info, debug, trace, or a filter like `info,gala_agent=debug` [default: info]
+    #[arg(long, env = "GALA_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// One line each, as text or JSON [default: text]
+    #[arg(long, env = "GALA_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Lock and command socket [default: /run/gala_gopher]
+    #[arg(long, env = "GALA_RUN_DIR", value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+}
+
+/// Options of the agent.
+#[derive(Args, Clone, Debug)]
+pub struct AgentOptions {
+    /// Prometheus exporter, `off` for none [default: 127.0.0.1:8888]
+    #[arg(long, env = "GALA_METRICS_LISTEN", value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<String>,
+    /// REST API, `off` for none [default: 127.0.0.1:9999]
+    #[arg(long, env = "GALA_REST_LISTEN", value_name = "ADDR:PORT")]
+    pub rest_listen: Option<String>,
+    /// Report period of default probes [default: 5]
+    #[arg(long, env = "GALA_INTERVAL", value_name = "SECONDS")]
+    pub interval: Option<String>,
+    /// Ceiling of its own CPU time, percent of all cores, at least 10 % of one [default: 2]
+    #[arg(long, env = "GALA_BUDGET_CPU", value_name = "PERCENT")]
+    pub budget_cpu: Option<String>,
+    /// Ceiling of its own memory, BPF maps included [default: 80MiB]
+    #[arg(long, env = "GALA_BUDGET_MEMORY", value_name = "BYTES")]
+    pub budget_memory: Option<String>,
+}
+
+/// Options of the hub.
+#[derive(Args, Clone, Debug)]
+pub struct HubOptions {
+    /// Web interface and API [default: 127.0.0.1:7070]
+    #[arg(long, env = "GALA_LISTEN", value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+    /// Listens beyond loopback without TLS
+    #[arg(long, env = "GALA_INSECURE")]
+    pub insecure: bool,
+    /// Takes callers beyond loopback without a token
+    #[arg(long, env = "GALA_NO_AUTH")]
+    pub no_auth: bool,
+    /// How long samples are kept [default: 7d]
+    #[arg(long, env = "GALA_RETENTION", value_name = "TIME")]
+    pub retention: Option<String>,
+    /// How much disk samples may take [default: 2GiB]
+    #[arg(long, env = "GALA_STORE_SIZE", value_name = "BYTES")]
+    pub store_size: Option<String>,
+}
+
+impl Common {
+    /// The configuration file in force.
+    pub fn file(&self) -> Result<FileConfig> {
+        match &self.config {
+            Some(path) => Ok(FileConfig::load(path)?),
+            None if Path::new(DEFAULT_CONFIG).exists() => Ok(FileConfig::load(Path::new(DEFAULT_CONFIG))?),
+            None => Ok(FileConfig::default()),
+        }
+    }
+
+    pub fn data_dir(&self, file: &FileConfig) -> Result<PathBuf> {
+        if let Some(dir) = self.data.clone().or_else(|| file.option("data").map(PathBuf::from)) {
+            return Ok(dir);
+        }
+        if rustix::process::geteuid().is_root() {
+            return Ok(PathBuf::from("/var/lib/gala"));
+        }
+        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        match state.or_else(home) {
+            Some(dir) => Ok(dir.join("gala")),
+            None => bail!("no data folder: neither XDG_STATE_HOME nor HOME is set; name one with --data"),
+        }
+    }
+
+    pub fn run_dir(&self, file: &FileConfig) -> PathBuf {
+        let given = self.run_dir.clone().or_else(|| file.option("run_dir").map(PathBuf::from));
+        given.unwrap_or_else(gala_agent::runtime::default_run_dir)
+    }
+}
+
+/// Value of an option: command line or environment, else file, else default.
+pub fn pick<'a>(given: Option<&'a str>, file: &'a FileConfig, name: &str, default: &'a str) -> &'a str {
+    given.or_else(|| file.option(name)).unwrap_or(default)
+}
+
+/// `ADDR:PORT`, or `off` where that is taken.
+pub fn address(option: &str, text: &str) -> Result<Option<SocketAddr>> {
+    if text == "off" {
+        return Ok(None);
+    }
+    SocketAddr::from_str(text).map(Some).with_context(|| format!("{option} {text:?} is no address; give one like 127.0.0.1:7070"))
+}
+
+/// `90s`, `15m`, `12h`, `7d`, `2w`, or plain seconds.
+pub fn duration(option: &str, text: &str) -> Result<Duration> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let seconds = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 604_800,
+        unit => bail!("{option} {text:?}: no unit {unit:?}; give a number with s, m, h, d or w"),
+    };
+    let number: u64 = digits.parse().with_context(|| format!("{option} {text:?} is no time; give one like 7d"))?;
+    if number == 0 {
+        bail!("{option} {text:?} must be more than zero");
+    }
+    Ok(Duration::from_secs(number.saturating_mul(seconds)))
+}
+
+/// `2GiB`, `500MB`, or plain bytes.
+pub fn bytes(option: &str, text: &str) -> Result<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        unit => bail!("{option} {text:?}: no unit {unit:?}; give a number with KiB, MiB or GiB"),
+    };
+    let number: u64 = digits.trim().parse().with_context(|| format!("{option} {text:?} is no size; give one like 2GiB"))?;
+    if number == 0 {
+        bail!("{option} {text:?} must be more than zero");
+    }
+    Ok(number.saturating_mul(factor))
+}
+
+/// A positive number.
+pub fn number(option: &str, text: &str) -> Result<f64> {
+    let number: f64 = text.parse().with_context(|| format!("{option} {text:?} is no number"))?;
+    if !number.is_finite() || number <= 0.0 {
+        bail!("{option} {text:?} must be more than zero");
+    }
+    Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!(duration("--retention", "7d").unwrap(), Duration::from_secs(604_800));
+        assert_eq!(duration("--interval", "5").unwrap(), Duration::from_secs(5));
+        assert_eq!(bytes("--store-size", "2GiB").unwrap(), 2 << 30);
+        assert_eq!(bytes("--store-size", "500MB").unwrap(), 500_000_000);
+    }
+
+    #[test]
+    fn wrong_values_name_the_option() {
+        for error in [duration("--retention", "7y"), duration("--retention", "0s"), duration("--retention", "d")] {
+            assert!(format!("{:#}", error.unwrap_err()).contains("--retention"));
+        }
+        for error in [bytes("--store-size", "2 parsecs"), bytes("--store-size", "-1"), bytes("--store-size", "0")] {
+            assert!(format!("{:#}", error.unwrap_err()).contains("--store-size"));
+        }
+        assert!(address("--listen", "nowhere").unwrap_err().to_string().contains("--listen"));
+        assert_eq!(address("--listen", "off").unwrap(), None);
+    }
+}

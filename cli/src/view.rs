@@ -1,0 +1,153 @@
+//! The agent's state as the hub's `/agent/...` answers show it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use gala_agent::AgentHandle;
+use gala_agent::kernel::HookReport;
+use gala_agent::runtime::status::{ProbeState, ProbeStatus};
+use gala_hub::{AgentView, Component, Status};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+/// Points of the cost history: 15 minutes at 5 s.
+const HISTORY: usize = 180;
+
+/// Answers from the agent of this process.
+pub struct AgentPages {
+    agent: Arc<AgentHandle>,
+    history: Mutex<VecDeque<(i64, f64, u64)>>,
+}
+
+impl AgentPages {
+    pub fn new(agent: Arc<AgentHandle>) -> Self {
+        Self { agent, history: Mutex::default() }
+    }
+}
+
+/// Probes no version supports yet are not listed: nothing can be said of them.
+fn probe_row(status: &ProbeStatus) -> Value {
+    let state = match status.state {
+        ProbeState::Full => "full",
+        ProbeState::Degraded => "degraded",
+        ProbeState::Stopped | ProbeState::Failed | ProbeState::Unsupported => "off",
+    };
+    let reason = match status.state {
+        ProbeState::Stopped if status.reason.is_empty() => "not started",
+        _ => &status.reason,
+    };
+    json!({
+        "name": status.name,
+        "what": what(status.name),
+        "state": state,
+        "reason": reason,
+        "hooks": status.hooks.iter().map(hook_row).collect::<Vec<_>>(),
+        "ns_per_event": measured(status.ns_per_event),
+        "events_per_s": measured(status.events_per_s),
+        "cpu_ratio": status.cpu_ratio + status.bpf_cpu_ratio,
+        "map_bytes": status.map_bytes,
+        "drops": status.drops,
+        "drops_reason": null,
+    })
+}
+
+fn measured(value: f64) -> Option<f64> {
+    (value > 0.0).then_some(value)
+}
+
+fn hook_row(hook: &HookReport) -> Value {
+    json!(hook)
+}
+
+/// A few words on what a probe observes.
+fn what(probe: &str) -> &'static str {
+    match probe {
+        "baseinfo" => "the host: processors, memory, disks, interfaces, pressure",
+        "tcp" => "connections: bytes, round trips, losses",
+        "socket" => "endpoints: queues, opens, overflows",
+        "proc" => "processes: running, waiting, files, ends",
+        "io" => "block devices: latency of every request",
+        "ksli" => "requests of Redis, stage by stage",
+        _ => "",
+    }
+}
+
+impl AgentView for AgentPages {
+    fn probes(&self) -> Value {
+        let rows: Vec<Value> =
+            self.agent.probes().iter().filter(|status| status.state != ProbeState::Unsupported).map(probe_row).collect();
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let btf = std::path::Path::new("/sys/kernel/btf/vmlinux").exists();
+        json!({"items": rows, "next_cursor": null, "kernel": {"release": release, "btf": btf}})
+    }
+
+    fn ledger(&self) -> Value {
+        let rows: Vec<Value> = self
+            .agent
+            .ledger()
+            .iter()
+            .map(|line| {
+                json!({
+                    "place": line.place, "what": line.what, "seen": null, "total": null, "ratio": null,
+                    "reason": line.reason, "since_ms": line.since_ms, "last_ms": line.last_ms, "count": line.count,
+                })
+            })
+            .collect();
+        json!({"items": rows, "next_cursor": null})
+    }
+
+    fn budget(&self) -> Value {
+        let budget = self.agent.budget();
+        let mut history = self.history.lock();
+        if history.back().is_none_or(|(at, _, _)| *at < budget.measured_ms) {
+            history.push_back((budget.measured_ms, budget.cpu_ratio, budget.memory_bytes));
+            if history.len() > HISTORY {
+                history.pop_front();
+            }
+        }
+        let probes: Vec<Value> = self
+            .agent
+            .probes()
+            .iter()
+            .filter(|status| status.state.is_running())
+            .map(|status| json!({"name": status.name, "cpu_ratio": status.cpu_ratio + status.bpf_cpu_ratio}))
+            .collect();
+        let shed: Vec<Value> = budget
+            .shed
+            .iter()
+            .map(|part| {
+                let what =
+                    if part.sub_probe.is_empty() { part.probe.to_owned() } else { format!("{}/{}", part.probe, part.sub_probe) };
+                json!({"what": what, "reason": "over the budget", "at_ms": part.since_ms})
+            })
+            .collect();
+        json!({
+            "cpu": {
+                "used_ratio": budget.cpu_ratio, "user_ratio": budget.user_cpu_ratio, "bpf_ratio": budget.bpf_cpu_ratio,
+                "limit_ratio": budget.cpu_limit_ratio, "bpf_reason": budget.bpf_reason,
+            },
+            "memory": {
+                "used_bytes": budget.memory_bytes, "rss_bytes": budget.process_memory_bytes, "map_bytes": budget.map_bytes,
+                "limit_bytes": budget.memory_limit_bytes,
+            },
+            "shed": shed,
+            "history": history.iter().collect::<Vec<_>>(),
+            "probes": probes,
+        })
+    }
+
+    fn health(&self) -> Component {
+        let status = self.agent.status();
+        let last = self.agent.probes().iter().map(|probe| probe.last_ms).max().filter(|last| *last > 0);
+        if !status.ready {
+            return Component::new(Status::Starting, "the first collection is not done yet", last);
+        }
+        let broken: Vec<&str> =
+            self.agent.probes().iter().filter(|probe| probe.state == ProbeState::Failed).map(|probe| probe.name).collect();
+        if broken.is_empty() {
+            Component::ok(last)
+        } else {
+            Component::new(Status::Degraded, format!("probes that failed: {}", broken.join(", ")), last)
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Entities: list, one, its relations, its surroundings, and how an id in any spelling is understood.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use gala_analysis::topology::history::{EntityRecord, LifeState, Snapshot};
+use gala_analysis::topology::view::{self, Direction, Names, Node};
+use gala_analysis::topology::{LabelMap, Relation};
+use gala_model::Bad;
+use serde_json::{Value, json};
+
+use super::anomalies;
+use super::error::ApiError;
+use super::faults;
+use super::params::Params;
+use super::topology::{resolve as resolve_id, stamp};
+use crate::state::HubState;
+use crate::vocabulary;
+
+/// Current values given with an entity at most.
+const MAX_METRICS: usize = 200;
+const DIRECTIONS: &[(&str, Direction)] = &[("in", Direction::In), ("out", Direction::Out), ("both", Direction::Both)];
+const STATES: &[(&str, LifeState)] = &[
+    ("online", LifeState::Online),
+    ("suspect", LifeState::Suspect),
+    ("offline", LifeState::Offline),
+    ("unknown", LifeState::Unknown),
+];
+
+/// `GET /entities`; every parameter that is not one of the call's own is a label filter.
+pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+    let snapshot = hub.snapshot_at(params.millis("at")?);
+    let state = params.choice("state", STATES)?;
+    if let Some(kind) = params.text("type")
+        && gala_model::entity::entity_type(kind).is_none()
+    {
+        return Err(ApiError::bad_request("type", format!("no entity type {kind:?}; `GET /api/v1/meta/types` lists them")));
+    }
+    let own = ["type", "machine", "state", "q", "limit", "cursor", "at"];
+    let filters: Vec<(&str, &str)> = params.others(&own).collect();
+    let words = params.text("q").map(str::to_lowercase);
+    let names = Names::new(&snapshot);
+    let mut records: Vec<&EntityRecord> = snapshot
+        .entities
+        .values()
+        .filter(|record| params.text("type").is_none_or(|kind| record.kind.name == kind))
+        .filter(|record| params.text("machine").is_none_or(|machine| is_machine(record, machine)))
+        .filter(|record| state.is_none_or(|state| record.state == state))
+        .filter(|record| filters.iter().all(|(name, value)| record.labels.get(*name).is_some_and(|label| **label == **value)))
+        .filter(|record| words.as_deref().is_none_or(|words| is_found(record, names.host_name(&record.machine_id), words)))
+        .collect();
+    records.sort_by(|left, right| (left.kind.name, &left.id).cmp(&(right.kind.name, &right.id)));
+    let page = params.page(records, |record| record.id.to_string())?;
+    let items: Vec<Node> = page.items.iter().map(|record| names.node(record, &|id| hub.badges(id))).collect();
+    let (stamp, partial) = stamp(snapshot.info);
+    Ok(Json(json!({"snapshot": stamp, "partial": partial, "items": items, "next_cursor": page.next_cursor})))
+}
+
+fn is_machine(record: &EntityRecord, machine: &str) -> bool {
+    let canonical = gala_model::entity::id::canonical_machine;
+    canonical(&record.machine_id) == canonical(machine)
+}
+
+fn is_found(record: &EntityRecord, host: &str, words: &str) -> bool {
+    let inside = |text: &str| text.to_lowercase().contains(words);
+    inside(&record.name) || inside(host) || inside(&record.id)
+}
+
+/// `GET /entities/{id}`
+pub async fn one(State(hub): State<Arc<HubState>>, Path(id): Path<String>, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&["at"])?;
+    let at = params.millis("at")?;
+    let snapshot = hub.snapshot_at(at);
+    let id = resolve_id(&snapshot, &id)?;
+    let record = &snapshot.entities[id.as_str()];
+    let names = Names::new(&snapshot);
+    let badge = |id: &str| hub.badges(id);
+    let mut parents: Vec<Node> = snapshot.parents(&id).into_iter().map(|parent| names.node(parent, &badge)).collect();
+    parents.reverse();
+    let family = family(&snapshot, &id);
+    let rows: Vec<anomalies::Row> =
+        anomalies::rows(&hub, &snapshot).into_iter().filter(|row| family.contains(&row.entity_id)).take(50).collect();
+    let metrics: Vec<Value> = record
+        .metrics
+        .iter()
+        .take(MAX_METRICS)
+        .map(|(field, value)| {
+            let found = vocabulary::field(record.kind.name, field);
+            let unit = found.map_or("", |(_, field)| field.unit);
+            json!({"metric": format!("{}{}_{field}", gala_model::PREFIX, record.kind.name), "value": value, "unit": unit})
+        })
+        .collect();
+    let (stamp, partial) = stamp(snapshot.info);
+    Ok(Json(json!({
+        "snapshot": stamp,
+        "partial": partial,
+        "entity": names.node(record, &badge),
+        "parents": parents,
+        "first_seen_ms": record.first_seen_ms,
+        "last_seen_ms": record.last_seen_ms,
+        "metrics": metrics,
+        "checks": checks(record, &rows),
+        "anomalies": rows,
+        "faults": faults::of_entity(&hub, &family),
+        "events": hub.events_of(&id),
+    })))
+}
+
+/// An entity and what belongs to it directly: what is wrong with a part is wrong with the whole.
+fn family(snapshot: &Snapshot, id: &str) -> Vec<String> {
+    let children = snapshot.into(id, &[Relation::BelongsTo]).map(|(_, edge)| edge.from.to_string());
+    std::iter::once(id.to_owned()).chain(children).collect()
+}
+
+/// A sentence per judged signal, worst first: what is out of its range, then what is as usual.
+fn checks(record: &EntityRecord, rows: &[anomalies::Row]) -> Vec<Value> {
+    let mut checks: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "state": if row.severity == "INFO" { "warn" } else { "crit" },
+                "metric": row.metric_id, "text": row.desc, "normal": row.normal_text(), "since_ms": row.first_ms,
+            })
+        })
+        .collect();
+    if record.state == LifeState::Offline {
+        let text = json!({"en": "It is gone: no sample since then.", "zh": "已下线：此后没有数据。"});
+        checks.push(json!({"state": "warn", "metric": null, "text": text, "normal": null, "since_ms": record.offline_at_ms}));
+    }
+    let judged = record
+        .metrics
+        .keys()
+        .filter_map(|field| vocabulary::field(record.kind.name, field))
+        .filter(|(_, field)| field.bad != Bad::Never)
+        .count();
+    if checks.is_empty() && judged > 0 {
+        let text = json!({
+            "en": format!("All {judged} judged signals are in their usual range."),
+            "zh": format!("全部 {judged} 项被判定的指标均处于正常范围。"),
+        });
+        checks.push(json!({"state": "ok", "metric": null, "text": text, "normal": null, "since_ms": null}));
+    }
+    checks
+}
+
+fn relations_of(params: &Params, name: &str) -> Result<Vec<Relation>, ApiError> {
+    let words = params.list(name);
+    if words.is_empty() {
+        return Ok(Relation::ALL.to_vec());
+    }
+    words
+        .iter()
+        .map(|word| {
+            Relation::parse(word).ok_or_else(|| {
+                let known: Vec<&str> = Relation::ALL.iter().map(|relation| relation.as_str()).collect();
+                ApiError::bad_request(name, format!("no relation {word:?}; there are {}", known.join(", ")))
+            })
+        })
+        .collect()
+}
+
+/// `GET /entities/{id}/edges`
+pub async fn edges(State(hub): State<Arc<HubState>>, Path(id): Path<String>, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&["relation", "direction", "at", "limit", "cursor"])?;
+    let snapshot = hub.snapshot_at(params.millis("at")?);
+    let id = resolve_id(&snapshot, &id)?;
+    let direction = params.choice("direction", DIRECTIONS)?.unwrap_or(Direction::Both);
+    let relations = relations_of(&params, "relation")?;
+    let mut edges: Vec<_> =
+        view::edges_of(&snapshot, &id, &relations, direction).into_iter().map(|index| view::edge_of(&snapshot, index)).collect();
+    edges.sort_by(|left, right| left.id.cmp(&right.id));
+    let page = params.page(edges, |edge| edge.id.clone())?;
+    let names = Names::new(&snapshot);
+    let mut nodes: Vec<Node> = Vec::new();
+    for edge in &page.items {
+        let other = if *edge.from == *id { &edge.to } else { &edge.from };
+        if let Some(record) = snapshot.entities.get(other)
+            && nodes.iter().all(|node| node.id != record.id)
+        {
+            nodes.push(names.node(record, &|id| hub.badges(id)));
+        }
+    }
+    let (stamp, partial) = stamp(snapshot.info);
+    Ok(Json(json!({
+        "snapshot": stamp, "partial": partial, "items": page.items, "next_cursor": page.next_cursor, "nodes": nodes,
+    })))
+}
+
+/// `GET /entities/{id}/neighbours`
+pub async fn neighbours(
+    State(hub): State<Arc<HubState>>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Json<Value>, ApiError> {
+    params.only(&["relations", "depth", "direction", "at"])?;
+    let snapshot = hub.snapshot_at(params.millis("at")?);
+    let id = resolve_id(&snapshot, &id)?;
+    let depth = params.count("depth", 1..=10)?.unwrap_or(1);
+    let direction = params.choice("direction", DIRECTIONS)?.unwrap_or(Direction::Both);
+    let relations = relations_of(&params, "relations")?;
+    let graph = view::neighbours(&snapshot, &id, &relations, depth, direction, &|id| hub.badges(id));
+    let (stamp, partial) = stamp(snapshot.info);
+    Ok(Json(json!({"snapshot": stamp, "partial": partial, "center": id, "nodes": graph.nodes, "edges": graph.edges})))
+}
+
+/// `GET /entities/{id}/resolve`
+pub async fn resolve(State(hub): State<Arc<HubState>>, Path(id): Path<String>, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&["at"])?;
+    let snapshot = hub.snapshot_at(params.millis("at")?);
+    let found =
+        view::resolve(&snapshot, &id).ok_or_else(|| ApiError::not_found(format!("no entity is known by the id {id:?}")))?;
+    let (stamp, partial) = stamp(snapshot.info);
+    Ok(Json(json!({
+        "snapshot": stamp, "partial": partial, "id": found.id, "how": found.how, "candidates": found.candidates,
+    })))
+}
+
+/// Labels that select an entity's series: its keys and its machine. A connection node stands for all client ports.
+pub fn selecting_labels(record: &EntityRecord) -> LabelMap {
+    let mut labels = LabelMap::new();
+    for key in record.kind.keys.iter().filter(|key| !(record.kind.name == "tcp_link" && **key == "client_port")) {
+        if let Some(value) = record.labels.get(*key) {
+            labels.insert((*key).into(), value.clone());
+        }
+    }
+    labels.insert("machine_id".into(), record.machine_id.clone());
+    labels
+}

@@ -1,0 +1,199 @@
+//! Incidents and their explanation: `/faults`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use gala_analysis::incident::{Incident, Scope};
+use gala_model::incident::RootCause;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::params::Params;
+use crate::documents::Shelf;
+use crate::explain::input_of;
+use crate::state::HubState;
+
+/// Faults given with an entity at most.
+const MAX_OF_ENTITY: usize = 20;
+
+/// The row of an incident in lists and in the stream.
+pub fn row(hub: &HubState, incident: &Incident) -> Value {
+    let explanations = hub.explanations.read();
+    let explanation = explanations.get(&incident.id);
+    let snapshot = hub.snapshot();
+    let host_name = snapshot.host_of(&incident.machine_id).map_or("", |host| host.name.as_str());
+    let first = explanation.and_then(|result| result.resource.cause_metrics.first());
+    let cause = first.map(|cause| {
+        json!({
+            "entity_id": cause.entity_id, "entity_name": name_of(&snapshot, &cause.entity_id, &cause.entity_name),
+            "entity_type": cause.entity_type, "category": cause.fault_category, "probability": cause.probability,
+        })
+    });
+    json!({
+        "id": incident.id,
+        "state": incident.state,
+        "opened_ms": incident.opened_ms,
+        "onset_ms": incident.onset_ms,
+        "updated_ms": incident.updated_ms,
+        "closed_ms": incident.closed_ms,
+        "severity": incident.severity,
+        "scope": incident.scope,
+        "entity_id": incident.entity_id,
+        "entity_name": incident.entity_name,
+        "metric_id": incident.metric,
+        "summary": incident.summary,
+        "stage": explanation.map_or(gala_model::incident::Stage::Detected, |result| result.resource.stage),
+        "cause": cause,
+        "host_name": host_name,
+    })
+}
+
+/// The topology's name where it has one, else the result's own, else the id.
+fn name_of(snapshot: &gala_analysis::topology::Snapshot, id: &str, given: &str) -> String {
+    match snapshot.entities.get(id) {
+        Some(record) => record.name.clone(),
+        None if given.is_empty() => id.to_owned(),
+        None => given.to_owned(),
+    }
+}
+
+fn incidents(hub: &HubState) -> Vec<Incident> {
+    let mut incidents: Vec<Incident> = hub.detector.lock().incidents().cloned().collect();
+    incidents.sort_by(|left, right| right.opened_ms.cmp(&left.opened_ms).then_with(|| left.id.cmp(&right.id)));
+    incidents
+}
+
+/// `GET /faults`
+pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&["from", "to", "state", "scope", "entity", "category", "domain", "limit", "cursor"])?;
+    let (from, to) = (params.millis("from")?.unwrap_or(0), params.millis("to")?.unwrap_or(i64::MAX));
+    let open = params.choice("state", &[("open", true), ("closed", false)])?;
+    let scope = params.choice("scope", &[("single_node", Scope::SingleNode), ("cross_node", Scope::CrossNode)])?;
+    let mut found = incidents(&hub);
+    let explanations = hub.explanations.read();
+    let resource = |incident: &Incident| explanations.get(&incident.id).map(|result| &result.resource);
+    found.retain(|incident| {
+        let category =
+            || resource(incident).and_then(|found| found.cause_metrics.first()).map(|cause| cause.fault_category.as_str());
+        let domain = || resource(incident).and_then(|found| found.fault_domain.as_ref()).map(|domain| domain.level.as_str());
+        incident.closed_ms.unwrap_or(i64::MAX) >= from
+            && incident.onset_ms <= to
+            && open.is_none_or(|open| incident.is_open() == open)
+            && scope.is_none_or(|scope| incident.scope == scope)
+            && params.text("entity").is_none_or(|entity| incident.entity_id == entity)
+            && params.text("category").is_none_or(|wanted| category() == Some(wanted))
+            && params.text("domain").is_none_or(|wanted| domain() == Some(wanted))
+    });
+    drop(explanations);
+    let page = params.page(found, |incident| incident.id.clone())?;
+    let items: Vec<Value> = page.items.iter().map(|incident| row(&hub, incident)).collect();
+    Ok(Json(json!({"items": items, "next_cursor": page.next_cursor})))
+}
+
+/// Rows of incidents in which one of the entities suffers or is a cause, newest first.
+pub fn of_entity(hub: &HubState, ids: &[String]) -> Vec<Value> {
+    let found = incidents(hub);
+    let causes = |incident: &Incident| {
+        let explanations = hub.explanations.read();
+        explanations
+            .get(&incident.id)
+            .is_some_and(|result| result.resource.cause_metrics.iter().any(|cause| ids.contains(&cause.entity_id)))
+    };
+    let suffers = |incident: &Incident| incident.symptoms.iter().any(|symptom| ids.contains(&symptom.entity_id));
+    found
+        .iter()
+        .filter(|incident| suffers(incident) || causes(incident))
+        .take(MAX_OF_ENTITY)
+        .map(|incident| row(hub, incident))
+        .collect()
+}
+
+/// `GET /faults/{id}`
+pub async fn one(State(hub): State<Arc<HubState>>, Path(id): Path<String>, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&["version"])?;
+    let incident = hub.detector.lock().incident(&id).cloned();
+    let incident = incident.ok_or_else(|| ApiError::not_found(format!("no incident {id:?}; `GET /api/v1/faults` lists them")))?;
+    let asked = params.count("version", 1..=usize::MAX)?;
+    let result = detail(&hub, &incident);
+    let version = result["Resource"]["result_version"].as_u64().unwrap_or(0);
+    match asked {
+        Some(asked) if asked as u64 != version => {
+            Err(ApiError::not_found(format!("version {asked} of incident {id:?} is not kept; the last one is {version}")))
+        }
+        _ => Ok(Json(result)),
+    }
+}
+
+/// `GET /faults/by-event/{event_id}`
+pub async fn by_event(State(hub): State<Arc<HubState>>, Path(event_id): Path<String>) -> Result<Json<Value>, ApiError> {
+    let incident = incidents(&hub).into_iter().find(|incident| incident.event_id == event_id);
+    let incident = incident.ok_or_else(|| ApiError::not_found(format!("no incident has the event {event_id:?}")))?;
+    Ok(Json(detail(&hub, &incident)))
+}
+
+/// The result with the row's life beside it.
+fn detail(hub: &HubState, incident: &Incident) -> Value {
+    let explained = hub.explanations.read().get(&incident.id).cloned();
+    let result = explained.unwrap_or_else(|| RootCause::detected(&input_of(incident)));
+    let mut body = json!(result);
+    let symptom = incident.primary();
+    let snapshot = hub.snapshot();
+    body["id"] = json!(incident.id);
+    body["state"] = json!(incident.state);
+    body["opened_ms"] = json!(incident.opened_ms);
+    body["closed_ms"] = json!(incident.closed_ms);
+    body["summary"] = json!(incident.summary);
+    body["Resource"]["symptoms"] = json!(incident.symptoms);
+    let kpi = &mut body["Resource"]["abnormal_kpi"];
+    kpi["entity_type"] = json!(incident.entity_type);
+    kpi["entity_name"] = json!(incident.entity_name);
+    kpi["host_name"] = json!(snapshot.host_of(&incident.machine_id).map_or("", |host| host.name.as_str()));
+    if kpi["value_before"].is_null() {
+        kpi["value_before"] = json!(symptom.before);
+        kpi["value_after"] = json!(symptom.peak);
+        kpi["unit"] = json!(symptom.unit);
+    }
+    kpi["normal"] = json!({"lo": symptom.low, "hi": symptom.high});
+    body
+}
+
+/// A verdict of a person.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feedback {
+    pub verdict: Verdict,
+    #[serde(default)]
+    pub entity_id: Option<String>,
+    #[serde(default)]
+    pub text: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Right,
+    Wrong,
+    Expected,
+}
+
+const MAX_FEEDBACK_CHARS: usize = 4_000;
+
+/// `POST /faults/{id}/feedback`
+pub async fn feedback(State(hub): State<Arc<HubState>>, Path(id): Path<String>, body: Bytes) -> Result<StatusCode, ApiError> {
+    let feedback: Feedback = serde_json::from_slice(&body).map_err(|error| {
+        ApiError::bad_request("body", format!("{error}; send {{\"verdict\": \"right\" | \"wrong\" | \"expected\", ...}}"))
+    })?;
+    if hub.detector.lock().incident(&id).is_none() {
+        return Err(ApiError::not_found(format!("no incident {id:?}; `GET /api/v1/faults` lists them")));
+    }
+    if feedback.text.chars().count() > MAX_FEEDBACK_CHARS {
+        return Err(ApiError::refused("text", format!("text is longer than {MAX_FEEDBACK_CHARS} characters; shorten it")));
+    }
+    let key = format!("{id}/{}", gala_store::now_ms());
+    hub.documents.put(Shelf::Feedback, &key, &feedback).map_err(|error| ApiError::unavailable(error.to_string()))?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,101 @@
+//! Health of every part, and the hub's own metrics.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::state::{Component, HubState, Status};
+
+/// `GET /health`
+pub async fn health(State(hub): State<Arc<HubState>>) -> Response {
+    let (status, body) = report(&hub);
+    let code = if status == Status::Starting { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (code, Json(body)).into_response()
+}
+
+/// The health answer and its overall status.
+pub fn report(hub: &HubState) -> (Status, serde_json::Value) {
+    let progress = hub.progress.lock().clone();
+    let part = |last_ms: Option<i64>, trouble: &str| match (last_ms, trouble) {
+        (None, _) => Component::new(Status::Starting, "the first pass is not done yet", None),
+        (last, "") => Component::ok(last),
+        (last, reason) => Component::new(Status::Degraded, reason, last),
+    };
+    let mut components = vec![
+        ("store", store_health(hub)),
+        ("topology", part(progress.topology_ms, &progress.topology_trouble)),
+        ("detection", detection_health(hub, part(progress.detection_ms, &progress.detection_trouble))),
+        ("cause", part(progress.cause_ms, "")),
+    ];
+    if let Some(agent) = &*hub.agent.read() {
+        components.insert(0, ("agent", agent.health()));
+    }
+    let any = |status: Status| components.iter().any(|(_, component)| component.status == status);
+    let status = if any(Status::Starting) {
+        Status::Starting
+    } else if any(Status::Degraded) {
+        Status::Degraded
+    } else {
+        Status::Ok
+    };
+    let components: serde_json::Map<String, serde_json::Value> =
+        components.into_iter().map(|(name, component)| (name.to_owned(), json!(component))).collect();
+    let body = json!({
+        "status": status,
+        "version": hub.version,
+        "uptime_ms": hub.started.elapsed().as_millis() as u64,
+        "components": components,
+    });
+    (status, body)
+}
+
+fn store_health(hub: &HubState) -> Component {
+    let newest = hub.store.stats().newest_ms;
+    if let Some(reason) = hub.store.health().reason {
+        return Component::new(Status::Degraded, reason, newest);
+    }
+    Component::ok(newest)
+}
+
+/// How many KPIs are known well enough to be judged, and when the rest will be.
+fn detection_health(hub: &HubState, mut component: Component) -> Component {
+    let warmup = hub.detector.lock().warmup(gala_store::now_ms());
+    component.more.insert("kpis", json!({"warm": warmup.kpis_warm, "total": warmup.kpis, "warm_at_ms": warmup.warm_at_ms}));
+    component.more.insert("entities", json!({"warm": warmup.entities_warm, "total": warmup.entities}));
+    component
+}
+
+/// `GET /metrics`: the hub's own numbers, Prometheus text.
+pub async fn own_metrics(State(hub): State<Arc<HubState>>) -> Response {
+    let stats = hub.store.stats();
+    let warmup = hub.detector.lock().warmup(gala_store::now_ms());
+    let open = hub.detector.lock().incidents().filter(|incident| incident.is_open()).count();
+    let snapshot = hub.snapshot();
+    let mut text = String::new();
+    let mut put = |name: &str, kind: &str, help: &str, value: f64| {
+        let _ = writeln!(text, "# HELP gala_{name} {help}\n# TYPE gala_{name} {kind}\ngala_{name} {value}");
+    };
+    put("uptime_seconds", "gauge", "Time since start", hub.started.elapsed().as_secs_f64());
+    put("store_series", "gauge", "Series in the head", stats.series as f64);
+    put("store_samples_appended_total", "counter", "Samples taken since start", stats.appended_total as f64);
+    put("store_samples_rejected_total", "counter", "Samples refused since start", stats.rejected_total as f64);
+    put("store_bytes", "gauge", "Bytes on disk", stats.disk_bytes as f64);
+    put("topology_entities", "gauge", "Entities shown now", snapshot.entities.len() as f64);
+    put("topology_edges", "gauge", "Relations shown now", snapshot.edges.len() as f64);
+    put("detection_kpis", "gauge", "KPIs watched", warmup.kpis as f64);
+    put("detection_kpis_warm", "gauge", "KPIs judged", warmup.kpis_warm as f64);
+    put("incidents_open", "gauge", "Open incidents", open as f64);
+    put(
+        "ingest_refused_total",
+        "counter",
+        "Samples of this process's agent not stored",
+        hub.refused.load(Ordering::Relaxed) as f64,
+    );
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}

@@ -1,0 +1,190 @@
+//! Query parameters: parsing with errors that name the parameter, and paging.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde::Serialize;
+
+use super::error::ApiError;
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 10_000;
+
+/// The query string as pairs; a name may repeat.
+#[derive(Debug)]
+pub struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or("");
+        let axum::extract::Query(pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|error| ApiError::bad_request("query", format!("the query string {query:?} cannot be read: {error}")))?;
+        Ok(Self(pairs))
+    }
+}
+
+impl Params {
+    /// Fails on a parameter that the call does not know, so that a typing error is not silently ignored.
+    pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(ApiError::bad_request(name, format!("unknown parameter {name:?}; this call takes: {}", known.join(", "))))
+            }
+        }
+    }
+
+    /// Value of a parameter; empty counts as absent.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// Parameters that are none of the call's own.
+    pub fn others<'a>(&'a self, own: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.iter().filter(|(name, _)| !own.contains(&name.as_str())).map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
+    /// Values of a parameter given repeatedly or separated by commas.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        self.all(name).flat_map(|value| value.split(',')).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    pub fn millis(&self, name: &str) -> Result<Option<i64>, ApiError> {
+        self.text(name)
+            .map(|text| {
+                text.parse::<i64>().ok().filter(|ms| (0..=253_402_300_799_999).contains(ms)).ok_or_else(|| {
+                    ApiError::bad_request(name, format!("{name}={text:?} is no time; give whole milliseconds since 1970"))
+                })
+            })
+            .transpose()
+    }
+
+    pub fn flag(&self, name: &str, default: bool) -> Result<bool, ApiError> {
+        match self.text(name) {
+            None => Ok(default),
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            Some(text) => Err(ApiError::bad_request(name, format!("{name}={text:?}; give true or false"))),
+        }
+    }
+
+    pub fn count(&self, name: &str, range: std::ops::RangeInclusive<usize>) -> Result<Option<usize>, ApiError> {
+        self.text(name)
+            .map(|text| {
+                text.parse::<usize>().ok().filter(|count| range.contains(count)).ok_or_else(|| {
+                    let (low, high) = (range.start(), range.end());
+                    ApiError::bad_request(name, format!("{name}={text:?}; give a whole number from {low} to {high}"))
+                })
+            })
+            .transpose()
+    }
+
+    /// One of several words.
+    pub fn choice<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, ApiError> {
+        self.text(name)
+            .map(|text| {
+                words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+                    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+                    ApiError::bad_request(name, format!("{name}={text:?}; give one of {}", known.join(", ")))
+                })
+            })
+            .transpose()
+    }
+
+    /// Cuts one page out of rows that stand in a stable order; the cursor is the key of the last row given.
+    pub fn page<T>(&self, rows: Vec<T>, key_of: impl Fn(&T) -> String) -> Result<Page<T>, ApiError> {
+        let limit = self.count("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
+        let start = match self.text("cursor") {
+            None => 0,
+            Some(cursor) => {
+                let key = decode_cursor(cursor)?;
+                let found = rows.iter().position(|row| key_of(row) == key);
+                1 + found
+                    .ok_or_else(|| ApiError::bad_request("cursor", "the cursor is not of this list; start again without one"))?
+            }
+        };
+        let more = rows.len() > start + limit;
+        let items: Vec<T> = rows.into_iter().skip(start).take(limit).collect();
+        let next_cursor = if more { items.last().map(|row| encode_cursor(&key_of(row))) } else { None };
+        Ok(Page { items, next_cursor })
+    }
+}
+
+/// Every list of the API.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub next_cursor: Option<String>,
+}
+
+/// Hexadecimal with a checksum: opaque, and a foreign one is recognised.
+fn encode_cursor(key: &str) -> String {
+    let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("{:04x}{hex}", checksum(key))
+}
+
+fn decode_cursor(cursor: &str) -> Result<String, ApiError> {
+    let foreign = || ApiError::bad_request("cursor", "the cursor was not made by this server; start again without one");
+    if cursor.len() < 4 || !cursor.len().is_multiple_of(2) || !cursor.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(foreign());
+    }
+    let (sum, hex) = cursor.split_at(4);
+    let bytes: Result<Vec<u8>, _> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16)).collect();
+    let key = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(foreign)?;
+    if sum == format!("{:04x}", checksum(&key)) { Ok(key) } else { Err(foreign()) }
+}
+
+fn checksum(key: &str) -> u16 {
+    key.bytes().fold(0x5a17u16, |sum, byte| sum.rotate_left(5).wrapping_add(u16::from(byte)).wrapping_mul(31))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(query: &[(&str, &str)]) -> Params {
+        Params(query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn pages_join_to_the_whole_list() {
+        let rows: Vec<String> = (0..25).map(|n| format!("row/{n}")).collect();
+        let mut seen = Vec::new();
+        let mut cursor = None;
+        loop {
+            let mut query = vec![("limit", "10")];
+            if let Some(cursor) = &cursor {
+                query.push(("cursor", cursor));
+            }
+            let page = params(&query).page(rows.clone(), Clone::clone).unwrap();
+            seen.extend(page.items);
+            match page.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(seen, rows);
+    }
+
+    #[test]
+    fn a_foreign_cursor_or_limit_is_refused_with_its_name() {
+        let rows = vec!["a".to_owned()];
+        for (name, value) in
+            [("cursor", "zz"), ("cursor", "0000ff"), ("cursor", "é"), ("limit", "0"), ("limit", "10001"), ("limit", "-1")]
+        {
+            let error = params(&[(name, value)]).page(rows.clone(), Clone::clone).unwrap_err();
+            assert_eq!(error.field.as_deref(), Some(name), "{value}");
+        }
+    }
+
+    #[test]
+    fn unknown_parameters_are_named() {
+        let error = params(&[("limt", "5")]).only(&["limit"]).unwrap_err();
+        assert!(error.message.contains("limt") && error.message.contains("limit"), "{}", error.message);
+    }
+}

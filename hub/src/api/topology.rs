@@ -1,0 +1,138 @@
+//! The maps: `/topology/...`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use gala_analysis::topology::history::{SnapshotInfo, SnapshotState};
+use gala_analysis::topology::view::{self, Fold, HorizontalQuery, Layer};
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::params::Params;
+use crate::state::HubState;
+
+/// Buckets of the change density at most.
+const MAX_BUCKETS: usize = 1_000;
+const LAYERS: &[(&str, Layer)] = &[("application", Layer::Application), ("process", Layer::Process), ("host", Layer::Host)];
+
+/// `snapshot` and `partial`, which every topology answer carries.
+pub fn stamp(info: SnapshotInfo) -> (Value, bool) {
+    (json!({"ts": info.ts, "state": info.state}), info.state == SnapshotState::Partial)
+}
+
+/// `GET /topology/snapshots`
+pub async fn snapshots(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&["from", "to", "nearest", "limit", "cursor"])?;
+    let topology = hub.topology.read();
+    let history = topology.history();
+    let rows: Vec<SnapshotInfo> = match params.millis("nearest")? {
+        Some(at) => history.snapshot_before(at).into_iter().collect(),
+        None => {
+            let (from, to) = (params.millis("from")?.unwrap_or(0), params.millis("to")?.unwrap_or(i64::MAX));
+            history.snapshots(from, to).rev().collect()
+        }
+    };
+    let latest = history.latest();
+    drop(topology);
+    let page = params.page(rows, |row| row.ts.to_string())?;
+    let info = latest.unwrap_or(SnapshotInfo { ts: 0, state: SnapshotState::Missing, entities: 0, edges: 0 });
+    let (snapshot, partial) = stamp(info);
+    Ok(Json(json!({"snapshot": snapshot, "partial": partial, "items": page.items, "next_cursor": page.next_cursor})))
+}
+
+/// `GET /topology/horizontal`
+pub async fn horizontal(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&["layer", "at", "center", "hops", "offline", "fold", "via"])?;
+    let layer = params.choice("layer", LAYERS)?.unwrap_or(Layer::Process);
+    let folds = [("none", Fold::None), ("container", Fold::Container), ("pod", Fold::Pod)];
+    params.choice("via", &[("transparent", ()), ("explicit", ())])?;
+    let query = HorizontalQuery {
+        layer,
+        center: params.text("center").map(str::to_owned),
+        hops: params.count("hops", 0..=100)?,
+        offline: params.flag("offline", true)?,
+        fold: params.choice("fold", &folds)?.unwrap_or(Fold::None),
+    };
+    let snapshot = hub.snapshot_at(params.millis("at")?);
+    let center = query.center.as_deref().map(|raw| resolve(&snapshot, raw)).transpose()?;
+    let query = HorizontalQuery { center, ..query };
+    let graph = view::horizontal(&snapshot, &query, &|id| hub.badges(id));
+    let (stamp, partial) = stamp(snapshot.info);
+    Ok(Json(json!({
+        "snapshot": stamp, "partial": partial, "layer": layer, "center": query.center, "nodes": graph.nodes, "edges": graph.edges,
+    })))
+}
+
+/// `GET /topology/vertical`
+pub async fn vertical(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&["entity", "perspective", "at", "highlight", "expand"])?;
+    let perspective = params.choice("perspective", LAYERS)?;
+    let snapshot = hub.snapshot_at(params.millis("at")?);
+    let entity = match params.text("entity") {
+        Some(raw) => resolve(&snapshot, raw)?,
+        None => return Err(ApiError::bad_request("entity", "entity is missing; give the id of what to look at")),
+    };
+    let answer = view::vertical(&snapshot, &entity, perspective, &params.list("highlight"), &|id| hub.badges(id))
+        .ok_or_else(|| ApiError::not_found(format!("no entity {entity:?} at that time")))?;
+    let (stamp, partial) = stamp(snapshot.info);
+    Ok(Json(json!({
+        "snapshot": stamp, "partial": partial, "root": answer.root, "perspective": answer.perspective,
+        "bands": answer.bands, "edges": answer.edges, "highlight": answer.highlight,
+    })))
+}
+
+/// `GET /topology/changes`
+pub async fn changes(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&["from", "to", "type", "buckets", "limit", "cursor"])?;
+    let now = gala_store::now_ms();
+    let to = params.millis("to")?.unwrap_or(now);
+    let from = params.millis("from")?.unwrap_or(to - 3_600_000);
+    if from > to {
+        return Err(ApiError::bad_request("from", "from lies after to; swap them"));
+    }
+    let buckets = params.count("buckets", 1..=MAX_BUCKETS)?;
+    let topology = hub.topology.read();
+    let mut rows = topology.history().changes(from, to);
+    let latest = topology.history().latest();
+    drop(topology);
+    if let Some(kind) = params.text("type") {
+        rows.retain(|row| row.r#type == kind);
+    }
+    let density = buckets.map(|count| density(&rows, from, to, count));
+    rows.reverse();
+    let page = params.page(rows, |row| format!("{}/{}/{}", row.at, row.change, row.id))?;
+    let items: Vec<Value> = page
+        .items
+        .iter()
+        .map(|row| {
+            json!({
+                "ts": row.at, "kind": row.change, "what": row.what, "id": row.id, "type": row.r#type, "name": row.name,
+            })
+        })
+        .collect();
+    let (snapshot, partial) =
+        stamp(latest.unwrap_or(SnapshotInfo { ts: now, state: SnapshotState::Missing, entities: 0, edges: 0 }));
+    let mut answer = json!({"snapshot": snapshot, "partial": partial, "items": items, "next_cursor": page.next_cursor});
+    if let Some(density) = density {
+        answer["density"] = json!(density);
+    }
+    Ok(Json(answer))
+}
+
+fn density(rows: &[gala_analysis::topology::history::Change], from: i64, to: i64, count: usize) -> Vec<Value> {
+    let width = ((to - from) / count as i64).max(1);
+    let mut counts = vec![0usize; count];
+    for row in rows {
+        let index = (((row.at - from) / width) as usize).min(count - 1);
+        counts[index] += 1;
+    }
+    counts.iter().enumerate().map(|(index, changes)| json!({"ts": from + index as i64 * width, "changes": changes})).collect()
+}
+
+/// Canonical id of an id in any spelling.
+pub fn resolve(snapshot: &gala_analysis::topology::Snapshot, raw: &str) -> Result<String, ApiError> {
+    view::resolve(snapshot, raw).map(|found| found.id.to_string()).ok_or_else(|| {
+        ApiError::not_found(format!("no entity {raw:?}; `GET /api/v1/entities` lists those known, `at` asks for an earlier time"))
+    })
+}

@@ -1,0 +1,182 @@
+//! The analysis thread: topology every period, detection every few seconds, explanation of open incidents in its stages.
+//! One thread, so that the order of steps is the same every time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use gala_analysis::detect::AnomalyRow;
+use gala_analysis::incident::Incident;
+use gala_analysis::topology::view::Badges;
+use serde_json::json;
+
+use crate::documents::Shelf;
+use crate::explain::Explainer;
+use crate::state::{HubState, SnapshotGraph};
+use crate::stream::Topic;
+
+/// Detection looks this often.
+const TICK: Duration = Duration::from_secs(5);
+/// Pause between looks at the stop flag and at news.
+const PULSE: Duration = Duration::from_millis(200);
+/// Anomalies handed to badges and stream.
+const MAX_ANOMALIES: usize = 1_000;
+/// The detector's state is written this often.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+
+/// Key of the detector's state among the documents.
+pub const DETECTOR_KEY: &str = "detector";
+
+/// The running analysis; `stop` waits for its end.
+pub struct Engine {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Starts the thread. `topology_period` is the time between two cycles.
+    pub fn start(hub: Arc<HubState>, topology_period: Duration) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        let thread =
+            std::thread::Builder::new().name("gala-analysis".into()).spawn(move || Loop::new(hub, topology_period).run(&flag))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    pub fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic in it was reported when it happened; there is nothing to add at the end.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Loop {
+    hub: Arc<HubState>,
+    topology_period: Duration,
+    explainer: Explainer,
+}
+
+impl Loop {
+    fn new(hub: Arc<HubState>, topology_period: Duration) -> Self {
+        Self { explainer: Explainer::new(hub.clone()), hub, topology_period }
+    }
+
+    fn run(mut self, stop: &AtomicBool) {
+        let mut next_topology = Instant::now() + Duration::from_secs(1);
+        let mut next_tick = next_topology;
+        let mut next_save = Instant::now() + SAVE_EVERY;
+        while !stop.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            if now >= next_topology {
+                self.topology();
+                next_topology = after(next_topology, self.topology_period, now);
+            }
+            if now >= next_tick {
+                self.detect();
+                self.explain();
+                next_tick = after(next_tick, TICK, now);
+            }
+            if now >= next_save {
+                self.save();
+                next_save = after(next_save, SAVE_EVERY, now);
+            }
+            std::thread::sleep(PULSE);
+        }
+        self.save();
+    }
+
+    fn topology(&self) {
+        let now_ms = gala_store::now_ms();
+        let outcome = {
+            // Reading the store is most of the work; readers of the topology wait only for the folding in.
+            let config = self.hub.topology.read().config().clone();
+            gala_analysis::topology::observe(&config, now_ms, &*self.hub.store)
+        };
+        let mut progress_trouble = String::new();
+        {
+            let mut topology = self.hub.topology.write();
+            match outcome {
+                Ok(observed) => {
+                    if observed.partial {
+                        progress_trouble = observed.limits.join("; ");
+                    }
+                    topology.history_mut().apply(observed);
+                }
+                Err(error) => {
+                    topology.history_mut().miss(now_ms);
+                    progress_trouble = format!("the store could not be read: {error}");
+                }
+            }
+            let snapshot = Arc::new(topology.history().at(now_ms));
+            *self.hub.now.write() = snapshot;
+        }
+        let mut progress = self.hub.progress.lock();
+        progress.topology_ms = Some(now_ms);
+        progress.topology_trouble = progress_trouble;
+        drop(progress);
+        self.hub.stream.send(Topic::Topology, &json!({"ts": now_ms}));
+    }
+
+    fn detect(&self) {
+        let now_ms = gala_store::now_ms();
+        let graph = SnapshotGraph(self.hub.snapshot());
+        let mut detector = self.hub.detector.lock();
+        let outcome = detector.tick(now_ms, &*self.hub.store, &graph);
+        let anomalies = detector.anomalies(MAX_ANOMALIES, &graph);
+        drop(detector);
+        let trouble = match outcome {
+            Ok(report) if report.over_cap > 0 => format!("{} series are beyond the cap and not watched", report.over_cap),
+            Ok(_) => String::new(),
+            Err(error) => format!("the store could not be read: {error}"),
+        };
+        self.publish(&anomalies);
+        let mut progress = self.hub.progress.lock();
+        progress.detection_ms = Some(now_ms);
+        progress.detection_trouble = trouble;
+        progress.anomalies = badges(&anomalies);
+    }
+
+    /// Sends anomalies that are new since the last tick.
+    fn publish(&self, anomalies: &[AnomalyRow]) {
+        let known: HashMap<String, Badges> = self.hub.progress.lock().anomalies.clone();
+        for row in anomalies.iter().filter(|row| !known.contains_key(&row.entity_id)) {
+            self.hub.stream.send(Topic::Anomaly, row);
+        }
+    }
+
+    fn explain(&mut self) {
+        let incidents: Vec<Incident> = self.hub.detector.lock().incidents().cloned().collect();
+        self.explainer.update(&incidents);
+        self.hub.progress.lock().cause_ms = Some(gala_store::now_ms());
+    }
+
+    fn save(&self) {
+        let state = self.hub.detector.lock().save();
+        if let Err(error) = self.hub.documents.put(Shelf::State, DETECTOR_KEY, &state) {
+            tracing::warn!(%error, "what detection learnt could not be saved");
+        }
+    }
+}
+
+/// The next time on the grid; times that passed meanwhile are skipped, not caught up.
+fn after(planned: Instant, period: Duration, now: Instant) -> Instant {
+    let mut next = planned + period;
+    while next <= now {
+        next += period;
+    }
+    next
+}
+
+fn badges(anomalies: &[AnomalyRow]) -> HashMap<String, Badges> {
+    let mut badges: HashMap<String, Badges> = HashMap::new();
+    for row in anomalies {
+        let badge = badges.entry(row.entity_id.clone()).or_default();
+        badge.anomalies += 1;
+        badge.severity = Some(if row.kpi || badge.severity == Some("WARN") { "WARN" } else { "INFO" });
+    }
+    badges
+}

@@ -1,0 +1,144 @@
+//! What guards every request: the host name asked for, the origin of state-changing calls, their content type, security
+//! headers, a request id.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::api::error::ApiError;
+
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     font-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// What the guard needs to know.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Host names taken besides loopback addresses; empty when not listening on loopback (any is taken then).
+    pub loopback_only: bool,
+}
+
+/// Middleware: refuses what a foreign page could send, marks every answer.
+pub async fn guard(State(guard): State<Arc<Guard>>, request: Request<Body>, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let refused = check(&guard, request.method(), request.uri(), request.headers());
+    let mut response = match refused {
+        Err(error) => error.into_response(),
+        Ok(()) => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert("x-request-id", value);
+    }
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+    headers.insert("x-frame-options", HeaderValue::from_static("DENY"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    response
+}
+
+/// The caller's id if it is harmless, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    match given.filter(|id| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')) {
+        Some(id) => id.to_owned(),
+        None => uuid::Uuid::now_v7().to_string(),
+    }
+}
+
+fn check(guard: &Guard, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).or_else(|| uri.authority().map(|a| a.as_str()));
+    if guard.loopback_only && !host.is_some_and(is_loopback_host) {
+        let asked = host.unwrap_or("(none)");
+        return Err(ApiError::status(
+            StatusCode::MISDIRECTED_REQUEST,
+            format!("host {asked:?} is not served here; use 127.0.0.1 or localhost"),
+        ));
+    }
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Ok(());
+    }
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let same =
+            origin.to_str().ok().and_then(|text| text.split_once("://")).is_some_and(|(_, authority)| Some(authority) == host);
+        if !same {
+            return Err(ApiError::status(StatusCode::FORBIDDEN, "this call came from another site's page and is refused"));
+        }
+    }
+    check_content_type(uri.path(), headers)
+}
+
+/// Calls that change state need a type that no plain form can send; a query by form changes nothing.
+fn check_content_type(path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let media = given.split(';').next().unwrap_or("").trim();
+    let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    let expected = match path {
+        "/write" => "application/x-protobuf",
+        "/query" | "/query_range" | "/series" | "/labels" | "/query_exemplars" | "/format_query" | "/parse_query" | "/read" => {
+            return Ok(());
+        }
+        _ => "application/json",
+    };
+    if media.eq_ignore_ascii_case(expected) {
+        return Ok(());
+    }
+    let message = format!("content type {given:?} is not taken here; send {expected}");
+    Err(ApiError::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(""),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(method: Method, path: &str, headers: &[(&str, &str)]) -> Result<(), StatusCode> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(header::HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        check(&Guard { loopback_only: true }, &method, &path.parse().unwrap(), &map).map_err(|error| error.status)
+    }
+
+    #[test]
+    fn only_loopback_names_are_served() {
+        for host in ["127.0.0.1:7070", "localhost:7070", "[::1]:7070", "localhost"] {
+            assert_eq!(verdict(Method::GET, "/", &[("host", host)]), Ok(()), "{host}");
+        }
+        for host in ["evil.example:7070", "127.0.0.1.evil.example", "10.0.0.1:7070"] {
+            assert_eq!(verdict(Method::GET, "/", &[("host", host)]), Err(StatusCode::MISDIRECTED_REQUEST), "{host}");
+        }
+    }
+
+    #[test]
+    fn foreign_pages_cannot_change_anything() {
+        let post = |extra: &[(&str, &str)]| {
+            let mut headers = vec![("host", "localhost:7070")];
+            headers.extend_from_slice(extra);
+            verdict(Method::POST, "/api/v1/faults/x/feedback", &headers)
+        };
+        assert_eq!(post(&[("content-type", "application/json")]), Ok(()));
+        assert_eq!(post(&[("content-type", "application/json; charset=utf-8"), ("origin", "http://localhost:7070")]), Ok(()));
+        assert_eq!(post(&[("content-type", "application/json"), ("origin", "http://evil.example")]), Err(StatusCode::FORBIDDEN));
+        assert_eq!(post(&[("content-type", "text/plain")]), Err(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        assert_eq!(post(&[]), Err(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+
+    #[test]
+    fn queries_may_come_as_forms() {
+        let headers = [("host", "localhost"), ("content-type", "application/x-www-form-urlencoded")];
+        assert_eq!(verdict(Method::POST, "/api/v1/query", &headers), Ok(()));
+        assert_eq!(verdict(Method::POST, "/api/v1/write", &headers), Err(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+}

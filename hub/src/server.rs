@@ -1,0 +1,195 @@
+//! Start and end of the hub: what is opened in which order, the threads, the listener.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::IntoResponse;
+use gala_analysis::detect::{self, Detector};
+use gala_analysis::topology::{self, Topology};
+use gala_model::incident::RootCause;
+use gala_model::{Event, ObservationSink};
+use gala_store::{SeriesWrite, Store, StoreOptions, Upkeep};
+use parking_lot::{Mutex, RwLock};
+use tower_http::compression::CompressionLayer;
+
+use crate::api::error::ApiError;
+use crate::documents::{DocumentError, Documents, Shelf};
+use crate::engine::{DETECTOR_KEY, Engine};
+use crate::ingest::local::LocalIngest;
+use crate::safety::{Guard, guard};
+use crate::state::{AgentView, HubState, Progress};
+use crate::stream::Stream;
+use crate::{api, prom, ui};
+
+/// Bodies above this are refused.
+const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// How a hub runs.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// Store, documents, models.
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    pub retention: Duration,
+    pub store_bytes: u64,
+    /// Time between two topology cycles.
+    pub topology_period: Duration,
+    /// Version, commit and date, as `--version` prints them.
+    pub version: &'static str,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    #[error("store in {dir}: {reason}")]
+    Store { dir: String, reason: String },
+    #[error(transparent)]
+    Documents(#[from] DocumentError),
+    #[error("cannot listen on {address}: {reason}; choose another with --listen")]
+    Listen { address: SocketAddr, reason: String },
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A running hub.
+pub struct Hub {
+    state: Arc<HubState>,
+    engine: Engine,
+    runtime: Option<tokio::runtime::Runtime>,
+    address: SocketAddr,
+    shutdown: Option<tokio::sync::oneshot::Sender<()>>,
+    upkeep: Upkeep,
+    sink: Arc<LocalIngest>,
+}
+
+impl Hub {
+    /// Opens everything and serves. Returns once the port is open.
+    pub fn start(config: HubConfig) -> Result<Self, HubError> {
+        let state = open(&config)?;
+        let listener = std::net::TcpListener::bind(config.listen)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .map_err(|error| HubError::Listen { address: config.listen, reason: error.to_string() })?;
+        let address = listener.local_addr().map_err(HubError::Thread)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("gala-hub")
+            .enable_all()
+            .build()
+            .map_err(HubError::Thread)?;
+        let (shutdown, asked) = tokio::sync::oneshot::channel::<()>();
+        let app = application(state.clone(), address.ip().is_loopback());
+        runtime.spawn(async move {
+            let served = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => axum::serve(listener, app).with_graceful_shutdown(async { drop(asked.await) }).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = served {
+                tracing::error!(%error, "the HTTP server ended");
+            }
+        });
+        let engine = Engine::start(state.clone(), config.topology_period).map_err(HubError::Thread)?;
+        let upkeep = Upkeep::start(state.store.clone())
+            .map_err(|error| HubError::Store { dir: config.data_dir.display().to_string(), reason: error.to_string() })?;
+        let sink = Arc::new(LocalIngest::new(state.store.clone(), on_event(&state), state.refused.clone()));
+        tracing::info!(%address, data = %config.data_dir.display(), "hub is ready");
+        Ok(Self { state, engine, runtime: Some(runtime), address, shutdown: Some(shutdown), upkeep, sink })
+    }
+
+    /// Where it listens; tells the port when asked for port 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the agent of this process puts what it sees.
+    pub fn sink(&self) -> Arc<dyn ObservationSink> {
+        self.sink.clone()
+    }
+
+    /// Lets the API tell of the agent of this process.
+    pub fn set_agent(&self, agent: Arc<dyn AgentView>) {
+        *self.state.agent.write() = Some(agent);
+    }
+
+    pub fn state(&self) -> &Arc<HubState> {
+        &self.state
+    }
+
+    /// Ends everything in order; what was acknowledged is on disk afterwards.
+    pub fn stop(mut self) {
+        self.shutdown.take();
+        self.engine.stop();
+        drop(self.upkeep);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_millis(300));
+        }
+        if let Err(error) = self.state.store.sync() {
+            tracing::error!(%error, "the newest samples may not be on disk");
+        }
+    }
+}
+
+fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
+    let store_error = |reason: String| HubError::Store { dir: config.data_dir.display().to_string(), reason };
+    let mut options = StoreOptions::new(config.data_dir.join("store"));
+    options.retention = config.retention;
+    options.max_bytes = config.store_bytes;
+    let store = Store::open(options).map_err(|error| store_error(error.to_string()))?;
+    for damage in store.damage() {
+        tracing::warn!(file = %damage.file, offset = damage.offset, reason = %damage.reason, "a damaged part of the store was set aside");
+    }
+    let documents = Documents::open(&config.data_dir)?;
+    let mut detector = Detector::new(detect::Config::default(), &gala_model::tables::all());
+    if let Some(saved) = documents.get(Shelf::State, DETECTOR_KEY).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what detection learnt before is not readable; it learns anew");
+        None
+    }) {
+        detector.restore(saved);
+    }
+    let explanations: HashMap<String, RootCause> = documents.all(Shelf::Explanations)?.into_iter().collect();
+    let topology =
+        Topology::new(topology::Config { period_ms: config.topology_period.as_millis() as i64, ..topology::Config::default() });
+    let now = RwLock::new(Arc::new(topology.history().at(gala_store::now_ms())));
+    Ok(Arc::new(HubState {
+        store: Arc::new(store),
+        documents,
+        topology: RwLock::new(topology),
+        now,
+        detector: Mutex::new(detector),
+        explanations: RwLock::new(explanations),
+        progress: Mutex::new(Progress::default()),
+        events: Mutex::new(VecDeque::new()),
+        stream: Stream::default(),
+        agent: RwLock::new(None),
+        refused: Arc::new(AtomicU64::new(0)),
+        version: config.version,
+        started: Instant::now(),
+    }))
+}
+
+fn application(state: Arc<HubState>, loopback_only: bool) -> Router {
+    let prometheus = prom::router(state.prom_state());
+    let api = Router::new()
+        .merge(api::router().with_state(state))
+        .merge(prometheus)
+        .fallback(|| async { ApiError::not_found("no such call; `GET /api/v1/openapi.json` lists them all").into_response() })
+        .method_not_allowed_fallback(|| async {
+            ApiError::status(axum::http::StatusCode::METHOD_NOT_ALLOWED, "this call does not take that method").into_response()
+        });
+    Router::new()
+        .nest("/api/v1", api)
+        .fallback(ui::serve)
+        .layer(CompressionLayer::new())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(axum::middleware::from_fn_with_state(Arc::new(Guard { loopback_only }), guard))
+}
+
+/// Events of the agent: kept for the entity they speak of; an exit ends the process in the topology at once.
+fn on_event(state: &Arc<HubState>) -> Arc<dyn Fn(&Event) + Send + Sync> {
+    let state = state.clone();
+    Arc::new(move |event: &Event| state.take_event(event))
+}

@@ -1,0 +1,205 @@
+//! What the hub's rooms share: the store, the topology, the detector, explanations, the stream, the agent if one runs in
+//! this process.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use gala_analysis::detect::{AnomalyRow, Detector, EntityGraph};
+use gala_analysis::topology::{Relation, Snapshot, Topology, view};
+use gala_model::Event;
+use gala_model::incident::RootCause;
+use gala_store::Store;
+use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::documents::Documents;
+use crate::prom::{About, Metadata, MetadataSource, PromState, QueryLimits};
+use crate::stream::Stream;
+
+/// Events kept of all entities, and given of one.
+const MAX_EVENTS: usize = 10_000;
+const MAX_EVENTS_OF_ENTITY: usize = 50;
+/// Open anomalies looked through for a chart.
+const MAX_LOOKED_AT: usize = 1_000;
+
+/// What the agent of this process tells the API; the shapes are those of the `/agent/...` answers.
+pub trait AgentView: Send + Sync {
+    fn probes(&self) -> Value;
+    fn ledger(&self) -> Value;
+    fn budget(&self) -> Value;
+    fn health(&self) -> Component;
+}
+
+/// One part of the health answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Component {
+    pub status: Status,
+    /// Empty when all is well.
+    pub reason: String,
+    /// Last time it did its work, milliseconds since 1970.
+    pub last_ms: Option<i64>,
+    #[serde(flatten)]
+    pub more: BTreeMap<&'static str, Value>,
+}
+
+impl Component {
+    pub fn ok(last_ms: Option<i64>) -> Self {
+        Self { status: Status::Ok, reason: String::new(), last_ms, more: BTreeMap::new() }
+    }
+
+    pub fn new(status: Status, reason: impl Into<String>, last_ms: Option<i64>) -> Self {
+        Self { status, reason: reason.into(), last_ms, more: BTreeMap::new() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Ok,
+    Degraded,
+    Starting,
+}
+
+/// Everything behind the API.
+pub struct HubState {
+    pub store: Arc<Store>,
+    pub documents: Documents,
+    pub topology: RwLock<Topology>,
+    /// State of now, rebuilt after each cycle; readers never see half of one.
+    pub now: RwLock<Arc<Snapshot>>,
+    pub detector: Mutex<Detector>,
+    /// Latest explanation by incident id.
+    pub explanations: RwLock<HashMap<String, RootCause>>,
+    pub progress: Mutex<Progress>,
+    /// Latest events of this host's agent, newest last.
+    pub events: Mutex<VecDeque<Event>>,
+    pub stream: Stream,
+    /// Samples of this process's agent that the store did not take.
+    pub refused: Arc<AtomicU64>,
+    pub agent: RwLock<Option<Arc<dyn AgentView>>>,
+    pub version: &'static str,
+    pub started: Instant,
+}
+
+/// How far the analysis came; for the health answer.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    pub topology_ms: Option<i64>,
+    pub topology_trouble: String,
+    pub detection_ms: Option<i64>,
+    pub detection_trouble: String,
+    pub cause_ms: Option<i64>,
+    pub anomalies: HashMap<String, view::Badges>,
+}
+
+impl HubState {
+    /// What the Prometheus endpoints need.
+    pub fn prom_state(&self) -> PromState {
+        let started_ms = gala_store::now_ms() - self.started.elapsed().as_millis() as i64;
+        let about = About { version: self.version.to_owned(), started_ms, ..About::default() };
+        PromState::new(self.store.clone(), Arc::new(Dictionary(self.store.clone())), QueryLimits::default(), about)
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.now.read().clone()
+    }
+
+    /// State at a moment; now when absent.
+    pub fn snapshot_at(&self, at_ms: Option<i64>) -> Arc<Snapshot> {
+        match at_ms {
+            None => self.snapshot(),
+            Some(at) => Arc::new(self.topology.read().history().at(at)),
+        }
+    }
+
+    /// Keeps an event; an exit ends the process in the topology at once.
+    pub fn take_event(&self, event: &Event) {
+        if event.kind == "exit" {
+            let label = |name: &str| event.labels.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+            if let (Some(machine), Some(tgid)) = (label("machine_id"), label("tgid")) {
+                self.topology.write().history_mut().exited(machine, tgid, event.at_ms);
+            }
+        }
+        let mut events = self.events.lock();
+        if events.len() >= MAX_EVENTS {
+            events.pop_front();
+        }
+        events.push_back(event.clone());
+    }
+
+    /// Events of one entity, newest first.
+    pub fn events_of(&self, id: &str) -> Vec<Value> {
+        let events = self.events.lock();
+        let own = events.iter().rev().filter(|event| event.entity_id == id).take(MAX_EVENTS_OF_ENTITY);
+        own.map(|event| json!({"ts": event.at_ms, "severity": event.severity, "text": {"en": event.body, "zh": event.body}}))
+            .collect()
+    }
+
+    /// The open anomaly of an entity's metric.
+    pub fn anomaly_of(&self, entity_id: &str, metric: &str) -> Option<AnomalyRow> {
+        let graph = SnapshotGraph(self.snapshot());
+        let rows = self.detector.lock().anomalies(MAX_LOOKED_AT, &graph);
+        rows.into_iter().find(|row| row.entity_id == entity_id && row.metric == metric)
+    }
+
+    pub fn badges(&self, id: &str) -> view::Badges {
+        self.progress.lock().anomalies.get(id).cloned().unwrap_or_default()
+    }
+}
+
+/// Metadata of the built-in tables, and of what senders describe.
+struct Dictionary(Arc<Store>);
+
+impl MetadataSource for Dictionary {
+    fn metadata(&self, metric: Option<&str>) -> Vec<Metadata> {
+        let built_in = crate::vocabulary::metadata().into_iter().map(|(family, kind, help, unit)| {
+            let (family, kind, help, unit) = (family.to_owned(), kind.to_owned(), help.to_owned(), unit.to_owned());
+            Metadata { family, kind, help, unit }
+        });
+        let sent = self.0.metadata().into_iter().map(|(family, given)| Metadata {
+            family,
+            kind: given.kind,
+            help: given.help,
+            unit: given.unit,
+        });
+        built_in.chain(sent).filter(|row| metric.is_none_or(|wanted| row.family == wanted)).collect()
+    }
+}
+
+/// The snapshot as detection asks it.
+pub struct SnapshotGraph(pub Arc<Snapshot>);
+
+impl EntityGraph for SnapshotGraph {
+    fn name_of(&self, entity_id: &str) -> Option<String> {
+        self.0.entities.get(entity_id).map(|record| record.name.clone())
+    }
+
+    fn are_near(&self, left: &str, right: &str, hops: usize) -> bool {
+        if left == right {
+            return true;
+        }
+        let mut near: std::collections::HashSet<&str> = std::collections::HashSet::from([left]);
+        let mut frontier = vec![left];
+        for _ in 0..hops {
+            let mut next = Vec::new();
+            for id in frontier {
+                for index in view::edges_of(&self.0, id, &Relation::ALL, view::Direction::Both) {
+                    let edge = &self.0.edges[index];
+                    for end in [&*edge.from, &*edge.to] {
+                        if near.insert(end) {
+                            next.push(end);
+                        }
+                    }
+                }
+            }
+            if near.contains(right) {
+                return true;
+            }
+            frontier = next;
+        }
+        false
+    }
+}

@@ -1,0 +1,41 @@
+//! Look-ups in the vocabulary that answers need: which field a metric is, in which table, with what unit.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use gala_model::{FieldDef, TableDef};
+
+type Found = (&'static TableDef, &'static FieldDef);
+type Fields = HashMap<&'static str, HashMap<&'static str, Found>>;
+
+static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+    let mut fields = Fields::new();
+    for table in gala_model::tables::all() {
+        for field in table.metrics() {
+            fields.entry(table.entity).or_default().entry(field.name).or_insert((table, field));
+        }
+    }
+    fields
+});
+
+/// The field behind `<entity>_<name>`; of a histogram's `_sum`, `_max` and `_count` too.
+pub fn field(entity: &str, name: &str) -> Option<Found> {
+    let exact = |name: &str| FIELDS.get(entity)?.get(name).copied();
+    exact(name).or_else(|| ["_sum", "_max", "_count"].into_iter().find_map(|suffix| exact(name.strip_suffix(suffix)?)))
+}
+
+/// Type, help and unit per metric, as `/metadata` lists them.
+pub fn metadata() -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
+    let mut rows = Vec::new();
+    for table in gala_model::tables::all() {
+        for field in table.metrics() {
+            let kind = match (field.role, field.semantics) {
+                (gala_model::Role::Metric(gala_model::Kind::Histogram), _) => "histogram",
+                (_, gala_model::Semantics::Cumulative) => "counter",
+                _ => "gauge",
+            };
+            rows.push((field.series.base, kind, field.help, field.unit));
+        }
+    }
+    rows
+}

@@ -1,0 +1,68 @@
+//! Faults as processes: each does one bad thing until it is killed.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+
+/// A noisy neighbour on one processor.
+pub fn burn(cpu: usize) -> Result<ExitCode> {
+    crate::pin(cpu)?;
+    let mut value = 1u64;
+    loop {
+        value = std::hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+    }
+}
+
+/// A neighbour that syncs all the time to the same disk.
+pub fn fsync_flood(dir: &Path, threads: usize) -> Result<ExitCode> {
+    let workers: Vec<_> = (0..threads.max(1))
+        .map(|index| {
+            let path = dir.join(format!("flood-{index}"));
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut file = std::fs::File::create(path)?;
+                let block = vec![0x5au8; 256 * 1024];
+                let mut written = 0u64;
+                loop {
+                    file.write_all(&block)?;
+                    file.sync_all()?;
+                    written += block.len() as u64;
+                    if written > 16 << 20 {
+                        file.set_len(0)?;
+                        std::io::Seek::rewind(&mut file)?;
+                        written = 0;
+                    }
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        if let Ok(outcome) = worker.join() {
+            outcome?;
+        }
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Bursts of connections from the server's own processor: it cannot accept while they come.
+pub fn connect_flood(address: SocketAddr, cpu: usize, burst: usize) -> Result<ExitCode> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+    crate::pin(cpu)?;
+    loop {
+        let mut open = Vec::with_capacity(burst);
+        for _ in 0..burst {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+            let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+            // In progress is what is wanted; a refusal is the fault doing its work.
+            let _ = connect(&socket, &address);
+            open.push(socket);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        drop(open);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

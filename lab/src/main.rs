@@ -1,0 +1,99 @@
+//! Faults on purpose. `gala-lab demo` runs a real service, hurts it in one known way, and watches whether the product
+//! finds the incident and its cause; the other subcommands are the workloads and injectors it is made of.
+//!
+//! The product knows nothing of this: no name, path or timing of the lab appears in it.
+#![forbid(unsafe_code)]
+
+mod host;
+mod injectors;
+mod loads;
+mod redis;
+mod runner;
+mod scenario;
+mod undo;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Faults on purpose, and whether they are found")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One fault, shown step by step
+    Demo(runner::Demo),
+    /// All faults several times in a row against one running hub; prints a table
+    Accuracy(runner::Accuracy),
+    /// Asks a Redis server at a steady rate
+    Client {
+        address: SocketAddr,
+        #[arg(long, default_value_t = 8)]
+        connections: usize,
+        /// Requests per second over all connections
+        #[arg(long, default_value_t = 2000.0)]
+        rate: f64,
+        /// A new connection after so many requests; 0 keeps them
+        #[arg(long, default_value_t = 0)]
+        reconnect: u64,
+    },
+    /// Uses one processor fully
+    Burn {
+        #[arg(long)]
+        cpu: usize,
+    },
+    /// Writes and syncs small blocks as fast as the disk takes them
+    FsyncFlood {
+        dir: PathBuf,
+        #[arg(long, default_value_t = 4)]
+        threads: usize,
+    },
+    /// Opens bursts of connections and drops them
+    ConnectFlood {
+        address: SocketAddr,
+        #[arg(long)]
+        cpu: usize,
+        #[arg(long, default_value_t = 200)]
+        burst: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(demo) => demo.run(),
+        Command::Accuracy(accuracy) => accuracy.run(),
+        Command::Client { address, connections, rate, reconnect } => loads::client(address, connections, rate, reconnect),
+        Command::Burn { cpu } => injectors::burn(cpu),
+        Command::FsyncFlood { dir, threads } => injectors::fsync_flood(&dir, threads),
+        Command::ConnectFlood { address, cpu, burst } => injectors::connect_flood(address, cpu, burst),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            say(&format!("gala-lab: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line for people.
+pub fn say(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Pins the calling thread.
+pub fn pin(cpu: usize) -> Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
