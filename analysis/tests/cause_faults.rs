@@ -56,7 +56,7 @@ fn process(tgid: &str) -> GraphEntity {
         kind: "proc".into(),
         machine_id: MACHINE.into(),
         name: tgid.into(),
-        labels: BTreeMap::from([("tgid".into(), tgid.into())]),
+        labels: BTreeMap::from([("tgid".into(), tgid.into()), ("comm".into(), "kv-server".into())]),
     }
 }
 
@@ -67,7 +67,7 @@ impl CauseGraph for FakeGraph {
 
     fn entity(&self, id: &str) -> Option<GraphEntity> {
         let host = GraphEntity { id: format!("{MACHINE}_host"), kind: "host".into(), name: "host-a".into(), ..process("") };
-        (id == host.id).then_some(host)
+        [host, process(SERVER)].into_iter().find(|entity| entity.id == id)
     }
 
     fn related(&self, id: &str, relation: Relation, outgoing: bool) -> Vec<GraphEntity> {
@@ -549,6 +549,7 @@ fn the_path_leads_from_the_cause_to_the_symptom_with_numbers() {
     assert!(path[..path.len() - 1].iter().all(|step| !step.rule.is_empty()));
     let summary = &result.resource.summary;
     assert!(summary.en.starts_with("CPU use of `batch (300)` rose from 0 % to"), "{}", summary.en);
+    assert!(summary.en.contains("with it, request latency of `kv-server (100)` rose from"), "{}", summary.en);
     assert!(summary.zh.contains("CPU 使用率"));
     assert_eq!(result.keywords, ["process"]);
     assert_eq!(result.resource.stage, Stage::Cause);

@@ -68,14 +68,10 @@ pub(super) fn fill(answer: &Answer<'_>, resource: &mut Resource) {
     resource.summary = match resource.cause_metrics.first() {
         Some(first) => {
             let (en, zh) = category_name(&first.fault_category);
+            let sure = 100.0 * first.probability;
             Text {
-                en: format!(
-                    "{}; this made the {}. Cause: {en}, {:.0} % sure",
-                    first.text.en,
-                    symptom.en,
-                    100.0 * first.probability
-                ),
-                zh: format!("{}，导致{}。根因类别：{zh}，置信度 {:.0} %", first.text.zh, symptom.zh, 100.0 * first.probability),
+                en: format!("{} ({en}, {sure:.0} % sure); with it, {}", first.text.en, symptom.en),
+                zh: format!("{}（{zh}，置信度 {sure:.0} %），导致{}", first.text.zh, symptom.zh),
             }
         }
         None => Text {

@@ -147,7 +147,7 @@ fn measure(
         (Measure::Value, Some(per)) => (base.clone(), Some(format!("{PREFIX}{}_{per}", rule.entity))),
         (Measure::Value, None) => (base.clone(), None),
     };
-    // Types without a process are few; the filter by process would hide them.
+    // Types without a process are few; a filter by process or port would hide them.
     let filter = if kind.has_tgid() { filter.clone() } else { Filter::Machine };
     let over = grouped(
         &reader.rows(&over, &filter),
@@ -173,8 +173,11 @@ fn measure(
         .map(|(labels, mut values)| {
             let labels = about_subject(rule, labels);
             if rule.absent_is_zero {
+                // Who took nothing from a waiting process is not listed with it.
+                let all = values.len();
                 let first = values.iter().position(|value| value.is_finite()).unwrap_or(0);
-                values[..first].fill(0.0);
+                let until = if rule.subject.is_some() { all } else { first };
+                values[..until].iter_mut().filter(|value| !value.is_finite()).for_each(|value| *value = 0.0);
             }
             if rule.direction == Direction::Down {
                 values.iter_mut().for_each(|value| *value = -*value);

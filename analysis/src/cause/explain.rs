@@ -11,7 +11,7 @@ use super::evidence::{Context, Judged, judge, symptom_values};
 use super::graph::CauseGraph;
 use super::params::CoreParams;
 use super::rules::{Measure, RuleSet};
-use super::search::{Found, Search};
+use super::search::{Found, Search, named};
 use super::series::{Filter, Grid, Reader, fnv, semantics};
 use super::stats::finite_count;
 use super::text;
@@ -148,7 +148,7 @@ fn symptom(
         let mut reader = Reader::new(store, &incident.machine_id, grid, config.max_samples);
         let rule = &rules.classes[class];
         let judged = judge(rule, &mut reader, &filter, &Context { params: &config.params, grid, symptom: Vec::new() }, &keep);
-        let mut judged = judged.into_iter().next();
+        let mut judged = judged.into_iter().next().map(|judged| named(judged, graph, &incident.machine_id));
         if let Some(judged) = &mut judged {
             // The incident's own metric leads; of its forms the mean, for parts add up to it.
             judged.observations.sort_by_key(|seen| {

@@ -118,6 +118,7 @@ impl<'a, 'b> Search<'a, 'b> {
     }
 
     fn node(&mut self, class: usize, judged: Option<Judged>, tgid: &str) -> usize {
+        let judged = judged.map(|judged| named(judged, self.graph, &self.reader.machine_id));
         let entity = judged.as_ref().map_or_else(|| format!("? {tgid}"), |judged| judged.entity_id.clone());
         if let Some(known) = self.index.get(&(class, entity.clone())) {
             return *known;
@@ -200,7 +201,8 @@ impl<'a, 'b> Search<'a, 'b> {
                     let same = |at: usize, label: &str| service[at].as_deref().is_some_and(|own| row.get(label) == Some(own));
                     same(0, "server_ip") && same(1, "server_port")
                 };
-                all(self.judge(class, &Filter::Machine, &|row| of_process(row) || other_end(row)))
+                let filter = labels.get("server_port").map_or(own, |port| Filter::ServerPort(port.clone()));
+                all(self.judge(class, &filter, &|row| of_process(row) || other_end(row)))
             }
             RuleScope::SameHostEndpoints => {
                 let server = labels.get("server_port").cloned();
@@ -225,11 +227,16 @@ impl<'a, 'b> Search<'a, 'b> {
             }
             RuleScope::Devices => {
                 let devices = self.used_devices(&self.found.nodes[effect].tgid.clone());
-                self.judge(class, &Filter::Machine, &|_| true)
+                let judged = self.judge(class, &Filter::Machine, &|_| true);
+                let used =
+                    |judged: &Judged| devices.is_empty() || device_label_names(&judged.labels).any(|name| devices.contains(name));
+                // Where the devices it is seen to use are well, one stacked on them may not be.
+                let known = judged.iter().any(|one| used(one) && one.is_abnormal());
+                judged
                     .into_iter()
-                    .map(|judged| {
-                        let used = devices.is_empty() || device_label_names(&judged.labels).any(|name| devices.contains(name));
-                        (judged, if used { 1.0 } else { UNKNOWN_USE })
+                    .map(|one| {
+                        let factor = if used(&one) || !known { 1.0 } else { UNKNOWN_USE };
+                        (one, factor)
                     })
                     .collect()
             }
@@ -391,6 +398,19 @@ impl<'a, 'b> Search<'a, 'b> {
         let judged = self.judge(class, &filter, &|row| row.get("tgid").is_some_and(|tgid| tgids.iter().any(|one| one == tgid)));
         judged.into_iter().map(|judged| (judged, 1.0)).collect()
     }
+}
+
+/// Adds the name of the process where the series carry only its number.
+pub(super) fn named(mut judged: Judged, graph: &dyn CauseGraph, machine_id: &str) -> Judged {
+    if !judged.labels.contains_key("comm")
+        && let Some(tgid) = judged.labels.get("tgid")
+        && let Some(kind) = entity_type("proc")
+        && let Some(process) = id::external(machine_id, kind, |key| (key == "tgid").then_some(tgid))
+        && let Some(comm) = graph.entity(&process).and_then(|entity| entity.labels.get("comm").cloned())
+    {
+        judged.labels.insert("comm".to_owned(), comm);
+    }
+    judged
 }
 
 fn device_names(row: &Labels) -> impl Iterator<Item = &str> {

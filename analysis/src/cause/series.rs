@@ -47,6 +47,8 @@ impl Grid {
 pub enum Filter {
     Machine,
     Processes(Vec<String>),
+    /// Connections and endpoints of one service, both ends.
+    ServerPort(String),
 }
 
 /// One series on the grid.
@@ -106,6 +108,7 @@ impl<'a> Reader<'a> {
         match filter {
             Filter::Processes(tgids) if tgids.len() == 1 => matchers.push(Matcher::equal("tgid", &tgids[0])),
             Filter::Processes(tgids) => matchers.push(Matcher::new("tgid", gala_store::MatchOp::Regex, tgids.join("|"))?),
+            Filter::ServerPort(port) => matchers.push(Matcher::equal("server_port", port)),
             Filter::Machine => {}
         }
         let mut found = self.store.select(&matchers, range, self.max_samples)?;
