@@ -86,6 +86,8 @@ export function Editor({ value, onRun, autoFocus }: { value: string; onRun: (que
       choose(options[chosen]);
     else if (event.key === "Enter" && !event.shiftKey) run();
     else if (event.key === "Escape" && listed) setOpen(false);
+    // Out of the field, so that the keys of the page work again.
+    else if (event.key === "Escape") field.current?.blur();
     else if (event.key === " " && event.ctrlKey) setOpen(true);
     else return;
     event.preventDefault();
