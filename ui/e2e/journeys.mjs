@@ -35,7 +35,7 @@ export async function journeys(test, base, fault, entity) {
     await page.waitForURL(/\/map\?.*center=/);
     await settle(page);
     await page.waitForSelector(".panes section:nth-of-type(1) .node");
-    must((await page.locator(".vert .node.sel").count()) === 1, "the entity is not selected in the vertical map");
+    await page.locator(".vert .node.sel").waitFor();
     must(/layer=(host|process)/.test(page.url()), "the horizontal map is not on the layer of the entity");
   });
 
@@ -93,7 +93,7 @@ export async function journeys(test, base, fault, entity) {
     await label.click();
     await page.waitForURL(/\/entities\/.*peer=/);
     await settle(page);
-    must((await page.locator(".vt .vtr").count()) > 0, "no connections are listed");
+    await page.locator(".vt .vtr").first().waitFor();
   });
 
   await test("journey: the keys lead to every page, Esc goes back", {}, async (page) => {
