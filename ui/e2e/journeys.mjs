@@ -113,6 +113,8 @@ export async function journeys(test, base, fault, entity) {
       await page.keyboard.press("g");
       await page.keyboard.press(key);
       await page.waitForURL((url) => url.pathname === path);
+      // The address changes before the page does; a key pressed in between belongs to the page that is left.
+      await page.waitForFunction((wanted) => document.querySelector(".rail a[aria-current]")?.pathname === wanted, path);
     }
     await page.keyboard.press("Escape");
     await page.waitForURL((url) => url.pathname === "/agent");
