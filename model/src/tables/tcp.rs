@@ -91,10 +91,10 @@ pub struct TcpMetric {
     pub avl_snd_wnd: Histogram,
     /// Samples whose receive window was zero
     #[gauge(unit = "count", per_period, bad = "up", sub = "tcp_windows")]
-    pub zero_rcv_wnd_count: u32,
+    pub zero_rcv_wnd_count: Option<u32>,
     /// Samples whose send window was zero
     #[gauge(unit = "count", per_period, bad = "up", sub = "tcp_windows")]
-    pub zero_snd_wnd_count: u32,
+    pub zero_snd_wnd_count: Option<u32>,
     /// Share of samples whose receive window was zero
     #[gauge(unit = "ratio", per_period, bad = "up", sub = "tcp_windows")]
     pub zero_win_rx_ratio: Option<f64>,
@@ -127,10 +127,10 @@ pub struct TcpMetric {
     pub backlog_drops: Option<u32>,
     /// Packets the socket dropped
     #[gauge(unit = "packets", per_period, bad = "up", sub = "tcp_abnormal")]
-    pub sk_drops: u32,
+    pub sk_drops: Option<u32>,
     /// Segments that congestion control took for lost
     #[gauge(unit = "segments", per_period, bad = "up", sub = "tcp_abnormal")]
-    pub lost_out: u32,
+    pub lost_out: Option<u32>,
     /// Most segments outstanding that the peer had acknowledged out of order
     #[gauge(unit = "segments", per_period, bad = "up", sub = "tcp_abnormal")]
     pub sacked_out: u32,

@@ -71,7 +71,7 @@ impl Config {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Key {
     pub tgid: u32,
@@ -79,8 +79,8 @@ pub struct Key {
     pub server_port: u16,
     pub family: u16,
     pub role: u16,
-    client: [u8; 16],
-    server: [u8; 16],
+    pub client: [u8; 16],
+    pub server: [u8; 16],
 }
 
 pub const ROLE_CLIENT: u16 = 1;
@@ -138,6 +138,14 @@ pub struct Link {
 }
 
 impl Link {
+    /// Counts a value as the kernel side does.
+    pub fn record(&mut self, kept: Kept, value: u64) {
+        let to = &mut self.histograms[kept as usize];
+        to.counts[kept.edges().partition_point(|edge| *edge < value)] += 1;
+        to.sum += value;
+        to.max = to.max.max(value);
+    }
+
     /// The histogram over its table's edges; without counts when nothing was sampled.
     pub fn histogram(&self, kept: Kept) -> Histogram {
         let from = &self.histograms[kept as usize];

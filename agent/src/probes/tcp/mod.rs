@@ -11,11 +11,13 @@ use anyhow::{Context, Result};
 use gala_model::tables::tcp::TcpMetric;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
+use self::diag::Diag;
 use self::layout::{Config, Counters, Kept, Key, Link, ROLE_CLIENT, ROLE_SERVER};
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded, Walker};
 use crate::kernel::{HookReport, HookSpec, KernelNames, ObjectSpec, Rung, Step, plain};
 
+mod diag;
 mod layout;
 
 const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
@@ -27,8 +29,17 @@ pub const SPEC: ObjectSpec = ObjectSpec {
     probe: "tcp",
     object: crate::bpf_object!("tcp"),
     hooks: &[
-        HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["tcp_set_state"])] },
-        HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["tcp_walk"])] },
+        HookSpec {
+            hook: "connections",
+            ladder: &[
+                step(Rung::Iterator, &["tcp_set_state", "tcp_walk"]),
+                Step {
+                    rung: Rung::Netlink,
+                    programs: &[],
+                    lacks: "connections of other network namespaces, of other users and shorter than a period are not seen",
+                },
+            ],
+        },
         HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["tcp_owners"])] },
         HookSpec { hook: "tcp_send_reset", ladder: &[step(Rung::TpBtf, &["tcp_send_reset"])] },
         HookSpec { hook: "tcp_receive_reset", ladder: &[step(Rung::TpBtf, &["tcp_receive_reset"])] },
@@ -57,6 +68,8 @@ const BATCH: u32 = 256;
 pub struct Tcp {
     loaded: Loaded,
     walker: Option<Walker>,
+    /// Takes the walker's place where that cannot be had.
+    diag: Diag,
     owners: Option<Walker>,
     links: Option<MapHandle>,
     counters: Option<MapHandle>,
@@ -77,6 +90,7 @@ impl Tcp {
         });
         let mut probe = Self {
             walker: loaded.iterator("tcp_walk", Some("socks")).ok(),
+            diag: Diag::default(),
             owners: loaded.iterator("tcp_owners", None).ok(),
             links: loaded.map("links").ok(),
             counters: loaded.map(".bss.counters").ok(),
@@ -158,8 +172,9 @@ fn row(key: &Key, link: &Link, comm: Arc<str>, loaded: &Loaded) -> Option<TcpMet
         _ => return None,
     };
     let drop_rung = loaded.rung("kfree_skb");
-    let drops = |value: u32| (drop_rung == Some(Rung::TpBtf)).then_some(value);
-    let seen = |hook: &str, value: u32| loaded.works(hook).then_some(value);
+    let walked = loaded.rung("connections") == Some(Rung::Iterator);
+    let drops = |value: u32| (walked && drop_rung == Some(Rung::TpBtf)).then_some(value);
+    let seen = |hook: &str, value: u32| (walked && loaded.works(hook)).then_some(value);
     let syn_srtt = link.histogram(Kept::SynSrtt);
     Some(TcpMetric {
         tgid: key.tgid,
@@ -184,10 +199,10 @@ fn row(key: &Key, link: &Link, comm: Arc<str>, loaded: &Loaded) -> Option<TcpMet
         snd_wnd: link.histogram(Kept::SndWnd),
         rcv_wnd: link.histogram(Kept::RcvWnd),
         avl_snd_wnd: link.histogram(Kept::AvlSndWnd),
-        zero_rcv_wnd_count: link.zero_rcv_wnd,
-        zero_snd_wnd_count: link.zero_snd_wnd,
-        zero_win_rx_ratio: ratio(link.zero_rcv_wnd, link.samples.into()),
-        zero_win_tx_ratio: ratio(link.zero_snd_wnd, link.samples.into()),
+        zero_rcv_wnd_count: walked.then_some(link.zero_rcv_wnd),
+        zero_snd_wnd_count: walked.then_some(link.zero_snd_wnd),
+        zero_win_rx_ratio: ratio(link.zero_rcv_wnd, link.samples.into()).filter(|_| walked),
+        zero_win_tx_ratio: ratio(link.zero_snd_wnd, link.samples.into()).filter(|_| walked),
         rto: link.histogram(Kept::Rto),
         ato: link.histogram(Kept::Ato),
         syn_srtt_max: (!syn_srtt.counts.is_empty()).then_some(syn_srtt.max),
@@ -196,8 +211,8 @@ fn row(key: &Key, link: &Link, comm: Arc<str>, loaded: &Loaded) -> Option<TcpMet
         sk_sndbuf: link.histogram(Kept::Sndbuf),
         retran_packets: link.retrans,
         backlog_drops: seen("kfree_skb", link.events.backlog_drops),
-        sk_drops: link.drops,
-        lost_out: link.lost,
+        sk_drops: walked.then_some(link.drops),
+        lost_out: walked.then_some(link.lost),
         sacked_out: link.sacked_max,
         filter_drops: drops(link.events.filter_drops),
         tmout_count: seen("inet_sk_error_report", link.events.timeouts),
@@ -217,9 +232,13 @@ impl Probe for Tcp {
 
     fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> Result<()> {
         self.names.clear();
-        if let Some(walker) = &self.walker {
-            walker.run(|_| ()).context("walking the sockets failed")?;
-        }
+        let Some(walker) = &self.walker else {
+            for (key, link) in self.diag.collect(self.settings.report_client_port)? {
+                self.push(&key, &link, out);
+            }
+            return Ok(());
+        };
+        walker.run(|_| ()).context("walking the sockets failed")?;
         let now = self.read_counters()?;
         let guessed = now.guessed > self.seen.guessed;
         self.seen = now;
