@@ -8,7 +8,7 @@ pub fn grown(before: u64, now: u64) -> Option<u64> {
     if now >= before {
         return Some(now - before);
     }
-    (before < WRAP && before >= WRAP - EDGE && now < EDGE).then(|| now + WRAP - before)
+    ((WRAP - EDGE..WRAP).contains(&before) && now < EDGE).then(|| now + WRAP - before)
 }
 
 /// The same for readings that may be missing.

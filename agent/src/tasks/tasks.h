@@ -29,6 +29,9 @@ enum off_kind {
 
 #define NODE_BUCKETS 7
 
+/* An index is cut to the kinds by a mask. */
+_Static_assert((OFF_KINDS & (OFF_KINDS - 1)) == 0, "kinds are a power of two");
+
 struct tasks_config {
 	/* Task storage exists (5.13); else a hash by thread id. */
 	__u32 storage;

@@ -50,16 +50,12 @@ struct BaseInfo {
 }
 
 /// A part that runs, or why it does not.
+#[derive(Default)]
 enum Part<T> {
+    #[default]
     Off,
     On(T),
     Failed(String),
-}
-
-impl<T> Default for Part<T> {
-    fn default() -> Self {
-        Self::Off
-    }
 }
 
 impl<T> Part<T> {
