@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use gala_agent::kernel::doctor::doctor;
+use gala_agent::kernel::doctor;
 use gala_agent::kernel::{HookReport, HookState};
 
 #[derive(Args)]

@@ -110,6 +110,8 @@ struct Rca {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Fails only if somebody was faster, and then there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let Some(command) = cli.command else {
         return match Cli::command().print_help() {
             Ok(()) => ExitCode::SUCCESS,
