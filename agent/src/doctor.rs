@@ -57,7 +57,8 @@ pub fn missing_rights(status: &str) -> Vec<String> {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0);
     let has = |bit: u32| effective >> bit & 1 == 1;
-    let missing = RIGHTS.iter().filter(|(bit, ..)| !has(*bit) && !(*bit >= 38 && has(CAP_SYS_ADMIN)));
+    let implied = |bit: u32| bit >= 38 && has(CAP_SYS_ADMIN);
+    let missing = RIGHTS.iter().filter(|(bit, ..)| !has(*bit) && !implied(*bit));
     missing.map(|(_, name, what)| format!("{name}: {what}")).collect()
 }
 

@@ -252,3 +252,26 @@ fn a_probe_starts_changes_stops_and_reports_while_it_runs() {
     assert_eq!(rest.put("baseinfo", r#"{"state":"running"}"#), (200, SUCCESS.into()), "the old settings serve again");
     assert!(rest.get("baseinfo").contains("running"));
 }
+
+#[test]
+fn a_reload_changes_what_may_change_and_refuses_the_rest() {
+    let mut first = None;
+    let running = agent(|config| {
+        config.run_unasked = true;
+        first = Some(config.clone());
+    });
+    let rest = Rest(running);
+    let mut config = first.unwrap();
+    wait_for("all probes", || rest.0.agent.status().probes_running == 6);
+    config.interval = std::time::Duration::from_secs(7);
+    let section = serde_json::json!({"params": {"report_period": 11}});
+    config.probes.insert("io".to_owned(), section.as_object().unwrap().clone());
+    rest.0.agent.reload(config.clone()).unwrap();
+    assert!(rest.get("tcp").contains("\"report_period\":7"), "{}", rest.get("tcp"));
+    assert!(rest.get("io").contains("\"report_period\":11"), "{}", rest.get("io"));
+    config.hub = Some("http://127.0.0.1:1".to_owned());
+    config.interval = std::time::Duration::from_secs(9);
+    let words = rest.0.agent.reload(config).unwrap_err().to_string();
+    assert_eq!(words, "hub cannot change while the agent runs: restart it");
+    assert!(rest.get("tcp").contains("\"report_period\":7"), "a refused reload changes nothing");
+}

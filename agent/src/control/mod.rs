@@ -62,6 +62,8 @@ struct Entry {
     config: ProbeConfig,
     /// A PUT named it, or it was started unasked: GET shows everything.
     addressed: bool,
+    /// Nobody but the agent configured it.
+    unasked: bool,
     /// It is to run: keep-alive starts it again when it broke.
     wanted: bool,
 }
@@ -131,7 +133,11 @@ impl Control {
         let mut config = before.clone();
         let running = self.is_running(entry.name);
         let wish = request::apply(&object, entry, &mut config, running)?;
-        self.take_effect(entry, config, &before, wish, running)
+        self.take_effect(entry, config, &before, wish, running)?;
+        if let Some(known) = self.entries.lock().get_mut(entry.name) {
+            known.unasked = false;
+        }
+        Ok(())
     }
 
     /// Runs, changes or stops the probe, then keeps the configuration.
@@ -264,10 +270,26 @@ impl Control {
         Err(message.unwrap_or(answer.body))
     }
 
+    /// Gives probes that run unasked, and that nobody configured since, another report period.
+    pub fn set_unasked_period(&self, period: Duration) -> Result<(), String> {
+        for entry in PROBES.iter().filter(|entry| entry.start.is_some() && entry.unasked.is_some()) {
+            let unasked = self.entries.lock()[entry.name].unasked;
+            if unasked {
+                let _gate = self.gates[entry.name].lock();
+                let before = self.entries.lock()[entry.name].config.clone();
+                let mut config = before.clone();
+                config.params.insert("report_period", Value::from(period.as_secs().clamp(1, 600)));
+                self.take_effect(entry, config, &before, Wish::AsItIs, self.is_running(entry.name))?;
+            }
+        }
+        Ok(())
+    }
+
     fn begin(&self, entry: &'static ProbeEntry, config: ProbeConfig) {
         let _gate = self.gates[entry.name].lock();
         if let Some(known) = self.entries.lock().get_mut(entry.name) {
             known.addressed = true;
+            known.unasked = true;
             known.wanted = true;
             known.config = config.clone();
         }

@@ -117,7 +117,8 @@ impl ParamDef {
         let parsed = match self.check {
             Check::Number { min, max, zero } => {
                 let number = as_integer(given).ok_or_else(|| format!("params.{name} invalid data type"))?;
-                if !(min..=max).contains(&number) && !(zero && number == 0) {
+                let is_off = zero && number == 0;
+                if !is_off && !(min..=max).contains(&number) {
                     return Err(format!("params.{name} invalid value {number}, must be in [{min}, {max}]"));
                 }
                 Value::from(number)

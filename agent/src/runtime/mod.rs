@@ -108,6 +108,8 @@ pub enum AgentError {
     Probe { probe: String, message: String },
     #[error("hub {url} is no address to push to: {reason}; give one like http://127.0.0.1:7070")]
     Hub { url: String, reason: String },
+    #[error("{what} cannot change while the agent runs: restart it")]
+    NeedsRestart { what: &'static str },
     #[error("thread {name} cannot be started ({source})")]
     Thread { name: &'static str, source: std::io::Error },
 }
@@ -295,10 +297,25 @@ impl AgentHandle {
         &self.control
     }
 
-    /// Takes what may change while running: the configured probes. What needs a restart is refused by name, and nothing
-    /// changes then.
+    /// Takes what may change while running: the configured probes and the period of those that run unasked. What needs a
+    /// restart is refused by name, and nothing changes then.
     pub fn reload(&self, new: AgentConfig) -> Result<(), AgentError> {
         let mut old = self.config.lock();
+        let fixed = [
+            ("metrics_listen", old.metrics_listen != new.metrics_listen),
+            ("rest_listen", old.rest_listen != new.rest_listen),
+            ("run_dir", old.run_dir != new.run_dir),
+            ("data", old.state_dir != new.state_dir),
+            ("hub", old.hub != new.hub),
+            ("budget_cpu or budget_memory", old.limits != new.limits),
+        ];
+        if let Some((what, _)) = fixed.iter().find(|(_, differs)| *differs) {
+            return Err(AgentError::NeedsRestart { what });
+        }
+        if new.run_unasked && old.interval != new.interval {
+            let told = self.control.set_unasked_period(new.interval);
+            told.map_err(|message| AgentError::Probe { probe: "those that run unasked".to_owned(), message })?;
+        }
         for (name, section) in &new.probes {
             if old.probes.get(name) != Some(section) {
                 let told = self.control.configure(name, section);
