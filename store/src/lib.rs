@@ -12,8 +12,8 @@
 //!
 //! **Log.** Appends gather in a buffer; `sync` writes it and calls fdatasync, once for all who wait. Each record has a
 //! checksum over its content and another over its header (layout in `wal`), and each segment describes the series it
-//! names, so it can be read alone. Every two million samples, or two hours, the head becomes a block and the segments it
-//! came from are deleted.
+//! names, so it can be read alone. Every two million samples, half an hour, or soon after a burst the head becomes a block
+//! and the segments it came from are deleted.
 //!
 //! **Block.** All numbers little-endian, "varint" is LEB128:
 //!

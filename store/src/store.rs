@@ -198,7 +198,7 @@ impl Store {
     ) -> Self {
         Self {
             options,
-            progress: Mutex::new(Progress { first_segment, frozen: None, last_flush: Instant::now() }),
+            progress: Mutex::new(Progress { first_segment, frozen: None, last_flush: Instant::now(), pace: (Instant::now(), 0) }),
             head: RwLock::new(head),
             blocks: RwLock::new(Arc::new(blocks)),
             wal: None,

@@ -19,7 +19,12 @@ pub const WAIT_SAMPLES: u64 = 2 * FLUSH_SAMPLES;
 pub const REFUSE_SAMPLES: u64 = 4 * FLUSH_SAMPLES;
 const FLUSH_LOG_BYTES: u64 = 48 << 20;
 /// However few samples came, after this time they become a block.
-const FLUSH_EVERY: Duration = Duration::from_secs(7_200);
+const FLUSH_EVERY: Duration = Duration::from_secs(1_800);
+/// When a burst is over, its samples need not wait in the log, where they take several times the space.
+const QUIET_AFTER: Duration = Duration::from_secs(20);
+const QUIET_MIN_SAMPLES: u64 = 100_000;
+/// So many neighbours in one window are merged before it is over.
+const CROWD: usize = 4;
 /// A series nothing was written to for so long leaves the head.
 const EXPIRE_AFTER_MS: i64 = 3_600_000;
 /// Blocks are merged within windows of these lengths once a window is over.
@@ -36,6 +41,8 @@ pub(crate) struct Progress {
     /// Segments whose samples are frozen in the head, waiting to be written.
     pub frozen: Option<(u64, u64)>,
     pub last_flush: Instant,
+    /// When, and at how many samples ever appended, the pace of writing was last looked at.
+    pub pace: (Instant, u64),
 }
 
 /// What one round of upkeep did.
@@ -76,11 +83,20 @@ impl Store {
     }
 
     fn is_flush_due(&self) -> bool {
-        let progress = self.progress.lock();
-        let open = self.head.read().open_samples;
+        let mut progress = self.progress.lock();
+        let (open, appended) = {
+            let head = self.head.read();
+            (head.open_samples, head.counters.appended)
+        };
+        let mut quiet = false;
+        if progress.pace.0.elapsed() >= QUIET_AFTER {
+            quiet = open >= QUIET_MIN_SAMPLES && appended - progress.pace.1 < open / 20;
+            progress.pace = (Instant::now(), appended);
+        }
         let log_bytes = self.wal.as_ref().map_or(0, wal::Wal::bytes);
         progress.frozen.is_some()
             || open >= FLUSH_SAMPLES
+            || quiet
             || (open > 0 && (log_bytes >= FLUSH_LOG_BYTES || progress.last_flush.elapsed() >= FLUSH_EVERY))
     }
 
@@ -209,7 +225,11 @@ impl Store {
                 let largest = run.iter().map(|block| block.footer.samples).max().unwrap_or(0);
                 let all: u64 = run.iter().map(|block| block.footer.samples).sum();
                 // A large block is not rewritten for a few samples more.
-                if run.len() >= 2 && over(first) && (all - largest) * 8 >= largest {
+                let worth = match over(first) {
+                    true => run.len() >= 2 && (all - largest) * 8 >= largest,
+                    false => run.len() >= CROWD && (all - largest) * 2 >= largest,
+                };
+                if worth {
                     return Some(run.to_vec());
                 }
                 at += length.max(1);

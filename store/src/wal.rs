@@ -103,7 +103,9 @@ pub fn put_samples(out: &mut Vec<u8>, samples: &[LoggedSample]) {
         if !successor {
             varint::put_signed(out, i64::from(next_slot) - i64::from(slot));
         }
-        out.extend_from_slice(&bits.to_be_bytes()[..value_bytes]);
+        let end = out.len() + value_bytes;
+        out.extend_from_slice(&bits.to_be_bytes());
+        out.truncate(end);
         (slot, t_ms) = (next_slot, next_t_ms);
     }
     end_record(out, start);

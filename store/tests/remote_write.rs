@@ -6,7 +6,10 @@ use gala_store::{Matcher, SeriesRead, Store, StoreOptions, TimeRange, now_ms};
 
 const ALL: TimeRange = TimeRange { from_ms: i64::MIN, to_ms: i64::MAX };
 
-fn body(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Vec<u8> {
+/// Labels and samples of one series.
+type Sent<'a> = (&'a [(&'a str, &'a str)], &'a [(i64, f64)]);
+
+fn body(series: &[Sent<'_>]) -> Vec<u8> {
     let mut encoder = Encoder::new();
     for (labels, samples) in series {
         encoder.series(labels.iter().copied(), samples.iter().copied());
@@ -14,7 +17,7 @@ fn body(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(encoder.body()).unwrap()
 }
 
-fn send(store: &Store, series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Result<Ingested, WriteError> {
+fn send(store: &Store, series: &[Sent<'_>]) -> Result<Ingested, WriteError> {
     ingest(store, &body(series))
 }
 
@@ -51,7 +54,7 @@ fn out_of_order_samples_are_named_and_the_rest_is_stored() {
 #[test]
 fn a_wrong_body_says_where_and_changes_nothing() {
     let store = Store::in_memory();
-    let good: (&[(&str, &str)], &[(i64, f64)]) = (&[("__name__", "up")], &[(1, 1.0)]);
+    let good: Sent<'_> = (&[("__name__", "up")], &[(1, 1.0)]);
     let wrong = [
         (
             body(&[good, (&[("__name__", "x"), ("a", "1"), ("a", "2")], &[(1, 1.0)])]),

@@ -25,7 +25,7 @@ fn read(body: &[u8]) -> Result<Plain, WireError> {
     Ok(request)
 }
 
-/// As Prometheus 2.42 sends it: `up{job="x"}` 1 at 1700000000000, bytes taken from the protobuf definition by hand.
+/// `up{job="x"}` 1 at 1700000000000, written by hand from the protobuf definition.
 const CAPTURED: &[u8] = b"\x0a\x2c\x0a\x0e\x0a\x08__name__\x12\x02up\x0a\x08\x0a\x03job\x12\x01x\x12\x10\x09\x00\x00\x00\x00\x00\x00\xf0\x3f\x10\x80\xd0\x95\xff\xbc\x31";
 
 #[test]
