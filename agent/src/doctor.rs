@@ -66,11 +66,8 @@ fn probe_report(name: &'static str, supported: bool, hooks: &[HookReport]) -> Pr
     if !supported {
         return ProbeReport { name, state: ProbeState::Unsupported, reason: "not supported in the current version".to_owned() };
     }
-    let own: Vec<&HookReport> = hooks.iter().filter(|hook| hook.probe == name).collect();
-    let missing: Vec<String> =
-        own.iter().filter(|hook| hook.state != HookState::Full).map(|hook| format!("{}: {}", hook.hook, hook.reason)).collect();
-    let state = if missing.is_empty() { ProbeState::Full } else { ProbeState::Degraded };
-    ProbeReport { name, state, reason: missing.join("; ") }
+    let (state, reason) = ProbeState::of_hooks(hooks.iter().filter(|hook| hook.probe == name));
+    ProbeReport { name, state, reason }
 }
 
 impl DoctorReport {
@@ -104,7 +101,7 @@ fn state_word(state: ProbeState) -> &'static str {
         ProbeState::Full => "full",
         ProbeState::Degraded => "degraded",
         ProbeState::Stopped => "stopped",
-        ProbeState::Failed => "off",
+        ProbeState::Off | ProbeState::Failed => "off",
         ProbeState::Unsupported => "unsupported",
     }
 }
@@ -133,8 +130,10 @@ mod tests {
             reason: reason.into(),
         };
         assert_eq!(probe_report("tcp", true, &[hook(HookState::Full, "")]).state, ProbeState::Full);
-        let degraded = probe_report("tcp", true, &[hook(HookState::Off, "no BTF")]);
-        assert_eq!((degraded.state, degraded.reason.as_str()), (ProbeState::Degraded, "tcp_probe: no BTF"));
+        let off = probe_report("tcp", true, &[hook(HookState::Off, "no BTF")]);
+        assert_eq!((off.state, off.reason.as_str()), (ProbeState::Off, "tcp_probe: no BTF"));
+        let mixed = [hook(HookState::Off, "no BTF"), hook(HookState::Full, "")];
+        assert_eq!(probe_report("tcp", true, &mixed).state, ProbeState::Degraded);
         assert_eq!(probe_report("jvm", false, &[]).state, ProbeState::Unsupported);
     }
 }

@@ -30,7 +30,7 @@ fn probe_row(status: &ProbeStatus) -> Value {
     let state = match status.state {
         ProbeState::Full => "full",
         ProbeState::Degraded => "degraded",
-        ProbeState::Stopped | ProbeState::Failed | ProbeState::Unsupported => "off",
+        ProbeState::Off | ProbeState::Stopped | ProbeState::Failed | ProbeState::Unsupported => "off",
     };
     let reason = match status.state {
         ProbeState::Stopped if status.reason.is_empty() => "not started",

@@ -14,6 +14,8 @@ pub enum ProbeState {
     Full,
     /// Runs, some hook on a lower rung or off.
     Degraded,
+    /// Runs, but no hook works: it sees nothing here.
+    Off,
     Stopped,
     /// Broke or could not start; the reason says why.
     Failed,
@@ -23,7 +25,24 @@ pub enum ProbeState {
 
 impl ProbeState {
     pub const fn is_running(self) -> bool {
-        matches!(self, Self::Full | Self::Degraded)
+        matches!(self, Self::Full | Self::Degraded | Self::Off)
+    }
+
+    /// What a probe with these hooks is worth, and why it is not full.
+    pub fn of_hooks<'a>(hooks: impl IntoIterator<Item = &'a HookReport>) -> (Self, String) {
+        let (mut working, mut missing) = (false, Vec::new());
+        for hook in hooks {
+            working |= hook.state != HookState::Off;
+            if hook.state != HookState::Full {
+                missing.push(format!("{}: {}", hook.hook, hook.reason));
+            }
+        }
+        let state = match (missing.is_empty(), working) {
+            (true, _) => Self::Full,
+            (false, true) => Self::Degraded,
+            (false, false) => Self::Off,
+        };
+        (state, missing.join("; "))
     }
 }
 
@@ -101,13 +120,6 @@ impl ProbeStatus {
     fn look_at(&mut self, probe: &dyn Probe) {
         self.hooks = probe.hooks();
         self.map_bytes = probe.map_bytes();
-        let missing: Vec<String> = self
-            .hooks
-            .iter()
-            .filter(|hook| hook.state != HookState::Full)
-            .map(|hook| format!("{}: {}", hook.hook, hook.reason))
-            .collect();
-        self.state = if missing.is_empty() { ProbeState::Full } else { ProbeState::Degraded };
-        self.reason = missing.join("; ");
+        (self.state, self.reason) = ProbeState::of_hooks(&self.hooks);
     }
 }
