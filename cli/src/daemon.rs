@@ -120,7 +120,8 @@ fn hub_config(common: &Common, options: &HubOptions, file: &FileConfig, topology
     let listen = text(&options.listen, "listen", "127.0.0.1:7070");
     let Some(listen) = address("--listen", &listen)? else { bail!("--listen off: a hub without a port is of no use") };
     let is_on = |given: bool, name: &str| given || file.option(name) == Some("true");
-    if !listen.ip().is_loopback() && !(is_on(options.insecure, "insecure") && is_on(options.no_auth, "no_auth")) {
+    let may_be_open = is_on(options.insecure, "insecure") && is_on(options.no_auth, "no_auth");
+    if !listen.ip().is_loopback() && !may_be_open {
         bail!("--listen {listen} is open to the network; this version serves others only with both --insecure and --no-auth");
     }
     Ok(HubConfig {

@@ -1,5 +1,6 @@
 //! What is usual for one KPI: the last twenty minutes of undisturbed samples, and the long memory of high values, both
-//! on a logarithmic scale that starts at the smallest excess that matters. Samples enter a minute late, so that a fault
+//! on a logarithmic scale that starts near the smallest excess that matters. Judged is not the sample but the value that
+//! most of the last few samples held, so that lone spikes neither alarm nor hide what lasts. Samples enter a minute late, so that a fault
 //! does not teach its own beginning; what belongs to an anomaly is never learnt.
 
 use std::collections::VecDeque;
@@ -14,6 +15,8 @@ const RECENT: usize = 240;
 const STEADY_FROM: u32 = 200;
 /// Spread taken for granted, in logarithms: nothing is steadier than 4 %.
 const SPREAD_FLOOR: f64 = 0.04;
+/// Where the scale turns from linear to logarithmic, as a share of the smallest excess that matters.
+const SCALE_START: f64 = 0.25;
 /// Bins of the long memory: 0.1 in logarithms each, relative to where the series began.
 const LONG_BINS: usize = 128;
 const LONG_STEP: f64 = 0.1;
@@ -30,6 +33,17 @@ pub struct Band {
     pub high: f64,
 }
 
+/// How far a sample lies beyond the band.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Excess {
+    /// From the middle, in usual spreads.
+    pub spreads: f64,
+    /// From the edge of the band, in logarithms.
+    pub margin: f64,
+    /// The usual spread, in logarithms.
+    pub spread: f64,
+}
+
 /// The band on the scale of the baseline.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Scaled {
@@ -41,16 +55,17 @@ struct Scaled {
     load_middle: f64,
 }
 
-/// Value and load, both scaled.
+/// One sample, scaled.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Point {
-    pub value: f32,
+    /// The value that most of the last few samples held.
+    pub held: f32,
     pub load: f32,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Baseline {
-    floor: f64,
+    start: f64,
     recent: VecDeque<Point>,
     learnt: u32,
     since_refresh: u32,
@@ -64,7 +79,7 @@ pub struct Baseline {
 impl Baseline {
     pub fn new(policy: &Policy) -> Self {
         Self {
-            floor: policy.floor,
+            start: SCALE_START * policy.floor,
             recent: VecDeque::new(),
             learnt: 0,
             since_refresh: 0,
@@ -81,16 +96,16 @@ impl Baseline {
         self.learnt
     }
 
-    pub fn point(&self, value: f64, load: f64) -> Point {
-        Point { value: self.scale(value) as f32, load: load.max(0.0).ln_1p() as f32 }
+    pub fn point(&self, held: f64, load: f64) -> Point {
+        Point { held: self.scale(held) as f32, load: load.max(0.0).ln_1p() as f32 }
     }
 
     fn scale(&self, value: f64) -> f64 {
-        (value.max(0.0) + self.floor).ln()
+        (value.max(0.0) + self.start).ln()
     }
 
     fn unscale(&self, scaled: f64) -> f64 {
-        (scaled.exp() - self.floor).max(0.0)
+        (scaled.exp() - self.start).max(0.0)
     }
 
     /// Takes an undisturbed sample in.
@@ -100,7 +115,7 @@ impl Baseline {
         }
         self.recent.push_back(point);
         self.learnt = self.learnt.saturating_add(1);
-        self.learn_long(f64::from(point.value));
+        self.learn_long(f64::from(point.held));
         self.since_refresh += 1;
         if self.since_refresh >= REFRESH || self.recent.len() < 30 {
             self.refresh(policy);
@@ -131,10 +146,10 @@ impl Baseline {
         }
     }
 
-    /// Upper edge of the bin that holds the long memory's 0.998-quantile.
+    /// Upper edge of the bin that holds the long memory's 0.9995-quantile.
     fn long_high(&self) -> Option<f64> {
         let mut above = 0.0;
-        let allowed = 0.002 * self.long_total;
+        let allowed = 0.0005 * self.long_total;
         for (bin, weight) in self.long.iter().enumerate().rev() {
             above += f64::from(*weight);
             if above > allowed {
@@ -151,7 +166,7 @@ impl Baseline {
             values.sort_by(f32::total_cmp);
             values
         };
-        let values = sorted(|point| point.value);
+        let values = sorted(|point| point.held);
         let loads = sorted(|point| point.load);
         let Some(last) = values.len().checked_sub(1) else {
             self.scaled = None;
@@ -168,7 +183,7 @@ impl Baseline {
             low: (middle - reach).min(at(&values, 0.02) - 0.1),
             middle,
             // Values that occur now and then, unless they are so far out that a fault must have left them.
-            high: (middle + reach).max(at(&values, 0.98) + 0.1).max(long.min(middle + 2.0 * reach)),
+            high: (middle + reach).max(middle + 1.5 * (at(&values, 0.98) - middle)).max(long.min(middle + 2.0 * reach)),
             spread,
             load_high: at(&loads, 0.95),
             load_middle: at(&loads, 0.5),
@@ -184,14 +199,17 @@ impl Baseline {
         })
     }
 
-    /// How far beyond the band a sample lies, in spreads from the middle; `None` inside the band. A thin sample (of few
-    /// events) must lie further out.
-    pub fn excess(&self, point: Point, policy: &Policy, thin: bool) -> Option<f64> {
+    /// How far beyond the band a sample lies; `None` inside the band. A thin sample (of few events) must lie further out.
+    pub fn excess(&self, point: Point, policy: &Policy, thin: bool) -> Option<Excess> {
         let scaled = self.scaled?;
-        let value = f64::from(point.value);
+        let value = f64::from(point.held);
         if policy.falls {
             let absolute = scaled.middle.exp() - value.exp() >= policy.floor;
-            return (value < scaled.low && absolute).then(|| (scaled.middle - value) / scaled.spread);
+            return (value < scaled.low && absolute).then(|| Excess {
+                spreads: (scaled.middle - value) / scaled.spread,
+                margin: scaled.low - value,
+                spread: scaled.spread,
+            });
         }
         let load = f64::from(point.load);
         let more_load = (load - scaled.load_high).max(0.0) * policy.load_explains;
@@ -200,6 +218,10 @@ impl Baseline {
         let (few, floors) = if thin { (2f64.ln(), 20.0) } else { (0.0, 1.0) };
         let high = scaled.high + more_load + hardly_asked.max(few);
         let absolute = value.exp() - scaled.middle.exp() >= floors * policy.floor;
-        (value > high && absolute).then(|| (value - scaled.middle) / scaled.spread)
+        (value > high && absolute).then(|| Excess {
+            spreads: (value - scaled.middle) / scaled.spread,
+            margin: value - high,
+            spread: scaled.spread,
+        })
     }
 }

@@ -171,7 +171,7 @@ impl Evidence {
         if self.onset_ms == 0 {
             self.block[0] = (self.block[0].0.min(scaled), self.block[0].1.max(scaled));
         }
-        if self.samples % BLOCK == 0 || self.samples < FIRST_SAMPLE && self.samples % 4 == 0 {
+        if self.samples.is_multiple_of(BLOCK) || self.samples < FIRST_SAMPLE && self.samples.is_multiple_of(4) {
             self.low += RANGE_FORGETS * (self.mean - self.low).max(0.0);
             self.high -= RANGE_FORGETS * (self.high - self.mean).max(0.0);
             self.low = self.low.min(self.block[1].0);

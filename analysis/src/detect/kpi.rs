@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use gala_store::Labels;
 use serde::{Deserialize, Serialize};
 
-use super::baseline::{Band, Baseline, Point};
+use super::baseline::{Band, Baseline, Excess, Point};
 use super::meaning::{Input, Shape};
 use super::policy::Policy;
 
@@ -22,6 +22,12 @@ const MAX_OPEN_REPORTS: usize = 8;
 const SETTLE_MS: i64 = 2_000;
 /// Longest time over which reports are put together.
 const MAX_POOL_MS: i64 = 60_000;
+/// An anomaly is clear when it lies a usual spread beyond the band; of a number that spreads more than this ...
+const STEADY_SPREAD: f64 = 0.12;
+/// ... so many readings in a row must.
+const UNSTEADY_READINGS: u32 = 3;
+/// Else it must last so many readings.
+const LASTING: u32 = 10;
 /// A mean of fewer events must stand out further.
 const THIN_BELOW: f64 = 30.0;
 /// Samples above this interval are scarce: two of three suffice.
@@ -121,9 +127,9 @@ struct Waiting {
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Flag {
+struct Recent {
     t_ms: i64,
-    stands_out: bool,
+    value: f64,
 }
 
 /// State that survives a restart.
@@ -132,7 +138,8 @@ pub struct KpiState {
     baseline: Baseline,
     waiting: VecDeque<Waiting>,
     newest: VecDeque<Point>,
-    flags: VecDeque<Flag>,
+    /// The last few readings, out of which the held value comes.
+    last: VecDeque<Recent>,
     pub trouble: Option<Trouble>,
     pub samples: u32,
     pub last_ms: i64,
@@ -147,6 +154,8 @@ pub struct Kpi {
     pub shape: Shape,
     reports: VecDeque<Report>,
     pool: Option<Pool>,
+    /// Readings in a row beyond the band.
+    outside: u32,
     /// The series that carries most of the KPI now; names its entity.
     pub lead: Option<Labels>,
     pub state: KpiState,
@@ -159,12 +168,13 @@ impl Kpi {
             shape,
             reports: VecDeque::new(),
             pool: None,
+            outside: 0,
             lead: None,
             state: KpiState {
                 baseline: Baseline::new(policy),
                 waiting: VecDeque::new(),
                 newest: VecDeque::new(),
-                flags: VecDeque::new(),
+                last: VecDeque::new(),
                 trouble: None,
                 samples: 0,
                 last_ms: NEVER_MS,
@@ -314,18 +324,17 @@ impl Kpi {
         state.value = reading.value;
         state.samples = state.samples.saturating_add(1);
         let first = *state.first.get_or_insert(reading.value);
-        let point = state.baseline.point(reading.value, reading.load);
-        let excess = if reading.judged && state.samples >= self.policy.from_sample {
-            stands_out(self.policy, &state.baseline, first, &reading, point)
-        } else {
-            None
-        };
+        let Some(held) = self.held(&reading) else { return self.calm(reading.t_ms, patience) };
+        let state = &mut self.state;
+        let point = state.baseline.point(held, reading.load);
+        let judged = reading.judged && state.samples >= self.policy.from_sample;
+        let excess = if judged { stands_out(self.policy, &state.baseline, first, held, reading.thin, point) } else { None };
         state.newest.push_back(point);
         if state.newest.len() > NEWEST {
             state.newest.pop_front();
         }
         self.learn(reading.t_ms, point);
-        self.flag(reading, excess, patience)
+        self.judge(reading, excess, patience)
     }
 
     fn learn(&mut self, t_ms: i64, point: Point) {
@@ -342,21 +351,39 @@ impl Kpi {
         }
     }
 
-    fn flag(&mut self, reading: Reading, excess: Option<f64>, patience: Patience) -> Option<Change> {
+    /// The value that as many of the last samples reached as must stand out; `None` with too few samples.
+    fn held(&mut self, reading: &Reading) -> Option<f64> {
         let (mut needed, mut of) = self.policy.needed;
         if self.state.interval_ms > SCARCE_FROM_MS && !reading.thin {
             (needed, of) = (needed.min(2), of.min(3));
         }
-        let state = &mut self.state;
-        state.flags.push_back(Flag { t_ms: reading.t_ms, stands_out: excess.is_some() });
-        while state.flags.len() > of as usize {
-            state.flags.pop_front();
+        let last = &mut self.state.last;
+        last.push_back(Recent { t_ms: reading.t_ms, value: reading.value });
+        while last.len() > of as usize {
+            last.pop_front();
         }
-        let Some(excess) = excess else { return self.calm(reading.t_ms, patience) };
+        if self.policy.at_once.is_some_and(|limit| reading.value >= limit) {
+            return Some(reading.value);
+        }
+        let mut values: Vec<f64> = last.iter().map(|recent| recent.value).collect();
+        values.sort_by(f64::total_cmp);
+        if !self.policy.falls {
+            values.reverse();
+        }
+        values.get(needed as usize - 1).copied()
+    }
+
+    fn judge(&mut self, reading: Reading, excess: Option<Excess>, patience: Patience) -> Option<Change> {
+        let Some(excess) = excess else {
+            self.outside = 0;
+            return self.calm(reading.t_ms, patience);
+        };
+        self.outside += 1;
+        let state = &mut self.state;
         if let Some(trouble) = &mut state.trouble {
             trouble.last_bad_ms = reading.t_ms;
-            if excess > trouble.excess {
-                trouble.excess = excess;
+            if excess.spreads > trouble.excess {
+                trouble.excess = excess.spreads;
                 trouble.peak = reading.value;
             }
             if reading.t_ms - trouble.opened_ms >= patience.new_normal_ms {
@@ -364,14 +391,21 @@ impl Kpi {
             }
             return Some(Change::Continues(*trouble));
         }
-        let bad = state.flags.iter().filter(|flag| flag.stands_out);
-        let at_once = self.policy.at_once.is_some_and(|limit| reading.value >= limit);
-        if !at_once && bad.clone().count() < needed as usize {
+        let clear = excess.margin >= excess.spread && (excess.spread < STEADY_SPREAD || self.outside >= UNSTEADY_READINGS);
+        if !clear && self.outside < LASTING {
             return None;
         }
-        let onset_ms = bad.clone().next().map_or(reading.t_ms, |flag| flag.t_ms);
         let band = state.baseline.band().unwrap_or(Band { low: 0.0, middle: 0.0, high: self.policy.limit.unwrap_or(0.0) });
-        let trouble = Trouble { onset_ms, opened_ms: reading.t_ms, last_bad_ms: reading.t_ms, peak: reading.value, excess, band };
+        let beyond = |recent: &&Recent| if self.policy.falls { recent.value < band.low } else { recent.value > band.high };
+        let onset_ms = state.last.iter().find(beyond).map_or(reading.t_ms, |recent| recent.t_ms);
+        let trouble = Trouble {
+            onset_ms,
+            opened_ms: reading.t_ms,
+            last_bad_ms: reading.t_ms,
+            peak: reading.value,
+            excess: excess.spreads,
+            band,
+        };
         state.waiting.iter_mut().filter(|waiting| waiting.t_ms >= onset_ms).for_each(|waiting| waiting.abnormal = true);
         state.trouble = Some(trouble);
         Some(Change::Opened(trouble))
@@ -393,7 +427,7 @@ impl Kpi {
     fn close(&mut self, end: End) -> Option<Change> {
         let state = &mut self.state;
         let trouble = state.trouble.take()?;
-        state.flags.clear();
+        state.last.clear();
         if end == End::NewNormal {
             state.waiting.clear();
             let newest = std::mem::take(&mut state.newest);
@@ -409,10 +443,10 @@ impl Kpi {
 }
 
 /// How far a value stands out, in spreads; `None` if it does not.
-fn stands_out(policy: &Policy, baseline: &Baseline, first: f64, reading: &Reading, point: Point) -> Option<f64> {
-    let value = reading.value;
-    let beyond = baseline.excess(point, policy, reading.thin);
+fn stands_out(policy: &Policy, baseline: &Baseline, first: f64, value: f64, thin: bool, point: Point) -> Option<Excess> {
+    let beyond = baseline.excess(point, policy, thin);
     let Some(limit) = policy.limit else { return beyond };
+    let certain = Excess { spreads: policy.spreads, margin: f64::INFINITY, spread: 0.0 };
     let over = if policy.falls { value <= limit } else { value >= limit };
     if !over {
         return None;
@@ -420,10 +454,10 @@ fn stands_out(policy: &Policy, baseline: &Baseline, first: f64, reading: &Readin
     if let Some(band) = baseline.band().filter(|_| baseline.learnt() >= 20) {
         // Near its end a share cannot grow by a factor; one more step of what matters counts.
         let nearer = policy.factor < 1.1 && value - band.middle >= policy.floor;
-        return beyond.or(nearer.then_some(policy.spreads));
+        return beyond.map(|excess| Excess { margin: f64::INFINITY, ..excess }).or(nearer.then_some(certain));
     }
     // What was beyond the limit when we came is how this host lives, until it gets worse.
     let worse = if policy.falls { value < 0.9 * first } else { value > first + 0.5 * policy.floor };
     let always = if policy.falls { first <= limit } else { first >= limit };
-    (!always || worse).then_some(policy.spreads)
+    (!always || worse).then_some(certain)
 }

@@ -145,7 +145,7 @@ impl Dictionary {
         }
         let Some((rule, under)) = policy::share_rule(table.entity, field.name) else { return };
         let below = |name: &&'static str| table.metrics().find(|other| other.name == *name);
-        let Some(under) = under.iter().find_map(|name| below(&name)) else { return };
+        let Some(under) = under.iter().find_map(below) else { return };
         let role = |input| KpiRole { shape: Shape::Share, input, policy: rule, metric: field.series.base, field };
         self.role(field.series.base, role(Input::Over));
         self.role(under.series.base, role(Input::Under));

@@ -241,7 +241,7 @@ impl Novelty {
         let keep = 0.5f64.powf(1.0 / LEVEL_HALF_LIFE_ROWS);
         self.level = keep * self.level + (1.0 - keep) * value;
         self.level_weight = keep * self.level_weight + (1.0 - keep);
-        let block_ends = self.rows % BLOCK_ROWS == 0;
+        let block_ends = self.rows.is_multiple_of(BLOCK_ROWS);
         for (index, signal) in signals.iter().enumerate() {
             if let Some(signal) = signal {
                 self.signal_mean[index] += (signal - self.signal_mean[index]) / f64::from(self.rows);

@@ -203,10 +203,10 @@ impl Past {
         let slot = (self.rows % (DELAY_ROWS + 1)) as usize * self.width;
         self.ring[slot..slot + self.width].copy_from_slice(window);
         if self.rows < DELAY_ROWS {
-            if self.rows % 2 == 0 {
+            if self.rows.is_multiple_of(2) {
                 self.remember(window);
             }
-        } else if self.rows % STRIDE_ROWS == 0 {
+        } else if self.rows.is_multiple_of(STRIDE_ROWS) {
             let old = self.ring_at(self.rows - DELAY_ROWS).to_vec();
             self.remember(&old);
         }

@@ -59,7 +59,13 @@ fn a_quiet_day_with_its_cycle_of_load_has_no_incident() {
             service.latency_ns = latency_ns * (1.0 + 0.2 * day);
         }
     });
-    let found: Vec<_> = host.opened.iter().map(|(_, incident)| &incident.summary.en).collect();
+    let found: Vec<_> = host
+        .opened
+        .iter()
+        .map(|(at_ms, incident)| {
+            (at_ms - crate::host::START_MS, &incident.summary.en, incident.onset_ms - at_ms, incident.symptoms[0].score)
+        })
+        .collect();
     assert!(found.is_empty(), "{found:?}");
 }
 
@@ -67,7 +73,13 @@ fn a_quiet_day_with_its_cycle_of_load_has_no_incident() {
 fn two_hours_of_batch_jobs_and_cron_have_no_incident() {
     let mut host = busy_host();
     host.run_with(7_200, &mut background);
-    let found: Vec<_> = host.opened.iter().map(|(_, incident)| &incident.summary.en).collect();
+    let found: Vec<_> = host
+        .opened
+        .iter()
+        .map(|(at_ms, incident)| {
+            (at_ms - crate::host::START_MS, &incident.summary.en, incident.onset_ms - at_ms, incident.symptoms[0].score)
+        })
+        .collect();
     assert!(found.is_empty(), "{found:?}");
 }
 

@@ -155,11 +155,11 @@ mod tests {
     fn pages_join_to_the_whole_list() {
         let rows: Vec<String> = (0..25).map(|n| format!("row/{n}")).collect();
         let mut seen = Vec::new();
-        let mut cursor = None;
+        let mut cursor: Option<String> = None;
         loop {
             let mut query = vec![("limit", "10")];
             if let Some(cursor) = &cursor {
-                query.push(("cursor", cursor));
+                query.push(("cursor", cursor.as_str()));
             }
             let page = params(&query).page(rows.clone(), Clone::clone).unwrap();
             seen.extend(page.items);
