@@ -41,7 +41,7 @@ lint: ## Formatting, clippy, the interface's linters
 
 fuzz: ## Property tests of everything that reads foreign bytes, for long
 	@tools/setup.sh build
-	PROPTEST_CASES=20000 $(CARGO) test --release --locked -p gala-model -p gala-store -p gala-protocols
+	PROPTEST_CASES=20000 $(CARGO) test --release --locked -p gala-model -p gala-store
 
 test-kernels: ## Load every BPF object on kernels 5.10, 6.1 and 6.12 in virtual machines
 	@tools/setup.sh kernels

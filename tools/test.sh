@@ -17,7 +17,7 @@ failed=0
 stage "lint" 900 tools/lint.sh
 stage "interface" 300 tools/ui.sh test
 stage "build" 900 cargo build --workspace --locked
-stage "unit, property and live tests" 900 cargo test --workspace --locked -- --show-output
+stage "unit, property and live tests" 900 cargo test --workspace --locked --no-fail-fast -- --show-output
 passed=$(grep -oE '^test result: [a-zA-Z]+\. [0-9]+ passed; [0-9]+ failed' "$log" | awk '{p+=$4} END {print p+0}')
 broken=$(grep -oE '^test result: [a-zA-Z]+\. [0-9]+ passed; [0-9]+ failed' "$log" | awk '{f+=$6} END {print f+0}')
 skipped=$(grep -cE '^(test .*)?skipped: ' "$log")

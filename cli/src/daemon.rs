@@ -9,7 +9,6 @@ use gala_agent::budget::Limits;
 use gala_agent::control::file::FileConfig;
 use gala_agent::{Agent, AgentConfig, AgentHandle};
 use gala_hub::{Hub, HubConfig};
-use gala_model::{Event, Observation, ObservationSink};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::options::{AgentOptions, Common, HubOptions, LogFormat, address, bytes, duration, number, pick};
@@ -19,14 +18,6 @@ use crate::view::AgentPages;
 const LOCAL_TOPOLOGY_PERIOD: Duration = Duration::from_secs(10);
 /// And when metrics come from elsewhere.
 const REMOTE_TOPOLOGY_PERIOD: Duration = Duration::from_secs(60);
-
-/// An agent that only exports: nothing else takes its observations.
-struct NoSink;
-
-impl ObservationSink for NoSink {
-    fn observe(&self, _: &[Observation]) {}
-    fn event(&self, _: &Event) {}
-}
 
 /// `gala up`
 pub fn up(common: Common, options: AgentOptions, hub: HubOptions) -> Result<ExitCode> {
@@ -72,7 +63,7 @@ pub fn agent(common: Common, options: AgentOptions, hub: Option<String>, check_o
         return Ok(ExitCode::SUCCESS);
     }
     start_logging(&common, &file)?;
-    let agent = Agent::start(config, Arc::new(NoSink))?;
+    let agent = Agent::start(config, Arc::new(gala_agent::sinks::Discard))?;
     announce(None, Some(&agent));
     wait(&common, |file| Ok(agent.reload(configure(file)?)?))?;
     agent.stop();
