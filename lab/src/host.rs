@@ -20,7 +20,9 @@ const DISK_MIB: u64 = 256;
 pub fn namespace(undo: &mut Undo) -> Result<()> {
     let exists = run(&["ip", "netns", "list"])?.lines().any(|line| line.split_whitespace().next() == Some(NAMESPACE));
     if exists {
-        bail!("network namespace {NAMESPACE} exists: another run is under way, or one was killed; remove it with `ip netns del {NAMESPACE}`");
+        bail!(
+            "network namespace {NAMESPACE} exists: another run is under way, or one was killed; remove it with `ip netns del {NAMESPACE}`"
+        );
     }
     run(&["ip", "netns", "add", NAMESPACE])?;
     undo.run_later(&["ip", "netns", "del", NAMESPACE]);
@@ -34,7 +36,11 @@ pub fn namespace(undo: &mut Undo) -> Result<()> {
     // One lost packet shall be one segment, not 64 KiB of them.
     for (namespace, link) in [(false, SERVER_LINK), (true, CLIENT_LINK)] {
         let command = ["ethtool", "-K", link, "tso", "off", "gso", "off", "gro", "off"];
-        if namespace { in_namespace(&command)? } else { run(&command)? };
+        if namespace {
+            in_namespace(&command)?
+        } else {
+            run(&command)?
+        };
     }
     Ok(())
 }

@@ -24,8 +24,20 @@ pub fn start(port: u16, cpu: usize, dir: Option<&Path>, undo: &mut Undo) -> Resu
     let (port_text, cpu_text) = (port.to_string(), cpu.to_string());
     let bind = SERVER_IP.to_string();
     let mut command = vec![
-        "taskset", "-c", &cpu_text, "redis-server", "--port", &port_text, "--bind", &bind, "--save", "", "--tcp-backlog", "8",
-        "--protected-mode", "no",
+        "taskset",
+        "-c",
+        &cpu_text,
+        "redis-server",
+        "--port",
+        &port_text,
+        "--bind",
+        &bind,
+        "--save",
+        "",
+        "--tcp-backlog",
+        "8",
+        "--protected-mode",
+        "no",
     ];
     let dir_text = dir.map(|dir| dir.display().to_string());
     if let Some(dir) = &dir_text {

@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::host::{self, Disk};
 use crate::redis::{self, Redis};
+use crate::say;
 use crate::scenario::{Fault, Truth, inject};
 use crate::undo::{Undo, spawn};
 use crate::watch::{Product, end_on_signal, now_ms, wait_for};
-use crate::say;
 
 const PORT_MEMORY: u16 = 16_379;
 const PORT_DISK: u16 = 16_380;
@@ -80,7 +80,10 @@ impl Accuracy {
         let faults: Vec<Fault> = if self.only.is_empty() { Fault::ALL.to_vec() } else { self.only.clone() };
         let stages = build_stages(&faults, &mut undo)?;
         wait_until_warm(&product)?;
-        let mut table = vec!["| fault | run | incident after | right cause after | first cause | closed after |".to_owned(), "|---|---|---|---|---|---|".to_owned()];
+        let mut table = vec![
+            "| fault | run | incident after | right cause after | first cause | closed after |".to_owned(),
+            "|---|---|---|---|---|---|".to_owned(),
+        ];
         let mut right = 0;
         for turn in 1..=self.times {
             for (index, fault) in faults.iter().enumerate() {
@@ -114,12 +117,27 @@ fn prepare(gala: &std::path::Path, hub: &str, undo: &mut Undo) -> Result<Product
     let product = Product { address: hub.to_owned() };
     if product.get("/health").is_err() {
         say(&format!("starting {} up", gala.display()));
-        undo.kill_later(spawn(&[&gala.display().to_string(), "up", "--listen", hub])?);
+        start_product(gala, hub, undo)?;
     }
     let up = wait_for(Duration::from_secs(30), || Ok(product.is_up().then_some(())))?;
     up.with_context(|| format!("no hub at {hub} after 30 s"))?;
     say(&format!("the interface is at http://{hub}/"));
     Ok(product)
+}
+
+/// Starts an instance that shares no file, socket or port with another one and leaves nothing behind.
+fn start_product(gala: &std::path::Path, hub: &str, undo: &mut Undo) -> Result<()> {
+    let dir = std::env::temp_dir().join(format!("gala-lab-hub-{}", std::process::id()));
+    let (data, run) = (dir.join("data").display().to_string(), dir.join("run").display().to_string());
+    for folder in [&data, &run] {
+        std::fs::create_dir_all(folder).with_context(|| folder.clone())?;
+    }
+    undo.remove_later(dir);
+    let gala = gala.display().to_string();
+    let command =
+        [&gala, "up", "--listen", hub, "--metrics-listen", "off", "--rest-listen", "off", "--data", &data, "--run-dir", &run];
+    undo.kill_later(spawn(&command)?);
+    Ok(())
 }
 
 /// One server without and one with a disk, as the faults need; both with a steady client.
@@ -134,7 +152,8 @@ fn build_stages(faults: &[Fault], undo: &mut Undo) -> Result<Vec<Stage>> {
         if let Some((_, redis)) = known {
             let disk = stages.iter().find_map(|stage: &Stage| stage.disk.as_ref()).filter(|_| with_disk);
             let redis = Redis { pid: redis.pid, address: redis.address, cpu: redis.cpu };
-            let disk = disk.map(|disk| Disk { mount: disk.mount.clone(), device: disk.device.clone(), backing: disk.backing.clone() });
+            let disk =
+                disk.map(|disk| Disk { mount: disk.mount.clone(), device: disk.device.clone(), backing: disk.backing.clone() });
             stages.push(Stage { redis, disk });
             continue;
         }
@@ -195,7 +214,11 @@ fn run_once(fault: Fault, stage: &Stage, product: &Product) -> Result<Outcome> {
         let incidents = product.incidents_since(injected_ms)?;
         if !incidents.is_empty() && seen_after.is_none() {
             seen_after = Some(since());
-            say(&format!("  {:>3.0} s  incident: {}", since().as_secs_f64(), incidents[0]["summary"]["en"].as_str().unwrap_or("")));
+            say(&format!(
+                "  {:>3.0} s  incident: {}",
+                since().as_secs_f64(),
+                incidents[0]["summary"]["en"].as_str().unwrap_or("")
+            ));
         }
         for incident in incidents.iter().filter(|incident| incident["cause"].is_object()) {
             let text = cause_text(&incident["cause"]);

@@ -121,5 +121,9 @@ pub fn inject(fault: Fault, redis: &Redis, disk: Option<&Disk>, undo: &mut Undo)
 
 /// Where a process goes when it leaves the lab's control group.
 fn root_group() -> &'static str {
-    if std::path::Path::new("/sys/fs/cgroup/blkio").is_dir() { "/sys/fs/cgroup/blkio/cgroup.procs" } else { "/sys/fs/cgroup/cgroup.procs" }
+    if std::path::Path::new("/sys/fs/cgroup/blkio").is_dir() {
+        "/sys/fs/cgroup/blkio/cgroup.procs"
+    } else {
+        "/sys/fs/cgroup/cgroup.procs"
+    }
 }

@@ -78,7 +78,8 @@ pub fn end_on_signal() -> Result<()> {
         .spawn(move || {
             runtime.block_on(async {
                 use tokio::signal::unix::{SignalKind, signal};
-                if let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+                if let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+                {
                     tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                     STOP.store(true, Ordering::Relaxed);
                 }
