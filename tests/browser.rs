@@ -2,19 +2,63 @@
 //! Needs root, Node and Chromium; what is missing is said.
 #![allow(clippy::print_stdout)] // says what it skips
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn ui() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui")
+}
+
+/// Why the browser cannot be used here, if it cannot.
+fn missing() -> Option<&'static str> {
+    if !Path::new("/usr/bin/chromium").exists() {
+        return Some("chromium is not installed");
+    }
+    if !ui().join("node_modules").exists() || !ui().join("dist/index.html").exists() {
+        return Some("the interface is not built; run `make build`");
+    }
+    None
+}
+
+/// One browser at a time: two on a small machine only wait for each other.
+static BROWSER: Mutex<()> = Mutex::new(());
+
+/// Runs the cases whose name holds `only`, against a hub or, without one, against the recorded story.
+fn run_cases(only: &str, hub: Option<&str>) {
+    let _turn = BROWSER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut node = Command::new("node");
+    node.args(["e2e/run.mjs", "--only", only]).current_dir(ui()).env_remove("GALA_URL");
+    if let Some(hub) = hub {
+        node.env("GALA_URL", hub);
+    }
+    let output = node.output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{text}");
+    assert!(output.status.success(), "{text}");
+}
+
 #[test]
-fn every_page_works_in_a_browser() {
-    let ui = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui");
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: the browser test needs root for kernel hooks");
+fn journeys_and_broken_states_work_on_the_recorded_story() {
+    if let Some(reason) = missing() {
+        println!("skipped: {reason}");
         return;
     }
-    if !Path::new("/usr/bin/chromium").exists() || !ui.join("node_modules").exists() || !ui.join("dist/index.html").exists() {
-        println!("skipped: the browser test needs chromium, the interface's modules and its build");
+    run_cases("journey", None);
+    run_cases("state", None);
+}
+
+#[test]
+fn every_page_of_a_live_hub_works_in_both_themes_languages_and_widths() {
+    if let Some(reason) = missing() {
+        println!("skipped: {reason}");
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: a live hub needs root for kernel hooks");
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -30,18 +74,10 @@ fn every_page_works_in_a_browser() {
         .unwrap();
     let begun = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the hub does not listen");
+        assert!(begun.elapsed() < PATIENCE, "the hub does not listen");
         std::thread::sleep(Duration::from_millis(100));
     }
-    let output = Command::new("node")
-        .args(["e2e/run.mjs"])
-        .current_dir(&ui)
-        .env("GALA_URL", format!("http://127.0.0.1:{port}"))
-        .output()
-        .unwrap();
+    run_cases("page ", Some(&format!("http://127.0.0.1:{port}")));
     let _ = Command::new("kill").args(["-TERM", &gala.id().to_string()]).status();
-    let _ = gala.wait();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{text}");
-    println!("{text}");
+    assert!(gala.wait().unwrap().success());
 }

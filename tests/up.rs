@@ -137,10 +137,8 @@ fn up_shows_this_hosts_real_life_and_leaves_nothing_behind() {
         println!("skipped: up needs root for kernel hooks");
         return;
     }
-    let server = Command::new("redis-server")
-        .args(["--port", "0", "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
+    let server =
+        Command::new("redis-server").args(["--port", "0", "--version"]).output().is_ok_and(|output| output.status.success());
     if !server {
         println!("skipped: up needs redis-server");
         return;
@@ -185,16 +183,20 @@ fn up_shows_this_hosts_real_life_and_leaves_nothing_behind() {
         let edges = map["edges"].as_array()?;
         let from = format!("_proc_{own_pid}");
         let to = format!("_proc_{redis_pid}");
-        let edge = edges
-            .iter()
-            .find(|edge| edge["from"].as_str().is_some_and(|id| id.ends_with(&from)) && edge["to"].as_str().is_some_and(|id| id.ends_with(&to)))?;
+        let edge = edges.iter().find(|edge| {
+            edge["from"].as_str().is_some_and(|id| id.ends_with(&from)) && edge["to"].as_str().is_some_and(|id| id.ends_with(&to))
+        })?;
         let ports: Vec<u64> = edge["attributes"]["server_ports"].as_array()?.iter().filter_map(Value::as_u64).collect();
         (ports == [u64::from(port)]).then_some(())
     });
     wait_for("redis among the services", || {
         ask(&mut client);
         let services = gala.api("/services");
-        services["items"].as_array()?.iter().any(|row| row["entity_id"].as_str().is_some_and(|id| id.ends_with(&format!("_proc_{redis_pid}")))).then_some(())
+        services["items"]
+            .as_array()?
+            .iter()
+            .any(|row| row["entity_id"].as_str().is_some_and(|id| id.ends_with(&format!("_proc_{redis_pid}"))))
+            .then_some(())
     });
 
     refuses_bad_input(&gala);
