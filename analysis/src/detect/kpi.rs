@@ -297,9 +297,10 @@ impl Kpi {
             }),
             Shape::Share => (report.has_over && report.under > 0.0).then(|| Reading {
                 t_ms,
-                value: (report.over / report.under).min(1.0),
+                // So few are none: they neither alarm nor help later ones to.
+                value: if report.over >= self.policy.events { (report.over / report.under).min(1.0) } else { 0.0 },
                 load: report.under / seconds,
-                judged: report.over == 0.0 || report.over >= self.policy.events,
+                judged: true,
                 thin: false,
             }),
             Shape::Number => {
@@ -324,10 +325,13 @@ impl Kpi {
         state.value = reading.value;
         state.samples = state.samples.saturating_add(1);
         let first = *state.first.get_or_insert(reading.value);
+        if !reading.judged {
+            return self.calm(reading.t_ms, patience);
+        }
         let Some(held) = self.held(&reading) else { return self.calm(reading.t_ms, patience) };
         let state = &mut self.state;
         let point = state.baseline.point(held, reading.load);
-        let judged = reading.judged && state.samples >= self.policy.from_sample;
+        let judged = state.samples >= self.policy.from_sample;
         let excess = if judged { stands_out(self.policy, &state.baseline, first, held, reading.thin, point) } else { None };
         state.newest.push_back(point);
         if state.newest.len() > NEWEST {
