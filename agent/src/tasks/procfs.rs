@@ -1,5 +1,5 @@
-//! The lower rung: processes from the files of `/proc` (Documentation/filesystems/proc.rst). Dearer by far (some 30 us a
-//! process instead of 1), so I/O and run delay are read again only when CPU time moved.
+//! The lower rung: processes from the files of `/proc` (Documentation/filesystems/proc.rst). Dearer (20 us a
+//! process instead of 4), so I/O and run delay are read again only when CPU time moved.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -16,7 +16,7 @@
  *
  * Hooks
  *   iter/task               the walk: 0.9 us a thread and period.
- *   sched_switch            170 ns a switch between two user threads, 100 ns to or from idle.
+ *   sched_switch            110 ns a switch between two user threads, 180 ns to or from idle, where caches are cold.
  *   task_newtask            3 us a thread created: its storage is allocated.
  *   sched_process_exit      0.4 us a thread ended.
  *   vfs_fsync_range (or ext4_sync_file_*), mm_vmscan_direct_reclaim_*, mark_victim: rare events.
