@@ -12,6 +12,7 @@ use gala_analysis::incident::Incident;
 use gala_analysis::topology::view::Badges;
 use serde_json::json;
 
+use crate::api::anomalies::Row;
 use crate::documents::Shelf;
 use crate::explain::Explainer;
 use crate::state::{HubState, SnapshotGraph};
@@ -78,6 +79,7 @@ impl Loop {
             if now >= next_tick {
                 self.detect();
                 self.explain();
+                self.pulse();
                 next_tick = after(next_tick, TICK, now);
             }
             if now >= next_save {
@@ -143,8 +145,10 @@ impl Loop {
     /// Sends anomalies that are new since the last tick.
     fn publish(&self, anomalies: &[AnomalyRow]) {
         let known: HashMap<String, Badges> = self.hub.progress.lock().anomalies.clone();
+        let snapshot = self.hub.snapshot();
         for row in anomalies.iter().filter(|row| !known.contains_key(&row.entity_id)) {
-            self.hub.stream.send(Topic::Anomaly, row);
+            let host_name = snapshot.host_of(&row.machine_id).map_or("", |host| host.name.as_str());
+            self.hub.stream.send(Topic::Anomaly, &Row::new(row.clone(), host_name));
         }
     }
 
@@ -152,6 +156,14 @@ impl Loop {
         let incidents: Vec<Incident> = self.hub.detector.lock().incidents().cloned().collect();
         self.explainer.update(&incidents);
         self.hub.progress.lock().cause_ms = Some(gala_store::now_ms());
+    }
+
+    /// Tells what the agent of this process costs now.
+    fn pulse(&self) {
+        let Some(agent) = self.hub.agent.read().clone() else { return };
+        let budget = agent.budget();
+        let (cpu, memory) = (&budget["cpu"]["used_ratio"], &budget["memory"]["used_bytes"]);
+        self.hub.stream.send(Topic::Agent, &json!({"cpu_ratio": cpu, "memory_bytes": memory}));
     }
 
     fn save(&self) {

@@ -171,17 +171,22 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
     }))
 }
 
+async fn no_such_call() -> ApiError {
+    ApiError::not_found("no such call; `GET /api/v1/openapi.json` lists them all")
+}
+
 fn application(state: Arc<HubState>, loopback_only: bool) -> Router {
     let prometheus = prom::router(state.prom_state());
     let api = Router::new()
         .merge(api::router().with_state(state))
         .merge(prometheus)
-        .fallback(|| async { ApiError::not_found("no such call; `GET /api/v1/openapi.json` lists them all").into_response() })
+        .fallback(no_such_call)
         .method_not_allowed_fallback(|| async {
             ApiError::status(axum::http::StatusCode::METHOD_NOT_ALLOWED, "this call does not take that method").into_response()
         });
     Router::new()
         .nest("/api/v1", api)
+        .route("/api/v1/", axum::routing::any(no_such_call))
         .fallback(ui::serve)
         .layer(CompressionLayer::new())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -44,7 +44,7 @@ pub struct Row {
 }
 
 impl Row {
-    fn new(row: AnomalyRow, host_name: &str) -> Self {
+    pub fn new(row: AnomalyRow, host_name: &str) -> Self {
         let event_id = format!("{}_{}", row.onset_ms, row.entity_id);
         let desc = words::anomaly(&row);
         Self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use gala_analysis::topology::history::{EntityRecord, LifeState, Snapshot};
 use gala_analysis::topology::view::{self, Direction, Names, Node};
 use gala_analysis::topology::{LabelMap, Relation};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::anomalies;
 use super::error::ApiError;
 use super::faults;
-use super::params::Params;
+use super::params::{Id, Params};
 use super::topology::{resolve as resolve_id, stamp};
 use crate::state::HubState;
 use crate::vocabulary;
@@ -68,7 +68,7 @@ fn is_found(record: &EntityRecord, host: &str, words: &str) -> bool {
 }
 
 /// `GET /entities/{id}`
-pub async fn one(State(hub): State<Arc<HubState>>, Path(id): Path<String>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["at"])?;
     let at = params.millis("at")?;
     let snapshot = hub.snapshot_at(at);
@@ -161,7 +161,7 @@ fn relations_of(params: &Params, name: &str) -> Result<Vec<Relation>, ApiError> 
 }
 
 /// `GET /entities/{id}/edges`
-pub async fn edges(State(hub): State<Arc<HubState>>, Path(id): Path<String>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn edges(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["relation", "direction", "at", "limit", "cursor"])?;
     let snapshot = hub.snapshot_at(params.millis("at")?);
     let id = resolve_id(&snapshot, &id)?;
@@ -188,11 +188,7 @@ pub async fn edges(State(hub): State<Arc<HubState>>, Path(id): Path<String>, par
 }
 
 /// `GET /entities/{id}/neighbours`
-pub async fn neighbours(
-    State(hub): State<Arc<HubState>>,
-    Path(id): Path<String>,
-    params: Params,
-) -> Result<Json<Value>, ApiError> {
+pub async fn neighbours(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["relations", "depth", "direction", "at"])?;
     let snapshot = hub.snapshot_at(params.millis("at")?);
     let id = resolve_id(&snapshot, &id)?;
@@ -205,7 +201,7 @@ pub async fn neighbours(
 }
 
 /// `GET /entities/{id}/resolve`
-pub async fn resolve(State(hub): State<Arc<HubState>>, Path(id): Path<String>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn resolve(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["at"])?;
     let snapshot = hub.snapshot_at(params.millis("at")?);
     let found =

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use gala_analysis::topology::history::EntityRecord;
 use gala_model::{Bad, FieldDef, Kind, Role, Semantics, TableDef};
 use gala_store::{MatchOp, Matcher, Sample, Series, SeriesRead, TimeRange};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::entities::selecting_labels;
 use super::error::ApiError;
-use super::params::Params;
+use super::params::{Id, Params};
 use super::topology::{resolve, stamp};
 use crate::state::HubState;
 use crate::vocabulary;
@@ -26,7 +26,7 @@ const MAX_SERIES_PER_CHART: usize = 12;
 type Points = Vec<(i64, Option<f64>)>;
 
 /// `GET /entities/{id}/metrics`
-pub async fn metrics(State(hub): State<Arc<HubState>>, Path(id): Path<String>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["metric", "from", "to", "step"])?;
     let to = params.millis("to")?.unwrap_or_else(gala_store::now_ms);
     let from = params.millis("from")?.unwrap_or(to - 900_000);

@@ -1,6 +1,7 @@
 //! Errors of the HTTP API: `{"error": {"code", "message", "field"}}`, never a page, never a trace.
 
 use axum::Json;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -61,6 +62,15 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"error": {"code": self.code(), "message": self.message, "field": self.field}});
         (self.status, Json(body)).into_response()
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(error: BytesRejection) -> Self {
+        match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large; send less at once"),
+            status => Self::new(status, format!("the body cannot be read: {}", error.body_text())),
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use gala_analysis::incident::{Incident, Scope};
 use gala_model::incident::RootCause;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::params::Params;
+use super::params::{Id, Params};
 use crate::documents::Shelf;
 use crate::explain::input_of;
 use crate::state::HubState;
@@ -113,7 +114,7 @@ pub fn of_entity(hub: &HubState, ids: &[String]) -> Vec<Value> {
 }
 
 /// `GET /faults/{id}`
-pub async fn one(State(hub): State<Arc<HubState>>, Path(id): Path<String>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["version"])?;
     let incident = hub.detector.lock().incident(&id).cloned();
     let incident = incident.ok_or_else(|| ApiError::not_found(format!("no incident {id:?}; `GET /api/v1/faults` lists them")))?;
@@ -129,7 +130,7 @@ pub async fn one(State(hub): State<Arc<HubState>>, Path(id): Path<String>, param
 }
 
 /// `GET /faults/by-event/{event_id}`
-pub async fn by_event(State(hub): State<Arc<HubState>>, Path(event_id): Path<String>) -> Result<Json<Value>, ApiError> {
+pub async fn by_event(State(hub): State<Arc<HubState>>, Id(event_id): Id) -> Result<Json<Value>, ApiError> {
     let incident = incidents(&hub).into_iter().find(|incident| incident.event_id == event_id);
     let incident = incident.ok_or_else(|| ApiError::not_found(format!("no incident has the event {event_id:?}")))?;
     Ok(Json(detail(&hub, &incident)))
@@ -183,7 +184,12 @@ pub enum Verdict {
 const MAX_FEEDBACK_CHARS: usize = 4_000;
 
 /// `POST /faults/{id}/feedback`
-pub async fn feedback(State(hub): State<Arc<HubState>>, Path(id): Path<String>, body: Bytes) -> Result<StatusCode, ApiError> {
+pub async fn feedback(
+    State(hub): State<Arc<HubState>>,
+    Id(id): Id,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<StatusCode, ApiError> {
+    let body = body?;
     let feedback: Feedback = serde_json::from_slice(&body).map_err(|error| {
         ApiError::bad_request("body", format!("{error}; send {{\"verdict\": \"right\" | \"wrong\" | \"expected\", ...}}"))
     })?;

@@ -68,3 +68,89 @@ pub async fn cause_rules() -> Json<Value> {
 pub async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], include_str!("../../openapi.json")).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn document() -> Value {
+        serde_json::from_str(include_str!("../../openapi.json")).expect("the document is JSON")
+    }
+
+    /// Path and method of every `.route(...)` in a source.
+    fn routes(source: &str) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        for part in source.split(".route(\"").skip(1) {
+            let (path, rest) = part.split_once('"').expect("the path is a literal");
+            let handlers = rest.lines().next().unwrap_or("");
+            for method in ["get", "post", "put", "delete", "patch"] {
+                let is_taken = [format!(" {method}("), format!(".{method}(")].iter().any(|call| handlers.contains(call));
+                if is_taken {
+                    found.insert((path.to_owned(), method.to_owned()));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_call_is_described_and_every_description_has_its_call() {
+        let mut served = routes(include_str!("mod.rs"));
+        served.extend(routes(include_str!("../prom/mod.rs")));
+        let document = document();
+        let paths = document["paths"].as_object().expect("paths");
+        let described: BTreeSet<(String, String)> = paths
+            .iter()
+            .flat_map(|(path, calls)| calls.as_object().expect("calls").keys().map(move |method| (path.clone(), method.clone())))
+            .collect();
+        let missing: Vec<_> = served.difference(&described).collect();
+        let gone: Vec<_> = described.difference(&served).collect();
+        assert!(missing.is_empty(), "not described: {missing:?}");
+        assert!(gone.is_empty(), "described and not served: {gone:?}");
+        assert!(served.contains(&("/faults/{id}/feedback".to_owned(), "post".to_owned())), "{served:?}");
+    }
+
+    #[test]
+    fn every_reference_of_the_description_leads_somewhere() {
+        fn visit(value: &Value, document: &Value) {
+            match value {
+                Value::Object(members) => {
+                    if let Some(target) = members.get("$ref").and_then(Value::as_str) {
+                        let pointer = target.strip_prefix('#').expect("references stay inside");
+                        assert!(document.pointer(pointer).is_some(), "{target}");
+                    }
+                    members.values().for_each(|member| visit(member, document));
+                }
+                Value::Array(items) => items.iter().for_each(|item| visit(item, document)),
+                _ => {}
+            }
+        }
+        let document = document();
+        visit(&document, &document);
+    }
+
+    #[test]
+    fn every_path_parameter_is_declared() {
+        let document = document();
+        for (path, calls) in document["paths"].as_object().expect("paths") {
+            let in_path: BTreeSet<&str> =
+                path.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name).collect();
+            for (method, call) in calls.as_object().expect("calls") {
+                let declared: BTreeSet<&str> = call["parameters"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|given| match given["$ref"].as_str() {
+                        Some(target) => document.pointer(target.trim_start_matches('#')).expect("a parameter"),
+                        None => given,
+                    })
+                    .filter(|parameter| parameter["in"] == "path")
+                    .filter_map(|parameter| parameter["name"].as_str())
+                    .collect();
+                assert_eq!(declared, in_path, "{method} {path}");
+            }
+        }
+    }
+}

@@ -9,6 +9,21 @@ use super::error::ApiError;
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
 
+/// The id in the path.
+#[derive(Debug)]
+pub struct Id(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let axum::extract::Path(id) = axum::extract::Path::<String>::from_request_parts(parts, state).await.map_err(|error| {
+            ApiError::bad_request("id", format!("the id in the path cannot be read: {}; give UTF-8", error.body_text()))
+        })?;
+        Ok(Self(id))
+    }
+}
+
 /// The query string as pairs; a name may repeat.
 #[derive(Debug)]
 pub struct Params(Vec<(String, String)>);

@@ -3,6 +3,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use gala_store::{MatchOp, Matcher, SeriesRead, TimeRange};
@@ -77,7 +78,14 @@ pub struct Sample {
     pub timestamp: i64,
 }
 
-pub async fn read(State(state): State<PromState>, body: Bytes) -> Response {
+pub async fn read(State(state): State<PromState>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(error) => {
+            let message = format!("remote read: the body cannot be read: {}", error.body_text());
+            return Refusal::bad_data(message).with_status(error.status()).into_response();
+        }
+    };
     let place = match state.place().await {
         Ok(place) => place,
         Err(refusal) => return refusal.into_response(),

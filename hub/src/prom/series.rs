@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use gala_store::{Labels, Matcher, StoreError, TimeRange};
@@ -75,8 +76,15 @@ pub async fn label_names(State(state): State<PromState>, params: Params) -> Resp
     blocking(move || gather(&params, |matchers, range| state.read.label_names(matchers, range))).await
 }
 
-pub async fn label_values(State(state): State<PromState>, Path(name): Path<String>, params: Params) -> Response {
-    let name = unescape(&name);
+pub async fn label_values(
+    State(state): State<PromState>,
+    name: std::result::Result<Path<String>, PathRejection>,
+    params: Params,
+) -> Response {
+    let name = match name {
+        Ok(Path(name)) => unescape(&name),
+        Err(error) => return Refusal::bad_data(format!("invalid label name: {}", error.body_text())).into_response(),
+    };
     if name.is_empty() || name.contains('\u{fffd}') {
         return Refusal::bad_data(format!("invalid label name: {name:?}")).into_response();
     }
