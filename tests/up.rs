@@ -49,7 +49,7 @@ impl Gala {
                 }
             }
         });
-        let mut address = || receive.recv_timeout(PATIENCE).expect("the program says where it listens").1;
+        let address = || receive.recv_timeout(PATIENCE).expect("the program says where it listens").1;
         let (hub, metrics, rest) = (address(), address(), address());
         Self { process, hub, metrics, rest, dir }
     }

@@ -1,6 +1,7 @@
 //! PromQL against scripts: what was loaded, what is asked, what must come out. Our own scripts lie in `promql/`; scripts in
 //! the same language from elsewhere run too when `GALA_PROMQL_TESTDATA` names their folder (files, or lines within them,
 //! that need native histograms or start timestamps are counted as skipped; `GALA_PROMQL_KNOWN` failures are tolerated).
+#![allow(clippy::print_stdout)] // says what it skips
 
 mod promql_script;
 
