@@ -137,9 +137,7 @@ fn up_shows_this_hosts_real_life_and_leaves_nothing_behind() {
         println!("skipped: up needs root for kernel hooks");
         return;
     }
-    let server =
-        Command::new("redis-server").args(["--port", "0", "--version"]).output().is_ok_and(|output| output.status.success());
-    if !server {
+    if Command::new("redis-server").arg("--version").output().is_err() {
         println!("skipped: up needs redis-server");
         return;
     }
