@@ -13,6 +13,10 @@ use super::policy::Policy;
 const RECENT: usize = 240;
 /// Before so many samples the band is wider.
 const STEADY_FROM: u32 = 200;
+/// From so many samples on the highest of them says where the usual ends.
+const KNOWN_FROM: u32 = 48;
+/// What is held for most of several samples and so far above all that was ever held is no part of the usual: 1.65 times.
+const BEYOND_SEEN: f64 = 0.5;
 /// Spread taken for granted, in logarithms: nothing is steadier than 4 %.
 const SPREAD_FLOOR: f64 = 0.04;
 /// Where the scale turns from linear to logarithmic, as a share of the smallest excess that matters.
@@ -177,6 +181,9 @@ impl Baseline {
         // The larger half of the spread: latencies lean to one side.
         let spread = (at(&values, 0.84) - middle).max(middle - at(&values, 0.16)).max(SPREAD_FLOOR);
         let caution = if self.learnt < STEADY_FROM { 1.3 } else { 1.0 };
+        // A busy host makes a broad middle, mostly downwards; how far up the usual reaches was seen by then.
+        let seen = if self.learnt >= KNOWN_FROM { at(&values, 1.0) - middle + BEYOND_SEEN } else { f64::INFINITY };
+        let spread = spread.min((seen / (caution * policy.spreads)).max(SPREAD_FLOOR));
         let reach = caution * (policy.spreads * spread).max(policy.factor.ln());
         let long = self.long_high().unwrap_or(middle);
         self.scaled = Some(Scaled {
