@@ -233,7 +233,9 @@ impl Kpi {
         let report = &mut self.reports[at];
         match input {
             Input::Over => {
-                report.over += amount;
+                // Who starts reports more than once in a second; one series is then one number, not several.
+                let again = self.shape == Shape::Number && report.heaviest_labels.as_ref() == Some(labels);
+                report.over += if again { (amount - report.heaviest).max(0.0) } else { amount };
                 report.has_over = true;
                 if amount > report.heaviest {
                     report.heaviest = amount;
