@@ -349,7 +349,7 @@ export function story(now) {
     entity_name: one.name,
     machine_id: one.machine_id,
     host_name: one.host_name,
-    desc: { en, zh },
+    text: { en, zh },
     why_less: why ?? null,
     evidence:
       rank === 1

@@ -168,7 +168,7 @@ export interface CauseMetric {
   machine_id?: string;
   host_name?: string;
   /** One sentence. */
-  desc?: Text;
+  text?: Text;
   /** Why this one ranks below the first; only for rank 2 and more. */
   why_less?: Text | null;
   evidence: Evidence[];

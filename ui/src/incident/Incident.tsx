@@ -49,7 +49,7 @@ function useAnswerWords(detail: FaultDetail): { head: string; lead: string } {
   if (!cause)
     return { head: t("incident.no_cause", { what: kpi.entity_name ?? kpi.entity_id, time: clock(result.onset) }), lead: long };
   const head =
-    say(cause.desc) ||
+    say(cause.text) ||
     say(cause.evidence[0]?.text) ||
     t("incident.cause_head", {
       metric: sentenceCase(metricName(cause.metric_id, cause.entity_type)),
@@ -306,7 +306,7 @@ function Columns({ detail }: { detail: FaultDetail }) {
                   type={cause.entity_type}
                   name={cause.entity_name ?? stepName({ entity_id: cause.entity_id, entity_type: cause.entity_type })}
                 />{" "}
-                {say(cause.desc) || metricName(cause.metric_id, cause.entity_type)} <Rich text={say(cause.why_less)} />
+                {say(cause.text) || metricName(cause.metric_id, cause.entity_type)} <Rich text={say(cause.why_less)} />
               </p>
             </li>
           ))}

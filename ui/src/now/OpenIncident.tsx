@@ -55,7 +55,7 @@ function Why({ detail }: { detail: FaultDetail }) {
   const cause = detail.Resource.cause_metrics[0];
   if (!cause) return <p className="why">{t("now.no_cause_yet")}</p>;
   const sentence =
-    say(cause.desc) ||
+    say(cause.text) ||
     say(cause.evidence[0]?.text) ||
     `${sentenceCase(metricName(cause.metric_id, cause.entity_type))}: ${cause.entity_name ?? cause.entity_id}`;
   const steps = pathOf(detail);
