@@ -7,7 +7,7 @@ FAULT ?= cpu
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build demo accuracy bench lint fuzz test-kernels package setup ui
+.PHONY: help run test build demo accuracy bench lint fuzz ui
 
 help: ## What there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ demo: build ## A real Redis, one real fault (FAULT=cpu|loss|disk|fsync|listen), 
 	@tools/setup.sh demo
 	$(LAB) demo --fault $(FAULT) --gala $(GALA)
 
+accuracy: build ## All five faults three times in a row; prints a table (about an hour)
+	@tools/setup.sh demo
+	$(LAB) accuracy --gala $(GALA)
+
 bench: build ## What it costs: each figure with its floor and aim
 	@tools/setup.sh bench
 	@tools/bench.sh
@@ -42,10 +46,3 @@ lint: ## Formatting, clippy, the interface's linters
 fuzz: ## Property tests of everything that reads foreign bytes, for long
 	@tools/setup.sh build
 	PROPTEST_CASES=20000 $(CARGO) test --release --locked -p gala-model -p gala-store
-
-test-kernels: ## Load every BPF object on kernels 5.10, 6.1 and 6.12 in virtual machines
-	@tools/setup.sh kernels
-	@tools/test-kernels.sh
-
-package: build ## A .deb with the binary and its service
-	@tools/package.sh

@@ -10,7 +10,6 @@ case $what in
   demo) packages=("${demo[@]}") ;;
   test) packages=("${build[@]}" "${test[@]}") ;;
   bench) packages=("${build[@]}" "${demo[@]}" redis-tools prometheus victoria-metrics) ;;
-  kernels) packages=("${build[@]}" busybox-static cpio kmod xz-utils) ;;
   *) echo "setup: no set-up called $what" >&2; exit 2 ;;
 esac
 missing=()
