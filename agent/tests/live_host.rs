@@ -392,6 +392,41 @@ fn every_request_of_a_disk_is_counted_and_has_its_owner() {
     assert_eq!(rows.sum("proc_block", &mine, "block_write_bytes"), Some(200.0 * 4096.0));
 }
 
+#[test]
+fn writes_held_back_by_a_limit_take_long_in_the_queue_and_keep_their_owner() {
+    if !is_root() {
+        return skip("making a disk needs root");
+    }
+    let mut probe = probes::io::start(&settings()).unwrap();
+    if !works(&*probe, "block_bio_queue") {
+        return;
+    }
+    let Some(disk) = Disk::create(false) else { return skip("a loop device cannot be made here") };
+    let Some(group) = Group::of_controller("blkio", "gala-live-disk", "blkio.throttle.write_iops_device", "io.max") else {
+        return skip("no control group that limits I/O can be made here");
+    };
+    let number = fs::read_to_string(format!("/sys/block/{}/dev", disk.name())).unwrap();
+    let limit = if group.unified { format!("{} wiops=20", number.trim()) } else { format!("{} 20", number.trim()) };
+    group.write(if group.unified { "io.max" } else { "blkio.throttle.write_iops_device" }, &limit);
+    collect(&mut *probe, Duration::ZERO);
+    let script = format!(
+        "echo $$ > {}/cgroup.procs; exec dd if=/dev/zero of={} bs=4096 count=20 oflag=direct 2>/dev/null",
+        group.folder.display(),
+        disk.device
+    );
+    let started = Instant::now();
+    let mut writer = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+    let pid = writer.id().to_string();
+    assert!(writer.wait().unwrap().success());
+    let own_ns = started.elapsed().as_nanos() as f64;
+    let rows = collect(&mut *probe, Duration::from_secs(1));
+    let latency = rows.all("io_latency", &[("disk_name", disk.name())])[0];
+    let queued = latency.number("latency_driver_sum").unwrap();
+    assert!(queued > 0.5 * own_ns && queued < own_ns, "{queued} ns in the queue of {own_ns} ns of one write after another");
+    let mine = [("tgid", pid.as_str()), ("disk_name", disk.name()), ("submitter", "process")];
+    assert_eq!(rows.sum("proc_block", &mine, "block_writes"), Some(20.0));
+}
+
 /// A page at an address that direct I/O takes.
 #[repr(align(4096))]
 struct Page([u8; 4096]);
@@ -429,19 +464,21 @@ struct Group {
 
 impl Group {
     fn create(name: &str) -> Option<Self> {
-        let v1 = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"]
-            .map(Path::new)
-            .into_iter()
-            .find(|path| path.join("cpu.cfs_quota_us").exists() || path.join("cgroup.procs").exists());
-        let (root, unified) = match v1 {
-            Some(root) => (root, false),
-            None => (Path::new("/sys/fs/cgroup"), true),
-        };
-        let folder = root.join(name);
+        Self::of_controller("cpu", name, "cpu.cfs_quota_us", "cpu.max")
+    }
+
+    /// A group whose controller has the named file of version 1 or 2.
+    fn of_controller(controller: &str, name: &str, file_v1: &str, file_v2: &str) -> Option<Self> {
+        let v1 = Path::new("/sys/fs/cgroup").join(controller);
+        let unified = !v1.join("cgroup.procs").exists();
+        let folder = if unified { Path::new("/sys/fs/cgroup").join(name) } else { v1.join(name) };
         fs::create_dir_all(&folder).ok()?;
         let group = Self { folder, unified };
-        let file = if unified { "cpu.max" } else { "cpu.cfs_quota_us" };
-        group.folder.join(file).exists().then_some(group)
+        group.folder.join(if unified { file_v2 } else { file_v1 }).exists().then_some(group)
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.folder.join(file), text).unwrap();
     }
 
     fn limit_to_a_fifth(&self) {

@@ -56,8 +56,6 @@ pub struct Disk {
     pub mount: PathBuf,
     /// `loop0`
     pub device: String,
-    /// Device that holds the image, `major:minor`.
-    pub backing: String,
 }
 
 /// Makes, mounts and later removes a small disk.
@@ -77,9 +75,7 @@ pub fn disk(dir: &Path, undo: &mut Undo) -> Result<Disk> {
     run(&["mount", &device, &mount_text])?;
     undo.run_later(&["umount", "-l", &mount_text]);
     let device = device.trim_start_matches("/dev/").to_owned();
-    let stat = rustix::fs::stat(&image).context("disk image")?;
-    let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
-    Ok(Disk { mount, device, backing: format!("{major}:{minor}") })
+    Ok(Disk { mount, device })
 }
 
 /// Device number of a block device, `major:minor`.

@@ -152,8 +152,7 @@ fn build_stages(faults: &[Fault], undo: &mut Undo) -> Result<Vec<Stage>> {
         if let Some((_, redis)) = known {
             let disk = stages.iter().find_map(|stage: &Stage| stage.disk.as_ref()).filter(|_| with_disk);
             let redis = Redis { pid: redis.pid, address: redis.address, cpu: redis.cpu };
-            let disk =
-                disk.map(|disk| Disk { mount: disk.mount.clone(), device: disk.device.clone(), backing: disk.backing.clone() });
+            let disk = disk.map(|disk| Disk { mount: disk.mount.clone(), device: disk.device.clone() });
             stages.push(Stage { redis, disk });
             continue;
         }

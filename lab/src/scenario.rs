@@ -7,6 +7,9 @@ use crate::host::{self, Disk, IoGroup, in_namespace};
 use crate::redis::{Redis, own};
 use crate::undo::Undo;
 
+/// What the slow disk takes; the server writes its log more often than that.
+const SLOW_WRITES_PER_SECOND: u64 = 20;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Fault {
     /// A noisy neighbour on the server's processor
@@ -100,8 +103,7 @@ pub fn inject(fault: Fault, redis: &Redis, disk: Option<&Disk>, undo: &mut Undo)
             let disk = disk.ok_or_else(|| anyhow::anyhow!("this fault needs the lab's disk"))?;
             let group = IoGroup::new(undo)?;
             group.add(redis.pid)?;
-            // The image's own device: requests of the loop device then take long, as on a slow disk.
-            group.limit_writes(&disk.backing, Some(20))?;
+            group.limit_writes(&host::device_number(&disk.device)?, Some(SLOW_WRITES_PER_SECOND))?;
             undo.run_later(&["sh", "-c", &format!("echo {} > {}", redis.pid, root_group())]);
         }
         Fault::Fsync => {

@@ -43,7 +43,7 @@ pub struct IoLatency {
     /// Name of the whole disk
     #[label]
     pub disk_name: String,
-    /// Largest time in the block layer from start of the request to completion
+    /// Largest time in the block layer from submission to completion
     #[gauge(unit = "ns", per_period, bad = "up", sub = "io_trace")]
     pub latency_req_max: Option<u64>,
     /// Time in the block layer of the last request
@@ -58,7 +58,7 @@ pub struct IoLatency {
     /// Number of requests
     #[gauge(unit = "count", per_period, sub = "io_trace")]
     pub count_latency_req: u64,
-    /// Largest time from start of the request to its hand-over to the driver: merging, scheduling, waiting for a slot
+    /// Largest time from submission to hand-over to the driver: limits of control groups, merging, scheduling, waiting for a slot
     #[gauge(unit = "ns", per_period, bad = "up", sub = "io_trace")]
     pub latency_driver_max: Option<u64>,
     /// Time before hand-over of the last request
@@ -118,7 +118,7 @@ pub struct IoHistogram {
     /// Bytes moved
     #[gauge(unit = "bytes", per_period, sub = "io_trace")]
     pub bytes: u64,
-    /// From start of the request to completion
+    /// From submission to completion, limits of control groups included
     #[histogram(unit = "ns", per_period, bad = "up", sub = "io_trace")]
     pub latency_req: Option<Histogram>,
     /// In driver and device

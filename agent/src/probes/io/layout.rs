@@ -82,6 +82,7 @@ pub struct Counters {
     pub requests_lost: u64,
     pub stats_lost: u64,
     pub owners_lost: u64,
+    pub bios_lost: u64,
 }
 
 const _: () = assert!(size_of::<Stats>() == 480);

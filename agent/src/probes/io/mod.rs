@@ -27,6 +27,7 @@ pub const SPEC: ObjectSpec = ObjectSpec {
     probe: "io",
     object: crate::bpf_object!("io"),
     hooks: &[
+        HookSpec { hook: "block_bio_queue", ladder: &[step(&["io_submit"])] },
         HookSpec {
             hook: "block_io_start",
             ladder: &[
@@ -262,6 +263,7 @@ impl Probe for Io {
             ("io.requests.lost", "requests beyond the cap were not timed", counters.requests_lost),
             ("io.disks.lost", "requests of disks beyond the cap were not counted", counters.stats_lost),
             ("io.owners.lost", "requests of processes beyond the cap were not charged", counters.owners_lost),
+            ("io.submissions.lost", "times before the request was made were not seen: too many submissions at once", counters.bios_lost),
             ("io.owners.left_out", "processes beyond the cap were not reported in a period", self.owners_left_out),
         ]
         .into_iter()
