@@ -11,10 +11,10 @@ use gala_model::tables::io::{IoCount, IoErr, IoHistogram, IoLatency, ProcBlock};
 use gala_model::{Event, Severity};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
-use self::layout::{Config, Counters, Key, OP_NAMES, OP_READ, OP_WRITE, OPS, Owner, OwnerKey, Stats};
+use self::layout::{Config, Counters, Key, Owner, OwnerKey, Stats, OPS, OP_NAMES, OP_READ, OP_WRITE};
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded};
-use crate::kernel::{Capabilities, HookReport, HookSpec, ObjectSpec, Release, Rung, Step, plain};
+use crate::kernel::{plain, Capabilities, HookReport, HookSpec, ObjectSpec, Release, Rung, Step};
 
 mod layout;
 
@@ -263,7 +263,11 @@ impl Probe for Io {
             ("io.requests.lost", "requests beyond the cap were not timed", counters.requests_lost),
             ("io.disks.lost", "requests of disks beyond the cap were not counted", counters.stats_lost),
             ("io.owners.lost", "requests of processes beyond the cap were not charged", counters.owners_lost),
-            ("io.submissions.lost", "times before the request was made were not seen: too many submissions at once", counters.bios_lost),
+            (
+                "io.submissions.lost",
+                "times before the request was made were not seen: too many submissions at once",
+                counters.bios_lost,
+            ),
             ("io.owners.left_out", "processes beyond the cap were not reported in a period", self.owners_left_out),
         ]
         .into_iter()
