@@ -10,6 +10,7 @@ case $what in
   demo) packages=("${demo[@]}") ;;
   test) packages=("${build[@]}" "${test[@]}") ;;
   bench) packages=("${build[@]}" "${demo[@]}" redis-tools prometheus victoria-metrics) ;;
+  kernels) packages=(qemu-system-x86 busybox-static cpio kmod xz-utils e2fsprogs iproute2 util-linux redis-server redis-tools bpftool) ;;
   *) echo "setup: no set-up called $what" >&2; exit 2 ;;
 esac
 missing=()
