@@ -1,5 +1,5 @@
-//! Documents beside the time series: explanations, feedback, detector and topology state, in one redb file. Values are
-//! JSON; every table is bounded by its writer.
+//! Documents beside the time series: explanations, feedback, topology history, detector state, in one redb file. Values
+//! are JSON; every table is bounded by its writer.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub struct Documents {
 }
 
 /// Names of the tables; key is text, value is JSON.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shelf {
     /// Latest explanation of an incident, by incident id.
     Explanations,
@@ -22,16 +22,58 @@ pub enum Shelf {
     Feedback,
     /// Anomaly rows, by time and event id.
     Anomalies,
-    /// Single objects: detector state, topology state, rule set.
+    /// Lives of entities, by start and id.
+    TopologyEntities,
+    /// Lives of relations, likewise.
+    TopologyEdges,
+    /// Topology cycles, by time.
+    TopologyCycles,
+    /// Single objects: detector state, rule set.
     State,
 }
 
+/// One step of a transaction.
+#[derive(Debug)]
+pub struct Change {
+    shelf: Shelf,
+    key: String,
+    /// `None` removes.
+    value: Option<Vec<u8>>,
+}
+
+impl Change {
+    pub fn put<T: Serialize>(shelf: Shelf, key: impl Into<String>, value: &T) -> Result<Self, DocumentError> {
+        let key = key.into();
+        match serde_json::to_vec(value) {
+            Ok(value) => Ok(Self { shelf, key, value: Some(value) }),
+            Err(error) => Err(DocumentError::Access { key, reason: error.to_string() }),
+        }
+    }
+
+    pub fn remove(shelf: Shelf, key: impl Into<String>) -> Self {
+        Self { shelf, key: key.into(), value: None }
+    }
+}
+
 impl Shelf {
+    const ALL: [Self; 7] = [
+        Self::Explanations,
+        Self::Feedback,
+        Self::Anomalies,
+        Self::TopologyEntities,
+        Self::TopologyEdges,
+        Self::TopologyCycles,
+        Self::State,
+    ];
+
     const fn definition(self) -> TableDefinition<'static, &'static str, &'static [u8]> {
         TableDefinition::new(match self {
             Self::Explanations => "explanations",
             Self::Feedback => "feedback",
             Self::Anomalies => "anomalies",
+            Self::TopologyEntities => "topology_entities",
+            Self::TopologyEdges => "topology_edges",
+            Self::TopologyCycles => "topology_cycles",
             Self::State => "state",
         })
     }
@@ -69,7 +111,7 @@ impl Documents {
             }
         };
         let created = database.begin_write().map_err(|error| fail(error.to_string()))?;
-        for shelf in [Shelf::Explanations, Shelf::Feedback, Shelf::Anomalies, Shelf::State] {
+        for shelf in Shelf::ALL {
             created.open_table(shelf.definition()).map_err(|error| fail(error.to_string()))?;
         }
         created.commit().map_err(|error| fail(error.to_string()))?;
@@ -77,15 +119,35 @@ impl Documents {
     }
 
     pub fn put<T: Serialize>(&self, shelf: Shelf, key: &str, value: &T) -> Result<(), DocumentError> {
-        let fail = |reason: String| DocumentError::Access { key: key.to_owned(), reason };
-        let json = serde_json::to_vec(value).map_err(|error| fail(error.to_string()))?;
+        self.write(&[Change::put(shelf, key, value)?])
+    }
+
+    pub fn remove(&self, shelf: Shelf, key: &str) -> Result<(), DocumentError> {
+        self.write(&[Change::remove(shelf, key)])
+    }
+
+    /// All changes or none; on disk when it returns.
+    pub fn write(&self, changes: &[Change]) -> Result<(), DocumentError> {
+        let Some(first) = changes.first() else { return Ok(()) };
         let write = || -> Result<(), redb::Error> {
             let transaction = self.database.begin_write()?;
-            transaction.open_table(shelf.definition())?.insert(key, json.as_slice())?;
+            for shelf in Shelf::ALL {
+                let mut own = changes.iter().filter(|change| change.shelf == shelf).peekable();
+                if own.peek().is_none() {
+                    continue;
+                }
+                let mut table = transaction.open_table(shelf.definition())?;
+                for change in own {
+                    match &change.value {
+                        Some(value) => table.insert(change.key.as_str(), value.as_slice())?,
+                        None => table.remove(change.key.as_str())?,
+                    };
+                }
+            }
             transaction.commit()?;
             Ok(())
         };
-        write().map_err(|error| fail(error.to_string()))
+        write().map_err(|error| DocumentError::Access { key: first.key.clone(), reason: error.to_string() })
     }
 
     pub fn get<T: DeserializeOwned>(&self, shelf: Shelf, key: &str) -> Result<Option<T>, DocumentError> {
@@ -111,16 +173,6 @@ impl Documents {
         };
         let rows = read().map_err(|error| DocumentError::Access { key: format!("{shelf:?}"), reason: error.to_string() })?;
         Ok(rows.into_iter().filter_map(|(key, bytes)| Some((key, serde_json::from_slice(&bytes).ok()?))).collect())
-    }
-
-    pub fn remove(&self, shelf: Shelf, key: &str) -> Result<(), DocumentError> {
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
-            transaction.open_table(shelf.definition())?.remove(key)?;
-            transaction.commit()?;
-            Ok(())
-        };
-        write().map_err(|error| DocumentError::Access { key: key.to_owned(), reason: error.to_string() })
     }
 }
 

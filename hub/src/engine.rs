@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::api::anomalies::Row;
 use crate::documents::Shelf;
 use crate::explain::Explainer;
+use crate::history;
 use crate::state::{HubState, SnapshotGraph};
 use crate::stream::Topic;
 
@@ -70,10 +71,11 @@ impl Loop {
         let mut next_topology = Instant::now() + Duration::from_secs(1);
         let mut next_tick = next_topology;
         let mut next_save = Instant::now() + SAVE_EVERY;
+        self.catch_up();
         while !stop.load(Ordering::Relaxed) {
             let now = Instant::now();
             if now >= next_topology {
-                self.topology();
+                self.topology(gala_store::now_ms());
                 next_topology = after(next_topology, self.topology_period, now);
             }
             if now >= next_tick {
@@ -91,8 +93,17 @@ impl Loop {
         self.save();
     }
 
-    fn topology(&self) {
-        let now_ms = gala_store::now_ms();
+    /// What was seen between the last saved cycle and the end of the last run is in the store.
+    fn catch_up(&self) {
+        let Some(newest_ms) = self.hub.store.stats().newest_ms else { return };
+        let known_ms = self.hub.topology.read().history().latest().map(|cycle| cycle.ts);
+        if known_ms.is_some_and(|known_ms| known_ms < newest_ms) {
+            self.topology(newest_ms.min(gala_store::now_ms()));
+        }
+    }
+
+    /// One cycle over what the store holds up to `now_ms`.
+    fn topology(&self, now_ms: i64) {
         let outcome = {
             // Reading the store is most of the work; readers of the topology wait only for the folding in.
             let config = self.hub.topology.read().config().clone();
@@ -170,6 +181,9 @@ impl Loop {
         let state = self.hub.detector.lock().save();
         if let Err(error) = self.hub.documents.put(Shelf::State, DETECTOR_KEY, &state) {
             tracing::warn!(%error, "what detection learnt could not be saved");
+        }
+        if let Err(error) = history::save(&self.hub) {
+            tracing::warn!(%error, "the history of the topology could not be saved; it is tried again");
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod api;
 mod documents;
 mod engine;
 mod explain;
+mod history;
 mod ingest;
 pub mod prom;
 mod safety;

@@ -21,6 +21,7 @@ use tower_http::compression::CompressionLayer;
 use crate::api::error::ApiError;
 use crate::documents::{DocumentError, Documents, Shelf};
 use crate::engine::{DETECTOR_KEY, Engine};
+use crate::history;
 use crate::ingest::local::LocalIngest;
 use crate::safety::{Guard, guard};
 use crate::state::{AgentView, HubState, Progress};
@@ -151,8 +152,9 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         detector.restore(saved);
     }
     let explanations: HashMap<String, RootCause> = documents.all(Shelf::Explanations)?.into_iter().collect();
-    let topology =
+    let mut topology =
         Topology::new(topology::Config { period_ms: config.topology_period.as_millis() as i64, ..topology::Config::default() });
+    history::load(&documents, topology.history_mut())?;
     let now = RwLock::new(Arc::new(topology.history().at(gala_store::now_ms())));
     Ok(Arc::new(HubState {
         store: Arc::new(store),

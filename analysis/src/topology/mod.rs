@@ -18,7 +18,7 @@ use gala_model::entity::EntityType;
 use gala_store::{SeriesRead, StoreError};
 use serde::{Deserialize, Serialize};
 
-pub use history::{EdgeRecord, EntityRecord, History, LifeState, Snapshot};
+pub use history::{EdgeRecord, EntityRecord, History, LifeState, Snapshot, Unsaved};
 
 /// Labels of an entity, sorted by name; an empty value is an absent label.
 pub type LabelMap = BTreeMap<Arc<str>, Arc<str>>;
@@ -123,7 +123,7 @@ impl Edge {
 /// What flows over a connection, summed over its pairs, per report period of the agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EdgeAttributes {
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", default)]
     pub connections: u64,
     /// Client to server.
     #[serde(skip_serializing_if = "Option::is_none")]

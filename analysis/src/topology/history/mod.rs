@@ -1,5 +1,9 @@
 //! Intervals instead of snapshots: when each entity and edge was first and last seen, so that the state at any moment
-//! is a filter over rows. Decides online, suspect, offline, unknown, expired.
+//! is a filter over rows. Decides online, suspect, offline, unknown, expired. What changed goes into a journal, so that
+//! whoever keeps the history on disk writes only that.
+
+mod saved;
+mod snapshot;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -9,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::names::display_name;
 use super::{Config, Edge, EdgeAttributes, Entity, LabelMap, Observed, Relation};
+use saved::Journal;
+
+pub use saved::{Rows, SavedEdge, SavedEntity, Unsaved};
+pub use snapshot::{Change, Snapshot};
 
 /// Whether an object is there, as the world is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +39,25 @@ pub struct EntityRecord {
     pub name: String,
     /// Latest labels; earlier ones are in `label_changes`.
     pub labels: LabelMap,
-    /// Latest value per field, as of `last_seen_ms`.
+    /// Oldest first.
+    pub label_changes: Vec<LabelChange>,
+    /// Latest value per field, as of `last_seen_ms`; empty for lives known only from the history.
     pub metrics: BTreeMap<String, f64>,
     pub first_seen_ms: i64,
     pub last_seen_ms: i64,
     pub offline_at_ms: Option<i64>,
     pub state: LifeState,
     missed_cycles: u32,
+}
+
+/// A label that became another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelChange {
+    /// First cycle with the new value.
+    pub at_ms: i64,
+    pub name: Arc<str>,
+    /// `None` where the label was absent.
+    pub before: Option<Arc<str>>,
 }
 
 /// One life of one relation.
@@ -57,6 +77,10 @@ pub struct EdgeRecord {
 impl EdgeRecord {
     pub fn id(&self) -> String {
         format!("{}:{}:{}", self.relation.as_str(), self.from, self.to)
+    }
+
+    fn key(&self) -> EdgeKey {
+        (self.relation, self.from.clone(), self.to.clone())
     }
 }
 
@@ -78,33 +102,6 @@ pub struct SnapshotInfo {
     pub edges: usize,
 }
 
-/// An appearance or a disappearance.
-#[derive(Clone, Debug, Serialize)]
-pub struct Change {
-    pub at: i64,
-    /// `appeared` or `disappeared`.
-    pub change: &'static str,
-    /// `entity` or `edge`.
-    pub what: &'static str,
-    pub id: String,
-    pub r#type: &'static str,
-    pub name: String,
-}
-
-/// The state at one moment.
-#[derive(Debug)]
-pub struct Snapshot {
-    pub at_ms: i64,
-    pub info: SnapshotInfo,
-    pub entities: HashMap<Arc<str>, EntityRecord>,
-    pub edges: Vec<EdgeRecord>,
-    /// Offline edges shown beside live ones.
-    pub offline_edges: HashSet<usize>,
-    /// Indexes into `edges` by start and by end.
-    pub outgoing: HashMap<Arc<str>, Vec<usize>>,
-    pub incoming: HashMap<Arc<str>, Vec<usize>>,
-}
-
 type EdgeKey = (Relation, Arc<str>, Arc<str>);
 
 /// All intervals. One writer, the cycle.
@@ -117,10 +114,16 @@ pub struct History {
     past_entities: VecDeque<EntityRecord>,
     past_edges: VecDeque<EdgeRecord>,
     snapshots: VecDeque<SnapshotInfo>,
+    journal: Journal,
+    /// Since when cycles run without a pause: silence before then is nobody's end.
+    resumed_ms: i64,
 }
 
-/// Ended lives kept at most; older ones go first.
-const MAX_PAST: usize = 200_000;
+/// Ended lives of entities kept at most, and of relations; older ones go first. Some 100 MB where a host starts and ends
+/// processes all day.
+const MAX_PAST: usize = 100_000;
+/// Label changes kept of one life: a label that changes all the time is no history.
+const MAX_LABEL_CHANGES: usize = 32;
 
 impl History {
     pub fn new(config: Config) -> Self {
@@ -131,6 +134,8 @@ impl History {
             past_entities: VecDeque::new(),
             past_edges: VecDeque::new(),
             snapshots: VecDeque::new(),
+            journal: Journal::default(),
+            resumed_ms: i64::MIN,
         }
     }
 
@@ -145,7 +150,7 @@ impl History {
                 continue;
             }
             alive.insert(entity.id.clone());
-            self.see_entity(entity, &host_names);
+            self.see_entity(entity, now, &host_names);
         }
         for edge in observed.edges {
             self.see_edge(edge, now, &alive);
@@ -172,12 +177,14 @@ impl History {
             if same_machine && owned && record.offline_at_ms.is_none() && record.last_seen_ms <= at_ms + 1000 {
                 record.state = LifeState::Offline;
                 record.offline_at_ms = Some(at_ms);
+                self.journal.touch_entity(&record.id);
                 ended.insert(record.id.clone());
             }
         }
         for edge in self.edges.values_mut().filter(|edge| edge.offline_at_ms.is_none()) {
             if ended.contains(&edge.from) || ended.contains(&edge.to) {
                 edge.offline_at_ms = Some(at_ms);
+                self.journal.touch_edge(edge);
             }
         }
     }
@@ -190,14 +197,17 @@ impl History {
             .is_some_and(|offline_at| entity.last_sample_ms <= offline_at)
     }
 
-    fn see_entity(&mut self, entity: Entity, host_names: &HashMap<Arc<str>, String>) {
+    fn see_entity(&mut self, entity: Entity, now: i64, host_names: &HashMap<Arc<str>, String>) {
         let host = host_names.get(&entity.machine_id).map_or("", String::as_str);
         let name = display_name(&entity, host);
         if let Some(record) = self.entities.get_mut(&entity.id) {
             let restarted = start_time(&record.labels).zip(start_time(&entity.labels)).is_some_and(|(old, new)| old != new);
             if !restarted && record.offline_at_ms.is_none() {
-                record.name = name;
-                record.labels = entity.labels;
+                if record.is_news(&name, &entity.labels) {
+                    self.journal.touch_entity(&entity.id);
+                    record.relabel(entity.labels, now);
+                    record.name = name;
+                }
                 record.metrics = entity.metrics;
                 record.last_seen_ms = record.last_seen_ms.max(entity.last_sample_ms);
                 record.state = LifeState::Online;
@@ -207,7 +217,8 @@ impl History {
             let mut ended = record.clone();
             ended.offline_at_ms.get_or_insert(ended.last_seen_ms);
             ended.state = LifeState::Offline;
-            push_bounded(&mut self.past_entities, ended);
+            self.journal.put_entity(&ended);
+            self.push_past_entity(ended);
         }
         let record = EntityRecord {
             id: entity.id.clone(),
@@ -215,6 +226,7 @@ impl History {
             machine_id: entity.machine_id,
             name,
             labels: entity.labels,
+            label_changes: Vec::new(),
             metrics: entity.metrics,
             first_seen_ms: entity.last_sample_ms,
             last_seen_ms: entity.last_sample_ms,
@@ -222,6 +234,7 @@ impl History {
             state: LifeState::Online,
             missed_cycles: 0,
         };
+        self.journal.touch_entity(&entity.id);
         self.entities.insert(entity.id, record);
     }
 
@@ -238,7 +251,9 @@ impl History {
                 record.last_seen_ms = now;
                 return;
             }
-            push_bounded(&mut self.past_edges, record.clone());
+            let ended = record.clone();
+            self.journal.put_edge(&ended);
+            self.push_past_edge(ended);
         }
         let record = EdgeRecord {
             relation: edge.relation,
@@ -251,6 +266,7 @@ impl History {
             last_seen_ms: now,
             offline_at_ms: None,
         };
+        self.journal.touch_edge(&record);
         self.edges.insert(key, record);
     }
 
@@ -266,16 +282,19 @@ impl History {
             if alive.contains(&record.id) || record.offline_at_ms.is_some() {
                 continue;
             }
+            let before = record.state;
             if record.kind.name != "host" && silent_machines.contains(&record.machine_id) {
                 record.state = LifeState::Unknown;
-                continue;
-            }
-            record.missed_cycles += 1;
-            if record.missed_cycles > self.config.offline_confirm {
-                record.state = LifeState::Offline;
-                record.offline_at_ms = Some(record.last_seen_ms);
             } else {
+                record.missed_cycles += 1;
                 record.state = LifeState::Suspect;
+                if record.missed_cycles > self.config.offline_confirm {
+                    record.state = LifeState::Offline;
+                    record.offline_at_ms = Some(record.last_seen_ms);
+                }
+            }
+            if record.state != before {
+                self.journal.touch_entity(&record.id);
             }
         }
     }
@@ -283,10 +302,10 @@ impl History {
     fn age_edges(&mut self, now: i64) {
         for edge in self.edges.values_mut().filter(|edge| edge.offline_at_ms.is_none()) {
             let end_of_end = [&edge.from, &edge.to].into_iter().filter_map(|id| self.entities.get(id)?.offline_at_ms).min();
-            if let Some(offline_at) = end_of_end {
-                edge.offline_at_ms = Some(offline_at);
-            } else if now - edge.last_seen_ms > self.config.edge_hold_ms {
-                edge.offline_at_ms = Some(edge.last_seen_ms);
+            let is_silent = now - edge.last_seen_ms.max(self.resumed_ms) > self.config.edge_hold_ms;
+            edge.offline_at_ms = end_of_end.or_else(|| is_silent.then_some(edge.last_seen_ms));
+            if edge.offline_at_ms.is_some() {
+                self.journal.touch_edge(edge);
             }
         }
     }
@@ -299,155 +318,85 @@ impl History {
             self.edges.iter().filter(|(_, record)| !shown_until(record.offline_at_ms)).map(|(key, _)| key.clone()).collect();
         for id in gone {
             if let Some(record) = self.entities.remove(&id) {
-                push_bounded(&mut self.past_entities, record);
+                self.journal.leave_entity(&record);
+                self.push_past_entity(record);
             }
         }
         for key in gone_edges {
             if let Some(record) = self.edges.remove(&key) {
-                push_bounded(&mut self.past_edges, record);
+                self.journal.leave_edge(&record);
+                self.push_past_edge(record);
             }
         }
         let oldest = now - self.config.history_retention_ms;
         while self.past_entities.front().is_some_and(|record| record.last_seen_ms < oldest) {
-            self.past_entities.pop_front();
+            self.forget_oldest_entity();
         }
         while self.past_edges.front().is_some_and(|record| record.last_seen_ms < oldest) {
-            self.past_edges.pop_front();
+            self.forget_oldest_edge();
+        }
+    }
+
+    /// What an ended life measured is in the store; here it would be most of the memory.
+    fn push_past_entity(&mut self, mut ended: EntityRecord) {
+        ended.metrics.clear();
+        if self.past_entities.len() >= MAX_PAST {
+            self.forget_oldest_entity();
+        }
+        self.past_entities.push_back(ended);
+    }
+
+    fn push_past_edge(&mut self, ended: EdgeRecord) {
+        if self.past_edges.len() >= MAX_PAST {
+            self.forget_oldest_edge();
+        }
+        self.past_edges.push_back(ended);
+    }
+
+    fn forget_oldest_entity(&mut self) {
+        if let Some(record) = self.past_entities.pop_front() {
+            self.journal.forget_entity(&record);
+        }
+    }
+
+    fn forget_oldest_edge(&mut self) {
+        if let Some(record) = self.past_edges.pop_front() {
+            self.journal.forget_edge(&record);
         }
     }
 
     fn remember(&mut self, info: SnapshotInfo) {
         self.snapshots.push_back(info);
+        self.journal.put_cycle(info);
         let oldest = info.ts - self.config.history_retention_ms;
-        while self.snapshots.front().is_some_and(|snapshot| snapshot.ts < oldest) {
+        while let Some(cycle) = self.snapshots.front().filter(|cycle| cycle.ts < oldest) {
+            self.journal.forget_cycle(cycle);
             self.snapshots.pop_front();
         }
     }
+}
 
-    pub fn latest(&self) -> Option<SnapshotInfo> {
-        self.snapshots.back().copied()
+impl EntityRecord {
+    /// Whether what a cycle saw is more than another sample.
+    fn is_news(&self, name: &str, labels: &LabelMap) -> bool {
+        self.state != LifeState::Online || self.name != name || self.labels != *labels
     }
 
-    /// Cycles in `[from, to]`, newest last.
-    pub fn snapshots(&self, from_ms: i64, to_ms: i64) -> impl DoubleEndedIterator<Item = SnapshotInfo> + '_ {
-        self.snapshots.iter().copied().filter(move |snapshot| (from_ms..=to_ms).contains(&snapshot.ts))
-    }
-
-    /// Newest cycle not after `at_ms`.
-    pub fn snapshot_before(&self, at_ms: i64) -> Option<SnapshotInfo> {
-        let end = self.snapshots.partition_point(|snapshot| snapshot.ts <= at_ms);
-        end.checked_sub(1).map(|index| self.snapshots[index])
-    }
-
-    /// The current life of an entity, offline ones too while they are shown.
-    pub fn entity(&self, id: &str) -> Option<&EntityRecord> {
-        self.entities.get(id)
-    }
-
-    pub fn entities(&self) -> impl Iterator<Item = &EntityRecord> {
-        self.entities.values()
-    }
-
-    pub fn edges(&self) -> impl Iterator<Item = &EdgeRecord> {
-        self.edges.values()
-    }
-
-    /// State at a moment: rows first seen by then that were not yet gone for longer than the offline retention.
-    pub fn at(&self, at_ms: i64) -> Snapshot {
-        let retention = self.config.offline_retention_ms;
-        let shown = |first: i64, offline: Option<i64>| first <= at_ms && offline.is_none_or(|at| at + retention > at_ms);
-        let mut entities: HashMap<Arc<str>, EntityRecord> = HashMap::new();
-        for record in self.past_entities.iter().chain(self.entities.values()) {
-            if !shown(record.first_seen_ms, record.offline_at_ms) {
-                continue;
-            }
-            let mut record = record.clone();
-            if record.offline_at_ms.is_some_and(|offline| offline > at_ms) {
-                record.offline_at_ms = None;
-                record.state = LifeState::Online;
-            }
-            entities.insert(record.id.clone(), record);
-        }
-        let mut snapshot = Snapshot {
-            at_ms,
-            info: self.snapshot_before(at_ms).unwrap_or(SnapshotInfo {
-                ts: at_ms,
-                state: SnapshotState::Missing,
-                entities: 0,
-                edges: 0,
-            }),
-            entities,
-            edges: Vec::new(),
-            offline_edges: HashSet::new(),
-            outgoing: HashMap::new(),
-            incoming: HashMap::new(),
-        };
-        let mut rows: BTreeMap<&EdgeKey, &EdgeRecord> = BTreeMap::new();
-        let keys: Vec<(EdgeKey, &EdgeRecord)> = self
-            .past_edges
-            .iter()
-            .chain(self.edges.values())
-            .filter(|edge| shown(edge.first_seen_ms, edge.offline_at_ms))
-            .filter(|edge| snapshot.entities.contains_key(&edge.from) && snapshot.entities.contains_key(&edge.to))
-            .map(|edge| ((edge.relation, edge.from.clone(), edge.to.clone()), edge))
-            .collect();
-        for (key, edge) in &keys {
-            rows.insert(key, edge);
-        }
-        for edge in rows.into_values() {
-            let index = snapshot.edges.len();
-            if edge.offline_at_ms.is_some_and(|offline| offline <= at_ms) {
-                snapshot.offline_edges.insert(index);
-            }
-            snapshot.outgoing.entry(edge.from.clone()).or_default().push(index);
-            snapshot.incoming.entry(edge.to.clone()).or_default().push(index);
-            snapshot.edges.push(edge.clone());
-        }
-        snapshot
-    }
-
-    /// Appearances and disappearances in `[from, to]`, oldest first.
-    pub fn changes(&self, from_ms: i64, to_ms: i64) -> Vec<Change> {
-        let inside = |at: i64| (from_ms..=to_ms).contains(&at);
-        let mut changes = Vec::new();
-        for record in self.past_entities.iter().chain(self.entities.values()) {
-            let mut push = |at, change| {
-                let (id, kind, name) = (record.id.to_string(), record.kind.name, record.name.clone());
-                changes.push(Change { at, change, what: "entity", id, r#type: kind, name });
-            };
-            if inside(record.first_seen_ms) {
-                push(record.first_seen_ms, "appeared");
-            }
-            if let Some(at) = record.offline_at_ms.filter(|at| inside(*at)) {
-                push(at, "disappeared");
-            }
-        }
-        for edge in self.past_edges.iter().chain(self.edges.values()) {
-            let mut push = |at, change| {
-                let name = format!("{} → {}", edge.from, edge.to);
-                changes.push(Change { at, change, what: "edge", id: edge.id(), r#type: edge.relation.as_str(), name });
-            };
-            if inside(edge.first_seen_ms) {
-                push(edge.first_seen_ms, "appeared");
-            }
-            if let Some(at) = edge.offline_at_ms.filter(|at| inside(*at)) {
-                push(at, "disappeared");
-            }
-        }
-        changes.sort_by(|left, right| (left.at, &left.id).cmp(&(right.at, &right.id)));
-        changes
+    fn relabel(&mut self, labels: LabelMap, now: i64) {
+        let gone_or_other = self.labels.iter().filter(|(name, value)| labels.get(*name) != Some(*value));
+        let before = gone_or_other.map(|(name, value)| (name.clone(), Some(value.clone())));
+        let added = labels.keys().filter(|name| !self.labels.contains_key(*name)).map(|name| (name.clone(), None));
+        let changes: Vec<LabelChange> =
+            before.chain(added).map(|(name, before)| LabelChange { at_ms: now, name, before }).collect();
+        self.label_changes.extend(changes);
+        let surplus = self.label_changes.len().saturating_sub(MAX_LABEL_CHANGES);
+        self.label_changes.drain(..surplus);
+        self.labels = labels;
     }
 }
 
 fn start_time(labels: &LabelMap) -> Option<&str> {
     labels.get("start_time").map(|value| &**value)
-}
-
-fn push_bounded<T>(queue: &mut VecDeque<T>, item: T) {
-    if queue.len() >= MAX_PAST {
-        queue.pop_front();
-    }
-    queue.push_back(item);
 }
 
 /// Name per machine id, from the host entity's label.
@@ -457,44 +406,4 @@ fn host_names(entities: &[Entity]) -> HashMap<Arc<str>, String> {
         .filter(|entity| entity.kind.name == "host")
         .map(|host| (host.machine_id.clone(), host.label("hostname").unwrap_or(&host.machine_id).to_owned()))
         .collect()
-}
-
-impl Snapshot {
-    pub fn state_of_edge(&self, index: usize) -> LifeState {
-        if self.offline_edges.contains(&index) { LifeState::Offline } else { LifeState::Online }
-    }
-
-    /// Edges out of an entity with one of the relations.
-    pub fn out<'a>(&'a self, id: &str, relations: &'a [Relation]) -> impl Iterator<Item = (usize, &'a EdgeRecord)> {
-        let indexes = self.outgoing.get(id).map_or(&[][..], Vec::as_slice);
-        indexes.iter().map(|index| (*index, &self.edges[*index])).filter(|(_, edge)| relations.contains(&edge.relation))
-    }
-
-    /// Edges into an entity with one of the relations.
-    pub fn into<'a>(&'a self, id: &str, relations: &'a [Relation]) -> impl Iterator<Item = (usize, &'a EdgeRecord)> {
-        let indexes = self.incoming.get(id).map_or(&[][..], Vec::as_slice);
-        indexes.iter().map(|index| (*index, &self.edges[*index])).filter(|(_, edge)| relations.contains(&edge.relation))
-    }
-
-    /// The entity that something belongs to or runs on, nearest first.
-    pub fn parents(&self, id: &str) -> Vec<&EntityRecord> {
-        let mut chain: Vec<&EntityRecord> = Vec::new();
-        let mut current = self.entities.get(id);
-        while let Some(record) = current {
-            let mut parents = self
-                .out(&record.id, &[Relation::BelongsTo, Relation::RunsOn])
-                .filter_map(|(_, edge)| self.entities.get(&edge.to));
-            current = parents.find(|parent| parent.kind.name != "appinstance" && chain.iter().all(|seen| seen.id != parent.id));
-            chain.extend(current);
-        }
-        chain
-    }
-
-    /// Host entity of a machine, both spellings.
-    pub fn host_of(&self, machine_id: &str) -> Option<&EntityRecord> {
-        let machine = gala_model::entity::id::canonical_machine(machine_id);
-        self.entities
-            .values()
-            .find(|record| record.kind.name == "host" && gala_model::entity::id::canonical_machine(&record.machine_id) == machine)
-    }
 }

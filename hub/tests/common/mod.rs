@@ -1,0 +1,159 @@
+//! A hub of its own on a free port with a data folder of its own, and the little HTTP that asking it takes.
+#![allow(dead_code)] // each test uses its part
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use gala_hub::{Hub, HubConfig};
+use gala_store::{Labels, SeriesWrite};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Cycles come this often, so that tests need not wait.
+const PERIOD: Duration = Duration::from_millis(200);
+
+pub const MACHINE: &str = "0f1e2d3c-0000-4000-8000-000000000001-192.0.2.1";
+
+pub struct TestHub {
+    hub: Option<Hub>,
+    pub address: SocketAddr,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.body))
+    }
+}
+
+impl TestHub {
+    pub fn start(data_dir: &Path) -> Self {
+        let hub = Hub::start(HubConfig {
+            data_dir: PathBuf::from(data_dir),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            retention: Duration::from_secs(7 * 86_400),
+            store_bytes: 1 << 30,
+            topology_period: PERIOD,
+            version: "0.0.0-test",
+        })
+        .unwrap();
+        let address = hub.address();
+        Self { hub: Some(hub), address }
+    }
+
+    fn hub(&self) -> &Hub {
+        self.hub.as_ref().expect("the hub runs until it is dropped")
+    }
+
+    /// Appends one sample per series, all at one time, and makes them safe.
+    pub fn put(&self, t_ms: i64, samples: &[(&str, &[(&str, &str)], f64)]) {
+        let store = &self.hub().state().store;
+        let rows: Vec<_> = samples
+            .iter()
+            .map(|(name, labels, value)| {
+                let own = [("__name__", *name), ("machine_id", MACHINE)];
+                let labels = Labels::new(own.into_iter().chain(labels.iter().copied()));
+                (store.resolve(&labels).unwrap(), t_ms, *value)
+            })
+            .collect();
+        let appended = store.append(&rows).unwrap();
+        assert!(appended.rejected.is_empty(), "{:?}", appended.rejected);
+        store.sync().unwrap();
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send(&format!("GET /api/v1{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address))
+    }
+
+    pub fn json(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
+    }
+
+    pub fn with_body(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Answer {
+        let mut request = format!(
+            "{method} /api/v1{path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            self.address,
+            body.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        self.send(request)
+    }
+
+    /// Sends bytes as they are and reads to the end of the connection.
+    pub fn send(&self, request: impl AsRef<[u8]>) -> Answer {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // A server that refuses early may close before all is sent; its answer counts.
+        let _ = stream.write_all(request.as_ref());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer, but {text:?}"));
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no status: {head}"));
+        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let body = if chunked { unchunk(body) } else { body.to_owned() };
+        Answer { status, head: head.to_owned(), body }
+    }
+}
+
+impl Drop for TestHub {
+    fn drop(&mut self) {
+        if let Some(hub) = self.hub.take() {
+            hub.stop();
+        }
+    }
+}
+
+fn unchunk(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        if size == 0 || after.len() < size {
+            break;
+        }
+        body.push_str(&after[..size]);
+        rest = after[size..].trim_start_matches("\r\n");
+    }
+    body
+}
+
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what} did not happen within {} s", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub fn now_ms() -> i64 {
+    gala_store::now_ms()
+}
+
+/// A host with one process, as an agent reports them.
+pub fn put_process(hub: &TestHub, t_ms: i64, tgid: &str, start_time: &str) {
+    let process = [("tgid", tgid), ("comm", "redis-server"), ("pgid", tgid), ("start_time", start_time)];
+    hub.put(
+        t_ms,
+        &[
+            ("gala_gopher_host_value", &[("hostname", "alpha"), ("os_version", "1")], 1.0),
+            ("gala_gopher_proc_fd_count", &process, 12.0),
+        ],
+    );
+}
+
+pub fn process_id(tgid: &str) -> String {
+    format!("{MACHINE}_proc_{tgid}")
+}
