@@ -41,7 +41,8 @@ impl Explainer {
             }
             self.last_run_ms.insert(incident.id.clone(), now_ms);
             let input = input_of(incident);
-            let result = cause::explain(&input, &*self.hub.snapshot(), &*self.hub.store, now_ms, cause::rules(), &self.config);
+            let rules = self.hub.rules.read().clone();
+            let result = cause::explain(&input, &*self.hub.snapshot(), &*self.hub.store, now_ms, &rules, &self.config);
             self.keep(incident, result);
         }
         self.last_run_ms.retain(|id, _| incidents.iter().any(|incident| incident.id == *id));

@@ -155,6 +155,7 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
     let mut topology =
         Topology::new(topology::Config { period_ms: config.topology_period.as_millis() as i64, ..topology::Config::default() });
     history::load(&documents, topology.history_mut())?;
+    let rules = RwLock::new(api::rules::load(&documents));
     let now = RwLock::new(Arc::new(topology.history().at(gala_store::now_ms())));
     Ok(Arc::new(HubState {
         store: Arc::new(store),
@@ -163,6 +164,7 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         now,
         detector: Mutex::new(detector),
         explanations: RwLock::new(explanations),
+        rules,
         progress: Mutex::new(Progress::default()),
         events: Mutex::new(VecDeque::new()),
         stream: Stream::default(),

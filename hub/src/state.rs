@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use gala_analysis::cause::RuleSet;
 use gala_analysis::detect::{AnomalyRow, Detector, EntityGraph};
 use gala_analysis::topology::{Relation, Snapshot, Topology, view};
 use gala_model::Event;
@@ -73,6 +74,8 @@ pub struct HubState {
     pub detector: Mutex<Detector>,
     /// Latest explanation by incident id.
     pub explanations: RwLock<HashMap<String, RootCause>>,
+    /// Causal rules in force.
+    pub rules: RwLock<Arc<RuleSet>>,
     pub progress: Mutex<Progress>,
     /// Latest events of this host's agent, newest last.
     pub events: Mutex<VecDeque<Event>>,

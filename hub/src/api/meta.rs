@@ -1,4 +1,4 @@
-//! The catalogue in force: entity types, relations, cause rules, and the description of this API.
+//! The catalogue in force: entity types, relations, and the description of this API.
 
 use axum::Json;
 use axum::http::header;
@@ -57,11 +57,6 @@ pub async fn relations(params: Params) -> Result<Json<Value>, ApiError> {
     let key = |row: &Value| format!("{}/{}/{}", row["from"], row["relation"], row["to"]);
     let page = params.page(rows, key)?;
     Ok(Json(json!(page)))
-}
-
-/// `GET /cause/rules`
-pub async fn cause_rules() -> Json<Value> {
-    Json(json!(gala_analysis::cause::rules::rules()))
 }
 
 /// `GET /openapi.json`

@@ -9,6 +9,7 @@ pub mod faults;
 pub mod health;
 pub mod meta;
 pub mod params;
+pub mod rules;
 pub mod services;
 pub mod topology;
 
@@ -37,7 +38,7 @@ pub fn router() -> Router<Arc<HubState>> {
         .route("/entities/{id}/resolve", get(entities::resolve))
         .route("/meta/types", get(meta::types))
         .route("/meta/relations", get(meta::relations))
-        .route("/cause/rules", get(meta::cause_rules))
+        .route("/cause/rules", get(rules::get).put(rules::put).delete(rules::delete))
         .route("/services", get(services::services))
         .route("/hosts", get(services::hosts))
         .route("/anomalies", get(anomalies::list))
