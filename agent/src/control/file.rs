@@ -23,7 +23,7 @@ use toml::de::{DeTable, DeValue};
 use super::catalogue::PROBES;
 
 /// Options of the command line that a file may set, spelled with `_` for `-`.
-pub const OPTIONS: [&str; 16] = [
+pub const OPTIONS: [&str; 15] = [
     "budget_cpu",
     "budget_memory",
     "data",
@@ -39,7 +39,6 @@ pub const OPTIONS: [&str; 16] = [
     "retention",
     "run_dir",
     "store_size",
-    "token",
 ];
 
 const SECTIONS: [&str; 5] = ["blacklist", "cmd", "params", "snoopers", "state"];
