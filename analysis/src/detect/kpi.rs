@@ -7,6 +7,7 @@ use gala_store::Labels;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::{Band, Baseline, Excess, Point};
+use super::buckets::Buckets;
 use super::meaning::{Input, Shape};
 use super::policy::Policy;
 
@@ -28,8 +29,11 @@ const STEADY_SPREAD: f64 = 0.12;
 const UNSTEADY_READINGS: u32 = 3;
 /// Else it must last so many readings.
 const LASTING: u32 = 10;
-/// A mean of fewer events must stand out further.
+/// A mean of fewer events must stand out further; so must a tail of fewer slow ones.
 const THIN_BELOW: f64 = 30.0;
+const THIN_TAIL_BELOW: f64 = 60.0;
+/// What the tail stands for: so many of the events take no longer.
+const TAIL: f64 = 0.9;
 /// Samples above this interval are scarce: two of three suffice.
 const SCARCE_FROM_MS: f64 = 30_000.0;
 
@@ -75,16 +79,19 @@ struct Report {
     has_over: bool,
     /// Wall time at which the first part was read.
     read_ms: i64,
+    /// Events up to each edge, for a tail.
+    buckets: Buckets,
     heaviest: f64,
     heaviest_labels: Option<Labels>,
 }
 
 /// Events of several reports.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Pool {
     from_ms: i64,
     over: f64,
     under: f64,
+    buckets: Buckets,
 }
 
 /// An anomaly of the KPI while it lasts.
@@ -223,6 +230,7 @@ impl Kpi {
                     under: 0.0,
                     has_over: false,
                     read_ms: now_ms,
+                    buckets: Buckets::default(),
                     heaviest: f64::NEG_INFINITY,
                     heaviest_labels: None,
                 };
@@ -232,6 +240,16 @@ impl Kpi {
         };
         let report = &mut self.reports[at];
         match input {
+            Input::Over if self.shape == Shape::Tail => {
+                let Some(edge) = labels.get("le").and_then(|edge| edge.parse().ok()) else { return };
+                report.buckets.add(edge, amount);
+                report.has_over = true;
+                report.under = report.buckets.events();
+                if amount > report.heaviest {
+                    report.heaviest = amount;
+                    report.heaviest_labels = Some(labels.clone());
+                }
+            }
             Input::Over => {
                 // Who starts reports more than once in a second; one series is then one number, not several.
                 let again = self.shape == Shape::Number && report.heaviest_labels.as_ref() == Some(labels);
@@ -271,16 +289,19 @@ impl Kpi {
 
     /// Of few requests the mean says little: puts reports together until there are enough, for a minute at most.
     fn pool(&mut self, report: &mut Report) -> bool {
-        if self.shape != Shape::Mean {
+        if !matches!(self.shape, Shape::Mean | Shape::Tail) {
             return true;
         }
-        let pool = self.pool.get_or_insert(Pool { from_ms: report.t_ms, over: 0.0, under: 0.0 });
+        let fresh = || Pool { from_ms: report.t_ms, over: 0.0, under: 0.0, buckets: Buckets::default() };
+        let pool = self.pool.get_or_insert_with(fresh);
         pool.over += report.over;
         pool.under += report.under;
+        pool.buckets.merge(&report.buckets);
         if pool.under < self.policy.events && report.t_ms - pool.from_ms < MAX_POOL_MS {
             return false;
         }
         (report.over, report.under) = (pool.over, pool.under);
+        report.buckets = std::mem::take(&mut pool.buckets);
         self.pool = None;
         true
     }
@@ -296,6 +317,13 @@ impl Kpi {
                 load: report.under / seconds,
                 judged: report.under >= self.policy.events,
                 thin: report.under < THIN_BELOW,
+            }),
+            Shape::Tail => report.buckets.quantile(TAIL).map(|value| Reading {
+                t_ms,
+                value,
+                load: report.under / seconds,
+                judged: report.under >= self.policy.events,
+                thin: report.under < THIN_TAIL_BELOW,
             }),
             Shape::Share => (report.has_over && report.under > 0.0).then(|| Reading {
                 t_ms,

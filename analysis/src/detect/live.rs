@@ -12,7 +12,7 @@ use super::EntityGraph;
 use super::baseline::Band;
 use super::evidence::Evidence;
 use super::kpi::{Change, End, Kpi, KpiState, NEVER_MS, Patience, ReportPart};
-use super::meaning::{Dictionary, Input, Meaning, practical_unit, waits_by_design};
+use super::meaning::{Dictionary, Input, Meaning, Part, practical_unit, waits_by_design};
 use super::route::{self, KpiEntry};
 use crate::incident::{Book, BookConfig, Incident, Related, rarity};
 
@@ -172,10 +172,14 @@ impl Detector {
 
     /// Reads what came since the last tick (at first: the history), judges it, and updates the incidents.
     pub fn tick(&mut self, now_ms: i64, store: &dyn SeriesRead, graph: &dyn EntityGraph) -> Result<TickReport, StoreError> {
-        let matchers = [
+        let plain = [
             Matcher::new("__name__", MatchOp::Regex, format!("{}.+", gala_model::PREFIX))?,
-            // Means come from sum and count; buckets would be most of the data.
+            // Means come from sum and count; all buckets would be most of the data.
             Matcher::equal("le", ""),
+        ];
+        let buckets = [
+            Matcher::new("__name__", MatchOp::Regex, self.dictionary.bucket_names().join("|"))?,
+            Matcher::new("le", MatchOp::NotEqual, String::new())?,
         ];
         let from_ms = match self.read_until_ms {
             Some(until) => (until - self.config.overlap_ms).clamp(now_ms - self.config.warm_ms, now_ms),
@@ -187,7 +191,8 @@ impl Detector {
         while piece_from_ms <= now_ms {
             let piece_to_ms = (piece_from_ms + PIECE_MS - 1).min(now_ms);
             let range = TimeRange { from_ms: piece_from_ms, to_ms: piece_to_ms };
-            let series = store.select(&matchers, range, MAX_SAMPLES)?;
+            let mut series = store.select(&plain, range, MAX_SAMPLES)?;
+            series.extend(store.select(&buckets, range, MAX_SAMPLES)?);
             report.series = series.len();
             report.samples += self.read(series, piece_to_ms, &mut changes);
             piece_from_ms = piece_to_ms + 1;
@@ -238,7 +243,8 @@ impl Detector {
         let meaning = self.dictionary.get(labels.metric()).cloned();
         let waits = labels.get("method").is_some_and(waits_by_design);
         let kpis = meaning.as_ref().filter(|_| !waits).map_or_else(Vec::new, |meaning| self.join_kpis(labels, meaning));
-        let evidence = kpis.is_empty().then(|| {
+        let counts_only = meaning.as_ref().is_some_and(|meaning| meaning.part == Part::Bucket);
+        let evidence = (kpis.is_empty() && !counts_only).then(|| {
             let unit = meaning.as_ref().map_or("", |meaning| meaning.field.unit);
             Evidence::new(practical_unit(unit))
         });

@@ -17,6 +17,8 @@ pub enum Part {
     Sum,
     Count,
     Max,
+    /// Events up to the edge in label `le`.
+    Bucket,
 }
 
 /// How the parts of a KPI make its value.
@@ -24,6 +26,8 @@ pub enum Part {
 pub enum Shape {
     /// Sum over events divided by their number; the number is also the load.
     Mean,
+    /// The time that nine of ten events stay within, from the buckets of a histogram; their number is the load.
+    Tail,
     /// Something counted, as a share of something else counted.
     Share,
     /// The number itself, beside a load where there is one; several series of one KPI add up.
@@ -71,7 +75,7 @@ impl Meaning {
 
     /// Direction in which a change is bad, as evidence.
     pub fn bad(&self) -> Bad {
-        if self.part == Part::Count { Bad::Never } else { self.field.bad }
+        if matches!(self.part, Part::Count | Part::Bucket) { Bad::Never } else { self.field.bad }
     }
 }
 
@@ -106,6 +110,14 @@ impl Dictionary {
         dictionary
     }
 
+    /// Names of the histograms whose buckets are read.
+    pub fn bucket_names(&self) -> Vec<&'static str> {
+        let mut names: Vec<&'static str> =
+            self.by_name.iter().filter(|(_, meaning)| meaning.part == Part::Bucket).map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names
+    }
+
     pub fn get(&self, name: &str) -> Option<&Arc<Meaning>> {
         self.by_name.get(name)
     }
@@ -128,10 +140,21 @@ impl Dictionary {
                     self.role(field.series.sum, role(Input::Over));
                     self.role(field.series.count, role(Input::Under));
                 }
+                if let Some(policy) = tail_policy(table.entity, field.name) {
+                    self.add_tail(table, field, policy);
+                }
             } else if !histogram {
                 self.add_plain(table, field);
             }
         }
+    }
+
+    fn add_tail(&mut self, table: &'static TableDef, field: &'static FieldDef, policy: &'static Policy) {
+        let Some(entity) = entity::entity_type(table.entity) else { return };
+        let bucket = || Arc::new(Meaning { entity, field, part: Part::Bucket, roles: Vec::new() });
+        self.by_name.entry(field.series.base).or_insert_with(bucket);
+        let role = KpiRole { shape: Shape::Tail, input: Input::Over, policy, metric: field.series.base, field };
+        self.role(field.series.base, role);
     }
 
     fn add_plain(&mut self, table: &'static TableDef, field: &'static FieldDef) {
@@ -166,6 +189,12 @@ fn latency_policy(entity: &str, field: &str) -> Option<&'static Policy> {
         "block" => field.contains("req").then_some(&policy::DEVICE_LATENCY),
         _ => None,
     }
+}
+
+/// Requests are judged by their slow tenth too: what hurts some of them moves the mean little.
+fn tail_policy(entity: &str, field: &str) -> Option<&'static Policy> {
+    let requests = latency_policy(entity, field).is_some_and(|policy| std::ptr::eq(policy, &policy::REQUEST_LATENCY));
+    requests.then_some(&policy::REQUEST_TAIL)
 }
 
 /// One unit of what a person would notice, for evidence on metrics of that unit.

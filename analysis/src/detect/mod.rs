@@ -6,6 +6,7 @@
 //! [`detect_file`] scores a file by [`novelty`] (one series) or by the entity's [`past`] (several).
 
 pub mod baseline;
+mod buckets;
 pub mod evidence;
 pub mod kpi;
 pub mod live;

@@ -55,16 +55,10 @@ const BASE: Policy = Policy {
     load_explains: 0.0,
 };
 
-pub static REQUEST_LATENCY: Policy = Policy {
-    class: Class::App,
-    floor: 50_000.0,
-    factor: 1.6,
-    spreads: 5.0,
-    needed: (4, 5),
-    events: 5.0,
-    load_explains: 0.4,
-    ..BASE
-};
+pub static REQUEST_LATENCY: Policy = Policy { floor: 50_000.0, factor: 1.6, events: 5.0, ..REQUEST_LATENCY_BASE };
+/// The slow tenth of the requests.
+pub static REQUEST_TAIL: Policy = Policy { floor: 100_000.0, factor: 1.8, events: 20.0, ..REQUEST_LATENCY_BASE };
+const REQUEST_LATENCY_BASE: Policy = Policy { class: Class::App, spreads: 5.0, needed: (4, 5), load_explains: 0.4, ..BASE };
 pub static CONNECT_LATENCY: Policy = Policy { floor: 20e6, factor: 3.0, events: 2.0, load_explains: 0.4, ..BASE };
 pub static REQUEST_ERRORS: Policy = Policy {
     class: Class::App,

@@ -36,8 +36,12 @@ pub fn group(labels: &Labels, entity: &EntityType, role: &KpiRole) -> Option<(St
         }
     }
     let mut text = role.metric.to_owned();
+    if role.shape == Shape::Tail {
+        text.push_str(":tail");
+    }
+    let head = text.len();
     for (name, value) in &selected {
-        text.push_str(if text.len() == role.metric.len() { "{" } else { "," });
+        text.push_str(if text.len() == head { "{" } else { "," });
         text.push_str(name);
         text.push('=');
         text.push_str(value);
@@ -58,6 +62,7 @@ pub fn source(meaning: &Meaning, role: &KpiRole, name: &str, known: Option<&Sour
     }
     match role.shape {
         Shape::Mean => Source::Mean { over: meaning.field.series.sum.to_owned(), under: meaning.field.series.count.to_owned() },
+        Shape::Tail => Source::Tail { name: name.to_owned() },
         Shape::Share => Source::Share { over, under },
         Shape::Number => Source::Number { name: name.to_owned() },
     }
@@ -112,7 +117,11 @@ pub fn symptom(entry: &KpiEntry, trouble: &Trouble, graph: &dyn EntityGraph) -> 
         unit: unit(&entry.role).to_owned(),
         help: entry.role.field.help.to_owned(),
         labels: entry.labels.clone(),
-        lead_labels: lead.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        lead_labels: lead
+            .iter()
+            .filter(|(name, _)| *name != "le")
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
         source: entry.source.clone(),
         falls: entry.role.policy.falls,
         onset_ms: trouble.onset_ms,

@@ -41,6 +41,8 @@ pub enum State {
 pub enum Source {
     /// Sum over events by their number, both added over all series that match, from the increase in a report.
     Mean { over: String, under: String },
+    /// The time that nine of ten events stay within, from the buckets added over all series that match.
+    Tail { name: String },
     /// A share of two counts, likewise.
     Share { over: String, under: String },
     /// The number itself, added over all series that match.

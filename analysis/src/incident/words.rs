@@ -1,8 +1,8 @@
 //! Sentences about symptoms, in English and Chinese.
 
-use super::{Symptom, Text};
+use super::{Source, Symptom, Text};
 
-/// "request latency of GET, redis-server rose to 4.1 ms, normally 80 to 160 us".
+/// "request latency of GET, redis-server rose to 4.1 ms, normally 80 to 160 µs".
 pub fn summary(symptom: &Symptom) -> Text {
     let (noun_en, noun_zh) = noun(&symptom.entity_type, &symptom.metric, &symptom.help);
     let value = |number: f64| quantity(number, &symptom.unit);
@@ -11,6 +11,12 @@ pub fn summary(symptom: &Symptom) -> Text {
     let (verb, verb_zh) = if symptom.falls { ("fell", "\u{4e0b}\u{964d}") } else { ("rose", "\u{4e0a}\u{5347}") };
     let of = &symptom.entity_name;
     let peak = value(symptom.peak);
+    let (noun_en, noun_zh) = match symptom.source {
+        Source::Tail { .. } => {
+            (format!("{noun_en} (slowest tenth)"), format!("{noun_zh}\u{ff08}\u{6700}\u{6162}\u{7684} 10 %\u{ff09}"))
+        }
+        _ => (noun_en, noun_zh),
+    };
     Text {
         en: format!("{noun_en} of {of} {verb} to {peak}, normally {range}"),
         zh: format!("{of} \u{7684}{noun_zh}{verb_zh}\u{81f3} {peak}\u{ff0c}\u{6b63}\u{5e38}\u{4e3a} {range_zh}"),
@@ -58,7 +64,7 @@ pub fn quantity(number: f64, unit: &str) -> String {
     if let Some(ns) = nanoseconds {
         let (scaled, name) = match ns.abs() {
             ns if ns < 1e3 => (1.0, "ns"),
-            ns if ns < 1e6 => (1e3, "us"),
+            ns if ns < 1e6 => (1e3, "\u{b5}s"),
             ns if ns < 1e9 => (1e6, "ms"),
             _ => (1e9, "s"),
         };
