@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Sockets: states, addresses as user space names them, and the process behind a system call. */
+/* Sockets: states, fields, addresses as user space names them, and the process behind a system call. */
 #ifndef GALA_SOCK_H
 #define GALA_SOCK_H
 
@@ -12,6 +12,15 @@
 #define AF_INET6 10
 #define IPPROTO_TCP 6
 #define RCV_SHUTDOWN 1
+#define ECONNREFUSED 111
+#define ETIMEDOUT 110
+
+/* A field of a socket. An object built BY_ADDRESS (records.h) takes any address for one and reads it by a probe read. */
+#ifdef BY_ADDRESS
+#define GET(object, field) BPF_CORE_READ(object, field)
+#else
+#define GET(object, field) ((object)->field)
+#endif
 
 enum tcp_state {
 	TCP_ESTABLISHED = 1,
@@ -25,6 +34,8 @@ enum tcp_state {
 	TCP_LAST_ACK = 9,
 	TCP_LISTEN = 10,
 	TCP_CLOSING = 11,
+	/* Not a full socket, as those in TIME_WAIT. */
+	TCP_NEW_SYN_RECV = 12,
 };
 
 /* Both ends of a connection as this socket sees them. IPv4-mapped IPv6 addresses are IPv4. */
@@ -38,9 +49,9 @@ struct endpoints {
 
 static __always_inline bool is_tcp(const struct sock *sk)
 {
-	__u16 family = sk->__sk_common.skc_family;
+	__u16 family = GET(sk, __sk_common.skc_family);
 
-	return sk->sk_protocol == IPPROTO_TCP && (family == AF_INET || family == AF_INET6);
+	return GET(sk, sk_protocol) == IPPROTO_TCP && (family == AF_INET || family == AF_INET6);
 }
 
 static __always_inline bool is_v4_mapped(const struct in6_addr *address)
@@ -58,8 +69,8 @@ static __always_inline void read_endpoints(const struct sock *sk, struct endpoin
 
 	__builtin_memset(out, 0, sizeof(*out));
 	out->local_port = bpf_ntohs(BPF_CORE_READ(inet, inet_sport));
-	out->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
-	out->family = sk->__sk_common.skc_family;
+	out->remote_port = bpf_ntohs(GET(sk, __sk_common.skc_dport));
+	out->family = GET(sk, __sk_common.skc_family);
 	if (out->family == AF_INET6) {
 		struct in6_addr here, there;
 
@@ -72,8 +83,8 @@ static __always_inline void read_endpoints(const struct sock *sk, struct endpoin
 		}
 		out->family = AF_INET;
 	}
-	local[0] = sk->__sk_common.skc_rcv_saddr;
-	remote[0] = sk->__sk_common.skc_daddr;
+	local[0] = GET(sk, __sk_common.skc_rcv_saddr);
+	remote[0] = GET(sk, __sk_common.skc_daddr);
 }
 
 static __always_inline __u32 net_namespace(const struct sock *sk)
@@ -81,12 +92,15 @@ static __always_inline __u32 net_namespace(const struct sock *sk)
 	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
-/* Process (not thread) name of the running task. */
+/* Process (not thread) name of a task. */
+static __always_inline void process_comm(struct task_struct *task, char comm[16])
+{
+	BPF_CORE_READ_STR_INTO((char(*)[16])comm, task, group_leader, comm);
+}
+
 static __always_inline void current_comm(char comm[16])
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-
-	BPF_CORE_READ_STR_INTO((char(*)[16])comm, task, group_leader, comm);
+	process_comm((struct task_struct *)bpf_get_current_task(), comm);
 }
 
 #endif

@@ -348,13 +348,13 @@ fn executed(port: u16, command: &str) -> f64 {
     line.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or_default()
 }
 
-/// Totals are cumulative: only the last report counts.
-fn totals(probe: &mut dyn Probe, method: &str, field: &'static str, wanted: f64) -> f64 {
+/// Of one server's command. Totals are cumulative: only the last report counts.
+fn totals(probe: &mut dyn Probe, port: u16, method: &str, field: &'static str, wanted: f64) -> f64 {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         let mut rows = Rows::default();
         collect(probe, &mut rows);
-        let total = rows.sum(&["sli ", &format!("method={method} ")], field).unwrap_or_default();
+        let total = rows.sum(&["sli ", &format!("method={method} "), &format!("server_port={port} ")], field).unwrap_or_default();
         if total >= wanted || Instant::now() > end {
             return total;
         }
@@ -368,14 +368,14 @@ fn every_request_is_counted_once_alone_pipelined_and_cut_into_pieces() {
         return;
     }
     let redis = Redis::start();
-    let mut probe = sli::Sli::start(&settings());
     let port = redis.port;
+    let mut probe = sli::Sli::start(&settings());
     run(&format!("redis-benchmark -p {port} -c 5 -n 3000 -t get -q"));
-    assert_eq!(totals(&mut probe, "GET", "requests_total", 3000.0), executed(port, "get"));
+    assert_eq!(totals(&mut probe, port, "GET", "requests_total", 3000.0), executed(port, "get"));
     run(&format!("redis-benchmark -p {port} -c 3 -n 4000 -P 50 -d 300 -t lpush -q"));
-    assert_eq!(totals(&mut probe, "LPUSH", "requests_total", 4000.0), executed(port, "lpush"));
+    assert_eq!(totals(&mut probe, port, "LPUSH", "requests_total", 4000.0), executed(port, "lpush"));
     run(&format!("redis-benchmark -p {port} -c 2 -n 200 -d 200000 -t set -q"));
-    assert_eq!(totals(&mut probe, "SET", "requests_total", 200.0), executed(port, "set"));
+    assert_eq!(totals(&mut probe, port, "SET", "requests_total", 200.0), executed(port, "set"));
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connecting works");
     stream.set_nodelay(true).expect("an option");
     for byte in b"*2\r\n$4\r\nincr\r\n$12\r\ncut to bytes\r\n" {
@@ -384,7 +384,7 @@ fn every_request_is_counted_once_alone_pipelined_and_cut_into_pieces() {
     let mut answer = [0; 4];
     stream.read_exact(&mut answer).expect("reading works");
     drop(stream);
-    assert_eq!((&answer, totals(&mut probe, "INCR", "requests_total", 1.0)), (b":1\r\n", 1.0));
+    assert_eq!((&answer, totals(&mut probe, port, "INCR", "requests_total", 1.0)), (b":1\r\n", 1.0));
 }
 
 #[test]
@@ -393,12 +393,13 @@ fn an_error_answer_is_counted_and_timed() {
         return;
     }
     let redis = Redis::start();
+    let port = redis.port;
     let mut probe = sli::Sli::start(&settings());
-    run(&format!("redis-cli -p {} incr n; redis-cli -p {} lpush n 1", redis.port, redis.port));
-    assert_eq!(totals(&mut probe, "LPUSH", "errors_total", 1.0), 1.0);
-    assert_eq!(totals(&mut probe, "LPUSH", "latency_nsec", 1.0), 1.0);
-    assert_eq!(totals(&mut probe, "INCR", "requests_total", 1.0), 1.0);
-    assert_eq!(totals(&mut probe, "INCR", "errors_total", 0.0), 0.0);
+    run(&format!("redis-cli -p {port} incr n; redis-cli -p {port} lpush n 1"));
+    assert_eq!(totals(&mut probe, port, "LPUSH", "errors_total", 1.0), 1.0);
+    assert_eq!(totals(&mut probe, port, "LPUSH", "latency_nsec", 1.0), 1.0);
+    assert_eq!(totals(&mut probe, port, "INCR", "requests_total", 1.0), 1.0);
+    assert_eq!(totals(&mut probe, port, "INCR", "errors_total", 0.0), 0.0);
 }
 
 #[test]
@@ -407,14 +408,14 @@ fn a_slow_command_shows_in_the_stage_of_processing() {
         return;
     }
     let redis = Redis::start();
+    let port = redis.port;
     let mut probe = sli::Sli::start(&settings());
-    run(&format!("redis-cli -p {} debug sleep 0.2; redis-cli -p {0} config set enable-debug-command yes", redis.port));
+    run(&format!("redis-cli -p {port} debug sleep 0.2; redis-cli -p {port} config set enable-debug-command yes"));
     run(&format!(
-        "redis-cli -p {} eval \"local t=redis.call('time') repeat local n=redis.call('time') until (n[1]-t[1])*1000000+n[2]-t[2] > 200000\" 0",
-        redis.port
+        "redis-cli -p {port} eval \"local t=redis.call('time') repeat local n=redis.call('time') until (n[1]-t[1])*1000000+n[2]-t[2] > 200000\" 0"
     ));
-    let processing = totals(&mut probe, "EVAL", "proc_nsec_sum", 200e6);
+    let processing = totals(&mut probe, port, "EVAL", "proc_nsec_sum", 200e6);
     assert!(processing >= 200e6, "{processing} ns");
-    let waiting = totals(&mut probe, "EVAL", "sched_nsec_sum", 0.0);
+    let waiting = totals(&mut probe, port, "EVAL", "sched_nsec_sum", 0.0);
     assert!(waiting < processing, "{waiting} ns before reading, {processing} ns after");
 }

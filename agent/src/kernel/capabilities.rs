@@ -39,7 +39,12 @@ pub struct Capabilities {
     pub kprobes: bool,
     /// Sampling through perf events is allowed.
     pub perf_events: bool,
+    /// Rungs not to be used, from [`WITHOUT`].
+    pub without: Vec<String>,
 }
+
+/// Environment variable naming rungs that are passed over (`fexit,kprobe`), to try lower ones on a kernel that has better.
+const WITHOUT: &str = "GALA_WITHOUT_RUNGS";
 
 impl Capabilities {
     pub fn probe() -> Self {
@@ -55,6 +60,7 @@ impl Capabilities {
             load_refused,
             kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
             perf_events: Path::new("/proc/sys/kernel/perf_event_paranoid").exists() && may_load,
+            without: std::env::var(WITHOUT).unwrap_or_default().split(',').map(str::to_owned).collect(),
         }
     }
 
@@ -69,13 +75,15 @@ impl Capabilities {
     }
 
     /// Why a rung cannot work here whatever is hooked; `None` when it may.
-    pub fn rung_obstacle(&self, rung: Rung) -> Option<&'static str> {
-        match rung {
-            Rung::Fexit if !self.function_hooks => Some("the kernel refuses fentry and fexit programs"),
-            Rung::Kprobe if !self.kprobes => Some("the kernel has no kprobes"),
-            Rung::PerfEvent if !self.perf_events => Some("perf events are not allowed"),
-            _ => None,
-        }
+    pub fn rung_obstacle(&self, rung: Rung) -> Option<String> {
+        let obstacle = match rung {
+            _ if self.without.iter().any(|name| name == rung.name()) => return Some(format!("{WITHOUT} names {}", rung.name())),
+            Rung::Fexit if !self.function_hooks => "the kernel refuses fentry and fexit programs",
+            Rung::Kprobe if !self.kprobes => "the kernel has no kprobes",
+            Rung::PerfEvent if !self.perf_events => "perf events are not allowed",
+            _ => return None,
+        };
+        Some(obstacle.to_owned())
     }
 }
 

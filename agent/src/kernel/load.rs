@@ -2,11 +2,12 @@
 //!
 //! libbpf loads an object as a whole, so one refused program fails all. The loader therefore opens the object again with
 //! that program's rung struck out, until what is left loads and attaches; the number of tries is bounded by the number of rungs.
+//! Where hooks stay off, the probe's next object is tried, and the one with the fewest hooks off is kept.
 
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, anyhow, bail};
-use libbpf_rs::{Link, MapCore, Object, ObjectBuilder, OpenObject, ProgramMut};
+use libbpf_rs::{Link, MapCore, MapType, Object, ObjectBuilder, OpenObject, ProgramMut};
 
 use super::capabilities::KernelNames;
 use super::{Capabilities, HookReport, HookSpec, HookState, ObjectSpec, Rung, Step};
@@ -46,7 +47,7 @@ impl Loaded {
         Ok(libbpf_rs::MapHandle::try_from(&map)?)
     }
 
-    /// An iterator program, over a map's elements where one is named.
+    /// An iterator program; where it walks the sockets with a record, over those of the map named.
     pub fn iterator(&self, program: &str, map: Option<&str>) -> Result<Walker> {
         use std::os::fd::AsFd;
         let object = self.object.as_ref().context("the object is not loaded")?;
@@ -54,7 +55,8 @@ impl Loaded {
             .progs_mut()
             .find(|candidate| candidate.name() == program && candidate.autoload())
             .with_context(|| format!("program {program} is not loaded"))?;
-        let (link, log) = match map {
+        let walks_records = found.section().to_string_lossy().ends_with("iter/bpf_sk_storage_map");
+        let (link, log) = match map.filter(|_| walks_records) {
             Some(name) => {
                 let map = self.map(name)?;
                 super::log::captured(|| found.attach_iter(map.as_fd()))
@@ -101,17 +103,58 @@ impl Walker {
     }
 }
 
-/// Loads and attaches. Iterators are loaded only, see [`Loaded::iterator`]. `setup` sets configuration and map sizes of the opened object; it runs once per try.
+/// Loads and attaches. Iterators are loaded only, see [`Loaded::iterator`]. `setup` sets configuration and map sizes of the
+/// opened object; it runs once per try.
 pub fn load(spec: &ObjectSpec, setup: impl Fn(&mut OpenObject) -> Result<()>) -> Loaded {
+    load_one(spec, &setup)
+}
+
+/// Loads and attaches the object that fits this kernel best, the first one if it can.
+pub fn load_best(objects: &[ObjectSpec], setup: impl Fn(&mut OpenObject) -> Result<()>) -> Loaded {
+    let off = |loaded: &Loaded| loaded.hooks.iter().filter(|report| report.state == HookState::Off).count();
+    let mut best: Option<Loaded> = None;
+    for spec in objects {
+        let Some(known) = &best else {
+            best = Some(load_one(spec, &setup));
+            continue;
+        };
+        if off(known) == 0 {
+            break;
+        }
+        let mut next = load_one(spec, &setup);
+        if off(&next) < off(known) {
+            explain(&mut next.hooks, &known.hooks);
+            best = Some(next);
+        }
+    }
+    best.unwrap_or(Loaded { links: HashMap::new(), object: None, hooks: Vec::new() })
+}
+
+/// A hook of a further object that lacks something says why the object before it would not do.
+fn explain(hooks: &mut [HookReport], before: &[HookReport]) {
+    for report in hooks.iter_mut().filter(|report| report.state == HookState::Degraded) {
+        let why = before.iter().find(|other| other.hook == report.hook).map(|other| other.reason.as_str());
+        if let (true, Some(why)) = (report.reason.ends_with(": "), why) {
+            report.reason.push_str(why);
+        }
+    }
+}
+
+fn load_one(spec: &ObjectSpec, setup: &impl Fn(&mut OpenObject) -> Result<()>) -> Loaded {
     let capabilities = Capabilities::probe();
     let mut struck = Struck::default();
     if let Some(reason) = capabilities.obstacle() {
         strike_programs(spec, &mut struck, &reason);
         return Loaded { links: HashMap::new(), object: None, hooks: reports(spec, &struck) };
     }
-    strike_impossible(spec, &capabilities, &mut struck);
+    let names = KernelNames::load();
+    strike_impossible(spec, &capabilities, names.as_ref(), &mut struck);
+    let prepare = |open: &mut OpenObject| {
+        leave_out_maps(open, names.as_ref())?;
+        setup(open)
+    };
     loop {
-        match attempt(spec, &struck, &setup) {
+        match attempt(spec, &struck, &prepare) {
             Ok((object, links)) => return Loaded { links, object: Some(object), hooks: reports(spec, &struck) },
             Err(Failure::Program { program, reason }) if struck.strike(&program, &reason) => {}
             Err(Failure::Program { reason, .. } | Failure::Object(reason)) => {
@@ -123,8 +166,22 @@ pub fn load(spec: &ObjectSpec, setup: impl Fn(&mut OpenObject) -> Result<()>) ->
 }
 
 /// The hooks as they would stand, found by loading and letting go at once.
-pub fn check(spec: &ObjectSpec) -> Vec<HookReport> {
-    load(spec, |_| Ok(())).hooks
+pub fn check(objects: &[ObjectSpec]) -> Vec<HookReport> {
+    load_best(objects, |_| Ok(())).hooks
+}
+
+/// Tracing programs may keep records at tasks since 5.13; a map named `*_by_pid` stands in before. Only one of both is made.
+/// The same test as `HAS_TASK_STORAGE` of `kernel_tasks.h`.
+fn leave_out_maps(open: &mut OpenObject, names: Option<&KernelNames>) -> Result<()> {
+    let storage = names.is_some_and(|names| names.enumerator("bpf_func_id", "BPF_FUNC_for_each_map_elem").is_some());
+    for mut map in open.maps_mut() {
+        let stands_in = map.name().to_string_lossy().ends_with("_by_pid");
+        let unused = if storage { stands_in } else { map.map_type() == MapType::TaskStorage };
+        if unused {
+            map.set_autocreate(false)?;
+        }
+    }
+    Ok(())
 }
 
 /// Sets the probe's one configuration structure, declared in C as `const volatile struct x_config config SEC(".rodata.config")`.
@@ -169,7 +226,7 @@ fn strike_programs(spec: &ObjectSpec, struck: &mut Struck, reason: &str) {
 }
 
 /// Strikes what this kernel cannot have, so that a load is tried with what may work only.
-fn strike_impossible(spec: &ObjectSpec, capabilities: &Capabilities, struck: &mut Struck) {
+fn strike_impossible(spec: &ObjectSpec, capabilities: &Capabilities, names: Option<&KernelNames>, struck: &mut Struck) {
     let sections: HashMap<String, String> = match super::log::captured(|| ObjectBuilder::default().open_memory(spec.object)).0 {
         Ok(open) => open
             .progs()
@@ -177,12 +234,11 @@ fn strike_impossible(spec: &ObjectSpec, capabilities: &Capabilities, struck: &mu
             .collect(),
         Err(_) => return,
     };
-    let names = KernelNames::load();
     for step in spec.hooks.iter().flat_map(|hook| hook.ladder) {
         for program in step.programs {
-            let obstacle = capabilities.rung_obstacle(step.rung).map(str::to_owned).or_else(|| {
+            let obstacle = capabilities.rung_obstacle(step.rung).or_else(|| {
                 let section = sections.get(*program)?;
-                names.as_ref()?.section_obstacle(section)
+                names?.section_obstacle(section)
             });
             if let Some(reason) = obstacle {
                 struck.strike(program, &reason);
@@ -256,8 +312,15 @@ fn load_failure(log: &[String], error: &anyhow::Error) -> Failure {
 /// The verifier's last word: the line before its statistics.
 fn is_verdict(line: &str) -> bool {
     let noise = ["prog '", "processed ", "-- ", "failed to load object", "map '", "verification time", "stack depth", "insns "];
-    let state_or_code = line.starts_with(|c: char| c.is_ascii_digit() || c == ';' || c == 'R' && line.contains('='));
-    !state_or_code && !noise.iter().any(|prefix| line.starts_with(prefix)) && line.contains(' ')
+    let state_or_code = line.starts_with(|c: char| c.is_ascii_digit() || c == ';' || c == ' ') || is_register_state(line);
+    let frame = line == "caller:" || line == "callee:" || line.starts_with("frame");
+    !state_or_code && !frame && !noise.iter().any(|prefix| line.starts_with(prefix)) && line.contains(' ')
+}
+
+/// `R6=buf(off=0)`, `R1_w=1`, but not `R2 type=buf expected=fp`.
+fn is_register_state(line: &str) -> bool {
+    let register = line.strip_prefix('R').and_then(|rest| rest.split_once('=')).map(|(register, _)| register);
+    register.is_some_and(|register| !register.contains(' ') && register.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn reports(spec: &ObjectSpec, struck: &Struck) -> Vec<HookReport> {
@@ -340,5 +403,35 @@ mod tests {
         };
         assert_eq!(program, "on_exit");
         assert!(reason.contains("R1 invalid mem access 'scalar'"), "{reason}");
+    }
+
+    #[test]
+    fn a_verdict_is_told_from_states_of_registers() {
+        assert!(is_verdict("R2 type=buf expected=fp, pkt, pkt_meta, map_key, map_value"));
+        assert!(is_verdict("unknown func bpf_sk_storage_get#107"));
+        for noise in [
+            "R6=buf(off=0,imm=0) R10=fp0",
+            "R1_w=ptr_tcp_sock(off=0,imm=0)",
+            " frame1: R1_w=1 R10=fp0",
+            "caller:",
+            "12: (85) call 1",
+        ] {
+            assert!(!is_verdict(noise), "{noise}");
+        }
+    }
+
+    #[test]
+    fn a_later_object_says_why_the_first_would_not_do() {
+        let first = Struck(HashMap::from([
+            ("on_tracepoint".to_owned(), "unknown func".to_owned()),
+            ("on_exit".to_owned(), "too".to_owned()),
+        ]));
+        let lower = HookSpec {
+            hook: "bytes",
+            ladder: &[Step { rung: Rung::TpBtf, programs: &["by_address"], lacks: "own namespace only" }],
+        };
+        let mut hooks = vec![report("tcp", &lower, &Struck::default())];
+        explain(&mut hooks, &reports(&SPEC, &first));
+        assert_eq!((hooks[0].state, hooks[0].reason.as_str()), (HookState::Degraded, "own namespace only: unknown func"));
     }
 }

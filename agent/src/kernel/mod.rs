@@ -1,8 +1,9 @@
 //! What this kernel can do, the hook ladder, loading, and what each program costs.
 //!
 //! A probe declares its hooks as data ([`HookSpec`]), each with a ladder of rungs; [`load::load`] takes the best rung that
-//! this kernel loads and attaches, and says of each hook how it stands. Nothing here ever fails the agent: a probe whose
-//! object cannot be loaded has all its hooks off, with the reason.
+//! this kernel loads and attaches, and says of each hook how it stands. A probe may have several objects, for kernels of
+//! different ages. Nothing here ever fails the agent: a probe whose object cannot be loaded has all its hooks off, with the
+//! reason.
 
 use serde::Serialize;
 
@@ -32,6 +33,24 @@ pub enum Rung {
     Iterator,
     Netlink,
     Procfs,
+}
+
+impl Rung {
+    /// As it is written in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TpBtf => "tp_btf",
+            Self::RawTracepoint => "raw_tracepoint",
+            Self::Tracepoint => "tracepoint",
+            Self::Fexit => "fexit",
+            Self::Kprobe => "kprobe",
+            Self::Uprobe => "uprobe",
+            Self::PerfEvent => "perf_event",
+            Self::Iterator => "iterator",
+            Self::Netlink => "netlink",
+            Self::Procfs => "procfs",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -14,9 +14,9 @@ pub mod sli;
 pub mod socket;
 pub mod tcp;
 
-/// What every probe hooks, for reports without running it.
-pub fn object_specs() -> Vec<crate::kernel::ObjectSpec> {
-    vec![io::SPEC, proc::SPEC, tcp::SPEC, sli::SPEC, socket::SPEC]
+/// What every probe hooks, for reports without running it: its objects, best first.
+pub fn object_specs() -> [&'static [crate::kernel::ObjectSpec]; 5] {
+    [&[io::SPEC], &[proc::SPEC], tcp::OBJECTS, &[sli::SPEC], socket::OBJECTS]
 }
 
 /// The process's name now; the one the kernel side noted when the process is gone.

@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn snapshot(at: Instant, processes: Vec<Process>) -> Snapshot {
-        Snapshot { at, processes, threads: Vec::new() }
+        Snapshot { at, processes, threads: Vec::new(), preemptions: Vec::new() }
     }
 
     fn chosen(pairs: &[Pair<'_>]) -> Vec<u32> {

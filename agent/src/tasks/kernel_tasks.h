@@ -4,6 +4,7 @@
 #define GALA_KERNEL_TASKS_H
 
 #include "kernel.h"
+#include <bpf/bpf_core_read.h>
 
 #define PF_KTHREAD 0x00200000
 #define TASK_STATE_UNINTERRUPTIBLE 2
@@ -11,6 +12,14 @@
 enum bpf_func_id___pt_regs {
 	BPF_FUNC_task_pt_regs___pt_regs = 175,
 };
+
+enum bpf_func_id___task_storage {
+	BPF_FUNC_for_each_map_elem___task_storage = 164,
+};
+
+/* Tracing programs may keep records at tasks since 5.13, with which this helper came. */
+#define HAS_TASK_STORAGE \
+	bpf_core_enum_value_exists(enum bpf_func_id___task_storage, BPF_FUNC_for_each_map_elem___task_storage)
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -117,5 +126,30 @@ struct trace_event_raw_mark_victim {
 };
 
 #pragma clang attribute pop
+
+static __always_inline bool is_user(struct task_struct *task)
+{
+	return !(task->flags & PF_KTHREAD);
+}
+
+static __always_inline __u32 task_state(struct task_struct *task)
+{
+	struct task_struct___state_new *renamed = (void *)task;
+	struct task_struct___state_old *old = (void *)task;
+
+	if (bpf_core_field_exists(renamed->__state))
+		return renamed->__state;
+	return old->state;
+}
+
+static __always_inline __u32 task_cpu(struct task_struct *task)
+{
+	struct task_struct___cpu_new *inside = (void *)task;
+	struct task_struct___cpu_old *beside = (void *)task;
+
+	if (bpf_core_field_exists(beside->cpu))
+		return beside->cpu;
+	return inside->thread_info.cpu;
+}
 
 #endif

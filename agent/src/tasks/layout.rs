@@ -1,7 +1,7 @@
-//! The structures of `tasks.h` on this side.
+//! The structures of `tasks.h` on this side, and what the walks print.
 #![allow(unsafe_code)]
 
-use crate::kernel::Plain;
+use crate::kernel::{Plain, plain};
 
 pub const SYSCALLS: usize = 512;
 pub const CLASSES: usize = 7;
@@ -33,8 +33,6 @@ pub enum OffKind {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Config {
-    pub storage: u32,
-    pub padding: u32,
     pub preempt_floor_ns: u64,
     pub exit_age_ns: u64,
     pub class_of: [u8; SYSCALLS],
@@ -97,6 +95,10 @@ pub struct CpuShare {
 
 pub const FLAG_LEADER: u32 = 1;
 pub const FLAG_KERNEL: u32 = 2;
+/// All culprits follow the record.
+const FLAG_CULPRITS: u32 = 4;
+/// Processes told apart that ran while one thread waited, in one period.
+const CULPRITS: usize = 6;
 
 /// One thread as the walk prints it.
 #[derive(Clone, Copy, Debug)]
@@ -125,22 +127,36 @@ pub struct Record {
     pub cpus: [CpuShare; CPU_SHARES],
 }
 
-#[derive(Clone, Copy)]
+/// A process that ran while a thread waited; id 0 is an empty place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct PreemptKey {
-    pub victim: u32,
-    pub culprit: u32,
-}
-
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct PreemptValue {
+pub struct Culprit {
     pub ns: u64,
-    pub count: u64,
+    /// Part of `ns` that others may have run who had the place before.
+    pub unsure_ns: u64,
     pub max_ns: u64,
+    pub tgid: u32,
+    pub count: u32,
     pub cpu: u32,
     pub kernel: u32,
     pub comm: [u8; 16],
+}
+
+/// What a walk printed: each record with who ran while its thread waited.
+pub fn records(bytes: &[u8]) -> impl Iterator<Item = (Record, Vec<Culprit>)> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let record = plain::read::<Record>(rest)?;
+        rest = &rest[size_of::<Record>()..];
+        let mut culprits = Vec::new();
+        if record.flags & FLAG_CULPRITS != 0 {
+            let (theirs, behind) = rest.split_at_checked(CULPRITS * size_of::<Culprit>())?;
+            culprits.extend(theirs.chunks_exact(size_of::<Culprit>()).filter_map(plain::read::<Culprit>));
+            culprits.retain(|culprit| culprit.tgid != 0);
+            rest = behind;
+        }
+        Some((record, culprits))
+    })
 }
 
 /// Stretches off CPU longer than the first edge, of all user threads of a CPU since the start of the probe.
@@ -170,26 +186,23 @@ pub struct RawNotice {
 #[repr(C)]
 pub struct Counters {
     pub watches_lost: u64,
-    pub preemptions_lost: u64,
     pub notices_lost: u64,
 }
 
 const _: () = assert!(size_of::<Usage>() == 128);
 const _: () = assert!(size_of::<Waits>() == 176);
 const _: () = assert!(size_of::<Record>() == 512);
-const _: () = assert!(size_of::<PreemptValue>() == 48);
+const _: () = assert!(size_of::<Culprit>() == 56);
 const _: () = assert!(size_of::<NodeWaits>() == 256);
 const _: () = assert!(size_of::<RawNotice>() == 48);
-const _: () = assert!(size_of::<Config>() == 584);
+const _: () = assert!(size_of::<Config>() == 576);
 
 // SAFETY: integers only, no padding (the sizes above are the sums of the fields).
 unsafe impl Plain for Config {}
 // SAFETY: as above.
 unsafe impl Plain for Record {}
 // SAFETY: as above.
-unsafe impl Plain for PreemptKey {}
-// SAFETY: as above.
-unsafe impl Plain for PreemptValue {}
+unsafe impl Plain for Culprit {}
 // SAFETY: as above.
 unsafe impl Plain for NodeWaits {}
 // SAFETY: as above.
@@ -283,5 +296,44 @@ impl Waits {
             fsync_ns: self.fsync_ns.saturating_sub(before.fsync_ns),
             ..*self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(tgid: u32, flags: u32) -> Record {
+        let zero = [0; size_of::<Record>()];
+        Record { tgid, flags, ..plain::read(&zero).unwrap() }
+    }
+
+    fn printed(records: &[(Record, [Culprit; CULPRITS])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (record, culprits) in records {
+            bytes.extend_from_slice(plain::bytes(record));
+            if record.flags & FLAG_CULPRITS != 0 {
+                culprits.iter().for_each(|culprit| bytes.extend_from_slice(plain::bytes(culprit)));
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn culprits_stand_behind_the_record_they_belong_to() {
+        let mut culprits = [Culprit::default(); CULPRITS];
+        culprits[0] = Culprit { tgid: 9, ns: 5, ..Culprit::default() };
+        let none = [Culprit::default(); CULPRITS];
+        let bytes = printed(&[(record(1, 0), none), (record(2, FLAG_CULPRITS | FLAG_LEADER), culprits), (record(3, 0), none)]);
+        let found: Vec<(u32, Vec<u32>)> =
+            records(&bytes).map(|(record, culprits)| (record.tgid, culprits.iter().map(|c| c.tgid).collect())).collect();
+        assert_eq!(found, [(1, vec![]), (2, vec![9]), (3, vec![])]);
+    }
+
+    #[test]
+    fn a_cut_record_ends_the_reading() {
+        let bytes = printed(&[(record(1, 0), Default::default()), (record(2, FLAG_CULPRITS), Default::default())]);
+        assert_eq!(records(&bytes[..bytes.len() - 1]).count(), 1);
+        assert_eq!(records(&bytes[..size_of::<Record>() - 1]).count(), 0);
     }
 }

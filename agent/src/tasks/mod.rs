@@ -1,19 +1,19 @@
 //! The processes of this host, once a period: what each used, what it waited for, how it ended. Shared by the probes that
-//! report on processes. The kernel's own walk over its threads (`tasks.bpf.c`) gives all of them in one read; without BPF the
-//! files of `/proc` give what an ordinary user may see.
+//! report on processes. The kernel's own walk over its threads (`walk.bpf.c`, `watch.bpf.c`) gives all of them in one read;
+//! without BPF the files of `/proc` give what an ordinary user may see.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use ahash::HashMap;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use libbpf_rs::{MapCore, MapFlags, MapHandle, RingBuffer, RingBufferBuilder};
 
-use self::layout::{BUCKETS, Config, Counters, FLAG_KERNEL, FLAG_LEADER, PreemptKey, PreemptValue, RawNotice, Record, SYSCALLS};
-use crate::kernel::load::{self, Loaded, Walker};
 use gala_model::tables::proc::OFF_EDGES_NS;
 
-use crate::kernel::{Capabilities, HookReport, HookSpec, HookState, ObjectSpec, Release, Rung, Step, plain};
+use self::layout::{BUCKETS, Config, Counters, Culprit, FLAG_KERNEL, FLAG_LEADER, RawNotice, Record, SYSCALLS};
+use crate::kernel::load::{self, Loaded, Walker};
+use crate::kernel::{HookReport, HookSpec, HookState, ObjectSpec, Rung, Step, plain};
 
 mod choice;
 pub mod layout;
@@ -32,14 +32,14 @@ const BY_FILES: Step =
 /// The walk alone.
 pub const WALK: ObjectSpec = ObjectSpec {
     probe: "baseinfo",
-    object: crate::bpf_object!("tasks"),
+    object: crate::bpf_object!("walk"),
     hooks: &[HookSpec { hook: "task", ladder: &[step(Rung::Iterator, &["walk"]), BY_FILES] }],
 };
 
 /// The walk with waits, preemptions and ends.
 pub const WATCH: ObjectSpec = ObjectSpec {
     probe: "proc",
-    object: crate::bpf_object!("tasks"),
+    object: crate::bpf_object!("watch"),
     hooks: &[
         HookSpec { hook: "task", ladder: &[step(Rung::Iterator, &["walk_watched"]), BY_FILES] },
         HookSpec { hook: "sched_switch", ladder: &[step(Rung::TpBtf, &["on_switch"])] },
@@ -65,8 +65,6 @@ pub const WATCH: ObjectSpec = ObjectSpec {
 const PREEMPT_FLOOR_NS: u64 = 100_000;
 /// Younger processes end without a notice.
 const EXIT_AGE_NS: u64 = 1_000_000_000;
-/// Pairs taken from the kernel in one call.
-const BATCH: u32 = 256;
 /// Notices kept between two reports; more are counted as lost.
 const MAX_NOTICES: usize = 256;
 
@@ -116,6 +114,8 @@ pub struct Snapshot {
     pub processes: Vec<Process>,
     /// Threads of user processes with their usage, for those with several.
     pub threads: Vec<Thread>,
+    /// Who ran while others waited since the walk before.
+    pub preemptions: Vec<Preemption>,
 }
 
 /// A thread of a process with several.
@@ -129,8 +129,8 @@ pub struct Thread {
     pub waits: Waits,
 }
 
-/// Who ran while a process waited, in one period.
-#[derive(Clone, Debug)]
+/// Who ran while a process waited, in one period. Of each thread those who ran longest are told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preemption {
     pub victim: u32,
     pub culprit: u32,
@@ -140,6 +140,30 @@ pub struct Preemption {
     pub ns: u64,
     pub count: u64,
     pub max_ns: u64,
+}
+
+impl Preemption {
+    fn new(victim: u32, culprit: &Culprit) -> Self {
+        let mut pair = Self {
+            victim,
+            culprit: culprit.tgid,
+            culprit_comm: comm_text(&culprit.comm),
+            culprit_kernel: culprit.kernel != 0,
+            cpu: culprit.cpu,
+            ns: 0,
+            count: 0,
+            max_ns: 0,
+        };
+        pair.add(culprit);
+        pair
+    }
+
+    /// What another thread of the same process saw. Only what is sure counts: the rest is divided by run time later.
+    fn add(&mut self, culprit: &Culprit) {
+        self.ns += culprit.ns.saturating_sub(culprit.unsure_ns);
+        self.count += u64::from(culprit.count);
+        self.max_ns = self.max_ns.max(culprit.max_ns);
+    }
 }
 
 /// The end of a process.
@@ -156,7 +180,6 @@ pub struct Notice {
 pub struct Tasks {
     loaded: Loaded,
     walker: Option<Walker>,
-    preemptions: Option<MapHandle>,
     node: Option<MapHandle>,
     counters: Option<MapHandle>,
     ring: Option<RingBuffer<'static>>,
@@ -168,30 +191,23 @@ pub struct Tasks {
 impl Tasks {
     /// Never fails: what does not work is in [`Tasks::hooks`].
     pub fn start(spec: &'static ObjectSpec) -> Self {
-        let storage = Capabilities::probe().release >= Release { major: 5, minor: 13 };
         let config = Config {
-            storage: u32::from(storage),
-            padding: 0,
             preempt_floor_ns: PREEMPT_FLOOR_NS,
             exit_age_ns: EXIT_AGE_NS,
             class_of: syscall_classes(),
             edges: std::array::from_fn(|index| OFF_EDGES_NS[index]),
         };
-        let unused = if storage { "waits_by_pid" } else { "waits" };
-        let loaded = load::load(spec, |open| {
-            load::set_config(open, plain::bytes(&config))?;
-            if let Some(mut map) = open.maps_mut().find(|map| map.name() == unused) {
-                map.set_autocreate(false)?;
-            }
-            Ok(())
+        let watches = spec.probe == WATCH.probe;
+        let loaded = load::load(spec, |open| match watches {
+            true => load::set_config(open, plain::bytes(&config)),
+            false => Ok(()),
         });
         let watching = loaded.works("sched_switch");
-        let name = if spec.probe == WATCH.probe { "walk_watched" } else { "walk" };
+        let name = if watches { "walk_watched" } else { "walk" };
         let notices = Arc::new(Mutex::new(Vec::new()));
         let notices_dropped = Arc::new(std::sync::atomic::AtomicU64::new(0));
         let mut tasks = Self {
             walker: loaded.iterator(name, None).ok(),
-            preemptions: watching.then(|| loaded.map("preemptions").ok()).flatten(),
             node: watching.then(|| loaded.map("node").ok()).flatten(),
             counters: loaded.map(".bss.counters").ok(),
             ring: None,
@@ -229,7 +245,7 @@ impl Tasks {
         Ok(builder.build()?)
     }
 
-    /// Whether waits and preemptions are seen.
+    /// Whether waits, and who ran meanwhile, are seen.
     pub fn watches(&self) -> bool {
         self.node.is_some() && self.walker.is_some()
     }
@@ -246,40 +262,13 @@ impl Tasks {
     /// All processes as they are now.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         let Some(walker) = &self.walker else {
-            return Ok(Snapshot { at: Instant::now(), processes: self.files.read()?, threads: Vec::new() });
+            let processes = self.files.read()?;
+            return Ok(Snapshot { at: Instant::now(), processes, threads: Vec::new(), preemptions: Vec::new() });
         };
         let mut bytes: Vec<u8> = Vec::new();
         let at = Instant::now();
         walker.run(|piece| bytes.extend_from_slice(piece))?;
-        let records = bytes.chunks_exact(size_of::<Record>()).filter_map(plain::read::<Record>);
-        let (processes, threads) = gather(records);
-        Ok(Snapshot { at, processes, threads })
-    }
-
-    /// Who ran while others waited since the last call.
-    pub fn take_preemptions(&mut self) -> Result<Vec<Preemption>> {
-        let Some(map) = self.preemptions.take() else { return Ok(Vec::new()) };
-        let mut pairs = Vec::new();
-        let taken = map.lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY).map(|rows| {
-            for (key, value) in rows {
-                let (Some(key), Some(value)) = (plain::read::<PreemptKey>(&key), plain::read::<PreemptValue>(&value)) else {
-                    continue;
-                };
-                pairs.push(Preemption {
-                    victim: key.victim,
-                    culprit: key.culprit,
-                    culprit_comm: comm_text(&value.comm),
-                    culprit_kernel: value.kernel != 0,
-                    cpu: value.cpu,
-                    ns: value.ns,
-                    count: value.count,
-                    max_ns: value.max_ns,
-                });
-            }
-        });
-        self.preemptions = Some(map);
-        taken.context("reading who ran while others waited failed")?;
-        Ok(pairs)
+        Ok(gather(at, layout::records(&bytes)))
     }
 
     /// Long stretches off CPU of all user threads since the start of the probe, all CPUs together.
@@ -318,15 +307,15 @@ impl Tasks {
         hooks
     }
 
-    /// Threads not watched, pairs not kept, ends not told.
-    pub fn lost(&self) -> (u64, u64, u64) {
+    /// Threads not watched, ends not told.
+    pub fn lost(&self) -> (u64, u64) {
         let counters = self
             .counters
             .as_ref()
             .and_then(|map| map.lookup(plain::bytes(&0u32), MapFlags::ANY).ok()??.get(..).and_then(plain::read::<Counters>));
         let counters = counters.unwrap_or_default();
         let dropped = self.notices_dropped.load(std::sync::atomic::Ordering::Relaxed);
-        (counters.watches_lost, counters.preemptions_lost, counters.notices_lost + dropped)
+        (counters.watches_lost, counters.notices_lost + dropped)
     }
 
     pub fn program_fds(&self) -> Vec<(String, i32)> {
@@ -339,17 +328,22 @@ impl Tasks {
 }
 
 /// Adds threads up to processes; threads of processes with several are kept too.
-fn gather(records: impl Iterator<Item = Record>) -> (Vec<Process>, Vec<Thread>) {
+fn gather(at: Instant, records: impl Iterator<Item = (Record, Vec<Culprit>)>) -> Snapshot {
     const UNINTERRUPTIBLE: u32 = 2;
     let mut index: HashMap<u32, usize> = HashMap::default();
     let mut processes: Vec<Process> = Vec::new();
     let mut threads = Vec::new();
-    for record in records {
-        let at = *index.entry(record.tgid).or_insert_with(|| {
+    let mut preemptions: HashMap<(u32, u32), Preemption> = HashMap::default();
+    for (record, culprits) in records {
+        for culprit in &culprits {
+            let entry = preemptions.entry((record.tgid, culprit.tgid));
+            entry.and_modify(|known| known.add(culprit)).or_insert_with(|| Preemption::new(record.tgid, culprit));
+        }
+        let place = *index.entry(record.tgid).or_insert_with(|| {
             processes.push(Process { tgid: record.tgid, io_known: true, switches_known: true, ..Process::default() });
             processes.len() - 1
         });
-        let process = &mut processes[at];
+        let process = &mut processes[place];
         process.usage.add(&record.usage);
         process.waits.add(&record.waits);
         for share in record.cpus.iter().filter(|share| share.ran_ns + share.waited_ns > 0) {
@@ -388,7 +382,9 @@ fn gather(records: impl Iterator<Item = Record>) -> (Vec<Process>, Vec<Thread>) 
         }
     }
     processes.sort_unstable_by_key(|process| process.tgid);
-    (processes, threads)
+    let mut preemptions: Vec<Preemption> = preemptions.into_values().collect();
+    preemptions.sort_unstable_by_key(|pair| (pair.victim, pair.culprit));
+    Snapshot { at, processes, threads, preemptions }
 }
 
 /// The name a task gives itself: up to 15 bytes, any but 0.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What tasks.bpf.c and layout.rs agree on. Sizes are asserted on both sides. */
+/* What walk.bpf.c, watch.bpf.c and layout.rs agree on. Sizes are asserted on both sides. */
 #ifndef GALA_TASKS_H
 #define GALA_TASKS_H
 
@@ -33,9 +33,6 @@ enum off_kind {
 _Static_assert((OFF_KINDS & (OFF_KINDS - 1)) == 0, "kinds are a power of two");
 
 struct tasks_config {
-	/* Task storage exists (5.13); else a hash by thread id. */
-	__u32 storage;
-	__u32 padding;
 	/* A wait on the run queue below this names nobody. */
 	__u64 preempt_floor_ns;
 	/* A process younger than this ends without a notice. */
@@ -96,6 +93,8 @@ struct cpu_share {
 enum task_flags {
 	TASK_LEADER = 1,
 	TASK_KERNEL = 2,
+	/* All its `struct culprit` follow the record. */
+	TASK_CULPRITS = 4,
 };
 
 /* One thread as the walk prints it. */
@@ -124,15 +123,17 @@ struct task_record {
 	struct cpu_share cpus[CPU_SHARES];
 };
 
-struct preempt_key {
-	__u32 victim;
-	__u32 culprit;
-};
+/* Processes told apart that ran while one thread waited, in one period. */
+#define CULPRITS 6
 
-struct preempt_value {
+/* One of them; tgid 0 is an empty place. */
+struct culprit {
 	__u64 ns;
-	__u64 count;
+	/* Part of `ns` that others may have run who had the place before. */
+	__u64 unsure_ns;
 	__u64 max_ns;
+	__u32 tgid;
+	__u32 count;
 	__u32 cpu;
 	__u32 kernel;
 	char comm[16];
@@ -162,9 +163,9 @@ struct notice {
 _Static_assert(sizeof(struct task_usage) == 128, "layout.rs knows this size");
 _Static_assert(sizeof(struct task_waits) == 176, "layout.rs knows this size");
 _Static_assert(sizeof(struct task_record) == 512, "layout.rs knows this size");
-_Static_assert(sizeof(struct preempt_value) == 48, "layout.rs knows this size");
+_Static_assert(sizeof(struct culprit) == 56, "layout.rs knows this size");
 _Static_assert(sizeof(struct node_waits) == 256, "layout.rs knows this size");
 _Static_assert(sizeof(struct notice) == 48, "layout.rs knows this size");
-_Static_assert(sizeof(struct tasks_config) == 584, "layout.rs knows this size");
+_Static_assert(sizeof(struct tasks_config) == 576, "layout.rs knows this size");
 
 #endif

@@ -15,7 +15,7 @@ use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::{HookReport, ObjectSpec};
 use crate::procfs::counter::percent;
 use crate::tasks::{
-    Choice, NodeWaits, Notice, OffKind, Pair, Preemption, Snapshot, Tasks, Thread, WATCH, WaitClass, Waits, comm_text, joined,
+    Choice, NodeWaits, Notice, OffKind, Pair, Snapshot, Tasks, Thread, WATCH, WaitClass, Waits, comm_text, joined,
 };
 
 mod cgroup;
@@ -113,9 +113,9 @@ impl Processes {
     }
 
     /// The processes that cost each waiting one most.
-    fn push_preemptions(&mut self, seen: &[Preemption], now: &Snapshot, elapsed_ns: f64, out: &mut dyn RowSink) {
+    fn push_preemptions(&mut self, now: &Snapshot, elapsed_ns: f64, out: &mut dyn RowSink) {
         let floor_ns = (elapsed_ns * PREEMPTION_SHARE) as u64;
-        let mut rows = preempt::worst(seen, now, &self.reported, floor_ns);
+        let mut rows = preempt::worst(now, &self.reported, floor_ns);
         self.rows_left_out += rows.len().saturating_sub(MAX_PREEMPTIONS) as u64;
         rows.truncate(MAX_PREEMPTIONS);
         for row in &rows {
@@ -280,8 +280,7 @@ impl Probe for Processes {
         let users = pairs.iter().filter(|pair| !pair.now.kernel).map(|pair| pair.now.tgid);
         self.groups.push(users, out);
         if self.is_on("proc_offcpu") {
-            let preemptions = self.tasks.take_preemptions()?;
-            self.push_preemptions(&preemptions, &now, elapsed_ns, out);
+            self.push_preemptions(&now, elapsed_ns, out);
             self.push_threads(&now, elapsed_ns, out);
             self.push_node(&now, out);
         }
@@ -299,12 +298,11 @@ impl Probe for Processes {
     }
 
     fn losses(&self) -> Vec<Loss> {
-        let (watches, preemptions, notices) = self.tasks.lost();
+        let (watches, notices) = self.tasks.lost();
         [
             ("proc.processes.left_out", "active processes beyond the cap were not reported in a period", self.choice.left_out),
             ("proc.rows.left_out", "threads and preemptions beyond the cap were not reported", self.rows_left_out),
             ("proc.threads.unwatched", "threads could not be watched for want of memory", watches),
-            ("proc.preemptions.lost", "pairs of waiting and running processes did not fit", preemptions),
             ("proc.notices.lost", "ends of processes were not told for want of room", notices),
         ]
         .into_iter()

@@ -1,13 +1,13 @@
-//! Who ran while a process waited for a CPU. What the kernel side saw slice by slice is exact but ends 16 slices back; the rest
-//! of long waits, as they come with many runnable threads, is divided among those who ran on the same CPU in the period, by
-//! their run time there.
+//! Who ran while a process waited for a CPU. What the kernel side saw slice by slice is exact but ends 16 slices back and at
+//! the few who ran longest; the rest, as it comes with many runnable threads, is divided among those who ran on the same CPU
+//! in the period, by their run time there.
 
 use std::collections::HashSet;
 
 use ahash::HashMap;
 use gala_model::tables::proc::ProcPreempt;
 
-use crate::tasks::{Preemption, Process, Snapshot};
+use crate::tasks::{Process, Snapshot};
 
 /// Rows of one waiting process.
 const MAX_CULPRITS: usize = 3;
@@ -25,10 +25,10 @@ struct Charge {
 type Culprit = (u32, String);
 
 /// Rows of the reported processes, the longest waits first; shorter ones than `floor_ns` are left out.
-pub(super) fn worst(seen: &[Preemption], now: &Snapshot, reported: &HashSet<u32>, floor_ns: u64) -> Vec<ProcPreempt> {
+pub(super) fn worst(now: &Snapshot, reported: &HashSet<u32>, floor_ns: u64) -> Vec<ProcPreempt> {
     let alive: HashMap<u32, &Process> = now.processes.iter().map(|process| (process.tgid, process)).collect();
     let mut victims: HashMap<u32, HashMap<Culprit, Charge>> = HashMap::default();
-    for pair in seen.iter().filter(|pair| reported.contains(&pair.victim)) {
+    for pair in now.preemptions.iter().filter(|pair| reported.contains(&pair.victim)) {
         let culprit = match alive.get(&pair.culprit) {
             Some(process) => (pair.culprit, process.name()),
             None => (0, pair.culprit_comm.clone()),
@@ -104,7 +104,7 @@ fn divide_rest(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::CpuShare;
+    use crate::tasks::{CpuShare, Preemption};
 
     fn process(tgid: u32, name: &str, cpus: &[(u32, u64, u64)]) -> Process {
         let mut comm = [0; 16];
@@ -118,14 +118,14 @@ mod tests {
         Preemption { victim, culprit, culprit_comm: "short".into(), culprit_kernel: false, cpu: 1, ns, count: 2, max_ns: ns / 2 }
     }
 
-    fn snapshot(processes: Vec<Process>) -> Snapshot {
-        Snapshot { at: std::time::Instant::now(), processes, threads: Vec::new() }
+    fn snapshot(processes: Vec<Process>, preemptions: Vec<Preemption>) -> Snapshot {
+        Snapshot { at: std::time::Instant::now(), processes, threads: Vec::new(), preemptions }
     }
 
     #[test]
     fn what_was_seen_is_charged_as_seen() {
-        let now = snapshot(vec![process(7, "redis", &[(1, 500, 1000)]), process(9, "hog", &[(1, 1000, 0)])]);
-        let rows = worst(&[pair(7, 9, 1000)], &now, &HashSet::from([7]), 10);
+        let processes = vec![process(7, "redis", &[(1, 500, 1000)]), process(9, "hog", &[(1, 1000, 0)])];
+        let rows = worst(&snapshot(processes, vec![pair(7, 9, 1000)]), &HashSet::from([7]), 10);
         assert_eq!(rows.len(), 1);
         let row = &rows[0];
         assert_eq!((row.tgid, row.by_tgid, row.by_comm.as_str()), (7, 9, "hog"));
@@ -135,29 +135,29 @@ mod tests {
     #[test]
     fn the_rest_of_long_waits_is_divided_by_run_time_on_the_same_cpu() {
         let victim = process(7, "redis", &[(1, 100, 1000)]);
-        let now = snapshot(vec![
+        let processes = vec![
             victim,
             process(8, "big", &[(1, 300, 0)]),
             process(9, "small", &[(1, 100, 0)]),
             process(10, "far", &[(0, 900, 0)]),
-        ]);
-        let rows = worst(&[], &now, &HashSet::from([7]), 10);
+        ];
+        let rows = worst(&snapshot(processes, Vec::new()), &HashSet::from([7]), 10);
         let charged: Vec<(u32, u64)> = rows.iter().map(|row| (row.by_tgid, row.preempted_ns)).collect();
         assert_eq!(charged, [(8, 750), (9, 250)]);
     }
 
     #[test]
     fn processes_that_ended_share_a_row_by_name() {
-        let now = snapshot(vec![process(7, "redis", &[])]);
-        let rows = worst(&[pair(7, 20, 60), pair(7, 21, 50)], &now, &HashSet::from([7]), 100);
+        let now = snapshot(vec![process(7, "redis", &[])], vec![pair(7, 20, 60), pair(7, 21, 50)]);
+        let rows = worst(&now, &HashSet::from([7]), 100);
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].by_tgid, rows[0].by_comm.as_str(), rows[0].preempted_ns), (0, "short", 110));
     }
 
     #[test]
     fn short_waits_and_unreported_processes_have_no_row() {
-        let now = snapshot(vec![process(7, "redis", &[]), process(9, "hog", &[])]);
-        assert!(worst(&[pair(7, 9, 99)], &now, &HashSet::from([7]), 100).is_empty());
-        assert!(worst(&[pair(7, 9, 990)], &now, &HashSet::new(), 100).is_empty());
+        let now = |ns| snapshot(vec![process(7, "redis", &[]), process(9, "hog", &[])], vec![pair(7, 9, ns)]);
+        assert!(worst(&now(99), &HashSet::from([7]), 100).is_empty());
+        assert!(worst(&now(990), &HashSet::new(), 100).is_empty());
     }
 }

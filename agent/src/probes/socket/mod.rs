@@ -21,17 +21,41 @@ const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
     Step { rung, programs, lacks: "" }
 }
 
-/// What the probe hooks.
-pub const SPEC: ObjectSpec = ObjectSpec {
-    probe: "socket",
-    object: crate::bpf_object!("socket"),
-    hooks: &[
-        HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["socket_state"])] },
-        HookSpec { hook: "tcp_retransmit_synack", ladder: &[step(Rung::TpBtf, &["socket_synack"])] },
-        HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["socket_walk"])] },
-        HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["socket_files"])] },
-    ],
-};
+const PROBE: &str = "socket";
+
+const SYNACK: HookSpec = HookSpec { hook: "tcp_retransmit_synack", ladder: &[step(Rung::TpBtf, &["socket_synack"])] };
+const FILES: HookSpec = HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["socket_files"])] };
+
+/// What the probe hooks: with records at sockets, and for older kernels with records by address (`records.h`).
+pub const OBJECTS: &[ObjectSpec] = &[
+    ObjectSpec {
+        probe: PROBE,
+        object: crate::bpf_object!("socket"),
+        hooks: &[
+            HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["socket_state"])] },
+            SYNACK,
+            HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["socket_walk"])] },
+            FILES,
+        ],
+    },
+    ObjectSpec {
+        probe: PROBE,
+        object: crate::bpf_object!("socket.by_address"),
+        hooks: &[
+            HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["socket_state", "socket_gone"])] },
+            SYNACK,
+            HookSpec {
+                hook: "bpf_sk_storage_map",
+                ladder: &[Step {
+                    rung: Rung::Iterator,
+                    programs: &["socket_walk"],
+                    lacks: "queues and drops of listeners in other network namespaces are not seen",
+                }],
+            },
+            FILES,
+        ],
+    },
+];
 
 /// Most rows of one period; further endpoints are counted as lost.
 pub const MAX_ENDPOINTS: u32 = 5120;
@@ -51,7 +75,7 @@ impl Socket {
     /// Attaches the hooks and takes up the listeners that exist. Never fails: what does not work is in [`Probe::hooks`].
     pub fn start(settings: &ProbeSettings) -> Self {
         let config = Config::new();
-        let loaded = load::load(&SPEC, |open| {
+        let loaded = load::load_best(OBJECTS, |open| {
             load::set_config(open, plain::bytes(&config))?;
             load::set_max_entries(open, "endpoints", MAX_ENDPOINTS)
         });
@@ -117,7 +141,7 @@ impl Socket {
 
 impl Probe for Socket {
     fn name(&self) -> &'static str {
-        SPEC.probe
+        PROBE
     }
 
     fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> Result<()> {

@@ -17,6 +17,7 @@
  */
 #include "kernel.h"
 #include "maps.h"
+#include "records.h"
 #include "socket.h"
 #include "sock.h"
 #include <bpf/bpf_tracing.h>
@@ -33,12 +34,11 @@ struct owner {
 	__u8 listener;
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
-	__type(key, int);
-	__type(value, struct owner);
-} owners SEC(".maps");
+SOCKET_RECORDS(owners, owner, BPF_F_CLONE);
+
+#ifdef BY_ADDRESS
+struct listeners listening SEC(".maps");
+#endif
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -84,7 +84,7 @@ static __always_inline void note_latency(struct endpoint *endpoint, __u64 ns)
 
 static __always_inline struct owner *make_owner(const struct sock *sk)
 {
-	struct owner *owner = bpf_sk_storage_get(&owners, (void *)sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct owner *owner = MAKE_RECORD(owners, sk);
 
 	if (!owner) {
 		COUNT(counters.owners_lost);
@@ -101,10 +101,10 @@ static __always_inline void describe_listener(const struct sock *sk, struct owne
 
 	read_endpoints(sk, &ends);
 	owner->listener = 1;
-	owner->drops = sk->sk_drops.counter;
+	owner->drops = GET(sk, sk_drops.counter);
 	owner->key.role = ENDPOINT_SERVER;
 	owner->key.family = ends.family;
-	owner->key.server_port = sk->__sk_common.skc_num;
+	owner->key.server_port = GET(sk, __sk_common.skc_num);
 	__builtin_memcpy(owner->key.server, ends.local, 16);
 }
 
@@ -131,36 +131,63 @@ static __always_inline void connecting(const struct sock *sk)
 	__builtin_memcpy(owner->key.server, ends.remote, 16);
 }
 
-#define ECONNREFUSED 111
-#define ETIMEDOUT 110
+/* Whose an opening connection is: it carries a clone of its listener's record, or has one of its own. */
+static __always_inline struct owner *owner_of(const struct sock *sk, int old)
+{
+	struct owner *owner = RECORD_OF(owners, sk);
+
+#ifdef BY_ADDRESS
+	if (!owner && old == TCP_SYN_RECV)
+		owner = listeners_record(&listening, &owners, sk);
+#endif
+	return owner && owner->key.role != ENDPOINT_NONE ? owner : NULL;
+}
+
+/* Counted; nothing of it is wanted again. */
+static __always_inline void disown(const struct sock *sk)
+{
+	struct owner *owner = RECORD_OF(owners, sk);
+
+	if (!owner)
+		return;
+	owner->listener = 0;
+	owner->key.role = ENDPOINT_NONE;
+}
 
 /* A handshake is over, this way or that. */
 static __always_inline void opened(const struct sock *sk, int old, bool well)
 {
-	struct owner *owner = bpf_sk_storage_get(&owners, (void *)sk, 0, 0);
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+	struct owner *owner = owner_of(sk, old);
+	struct tcp_sock *tp = tcp_sock_of(sk);
 	struct endpoint *endpoint;
+	int error;
+	__u32 srtt;
 
-	if (!owner || !tp || owner->key.role == ENDPOINT_NONE)
+	if (!owner || !tp)
 		return;
 	endpoint = endpoint_of(owner);
-	if (endpoint) {
-		ADD(endpoint->opened, well);
-		ADD(endpoint->failed, !well);
-		if (old == TCP_SYN_SENT) {
-			ADD(endpoint->retransmitted, tp->total_retrans);
-			ADD(endpoint->refused, !well && sk->sk_err == ECONNREFUSED);
-			ADD(endpoint->timed_out, !well && sk->sk_err == ETIMEDOUT);
-			if (well)
-				note_latency(endpoint, bpf_ktime_get_ns() - owner->syn_at);
-		} else if (well && tp->srtt_us) {
-			/* SYN/ACK to ACK: the first sample of the round trip, kept eight times as large. */
-			note_latency(endpoint, (tp->srtt_us >> 3) * 1000ULL);
-		}
+	disown(sk);
+	if (!endpoint)
+		return;
+	error = GET(sk, sk_err);
+	if (well)
+		ADD(endpoint->opened, 1);
+	else
+		ADD(endpoint->failed, 1);
+	if (old == TCP_SYN_SENT) {
+		ADD(endpoint->retransmitted, GET(tp, total_retrans));
+		if (well)
+			note_latency(endpoint, bpf_ktime_get_ns() - owner->syn_at);
+		else if (error == ECONNREFUSED)
+			ADD(endpoint->refused, 1);
+		else if (error == ETIMEDOUT)
+			ADD(endpoint->timed_out, 1);
+	} else if (well) {
+		/* SYN/ACK to ACK: the first sample of the round trip, kept eight times as large. */
+		srtt = GET(tp, srtt_us);
+		if (srtt)
+			note_latency(endpoint, (srtt >> 3) * 1000ULL);
 	}
-	/* Counted; nothing of it is wanted again. */
-	owner->listener = 0;
-	owner->key.role = ENDPOINT_NONE;
 }
 
 SEC("?tp_btf/inet_sock_set_state")
@@ -177,6 +204,7 @@ int BPF_PROG(socket_state, const struct sock *sk, int old, int new)
 		if (owner) {
 			own_by_current(owner);
 			describe_listener(sk, owner);
+			LISTENER_BORN(listening, sk);
 		}
 	} else if (old == TCP_SYN_SENT || old == TCP_SYN_RECV) {
 		if (new == TCP_ESTABLISHED || new == TCP_CLOSE)
@@ -185,10 +213,19 @@ int BPF_PROG(socket_state, const struct sock *sk, int old, int new)
 	return 0;
 }
 
+#ifdef BY_ADDRESS
+SEC("?tp_btf/tcp_destroy_sock")
+int BPF_PROG(socket_gone, const struct sock *sk)
+{
+	forget(&listening, &owners, sk);
+	return 0;
+}
+#endif
+
 SEC("?tp_btf/tcp_retransmit_synack")
 int BPF_PROG(socket_synack, const struct sock *sk)
 {
-	struct owner *owner = bpf_sk_storage_get(&owners, (void *)sk, 0, 0);
+	struct owner *owner = RECORD_OF(owners, sk);
 	struct endpoint *endpoint;
 
 	if (!owner || !owner->listener)
@@ -199,52 +236,46 @@ int BPF_PROG(socket_synack, const struct sock *sk)
 	return 0;
 }
 
-SEC("?iter/bpf_sk_storage_map")
-int socket_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
+SEC(WALK)
+int socket_walk(WALK_CONTEXT *ctx)
 {
-	struct sock *sk = ctx->sk;
-	struct owner *owner = ctx->value;
+	struct sock *sk = WALKED_SOCKET(ctx);
 	struct endpoint *endpoint;
+	struct owner *owner;
 	__u32 drops;
 
-	if (!sk || !owner || !owner->listener || sk->__sk_common.skc_state != TCP_LISTEN)
+	if (!sk || GET(sk, __sk_common.skc_state) != TCP_LISTEN)
+		return 0;
+	owner = RECORD_OF(owners, sk);
+	if (!owner || !owner->listener)
 		return 0;
 	endpoint = endpoint_of(owner);
 	if (!endpoint)
 		return 0;
-	drops = sk->sk_drops.counter;
+	drops = GET(sk, sk_drops.counter);
 	ADD(endpoint->drops, drops - owner->drops);
 	owner->drops = drops;
 	/* Several sockets may share the port (SO_REUSEPORT): their queues add up. */
-	ADD(endpoint->queue, sk->sk_ack_backlog);
-	ADD(endpoint->queue_limit, sk->sk_max_ack_backlog);
+	ADD(endpoint->queue, GET(sk, sk_ack_backlog));
+	ADD(endpoint->queue_limit, GET(sk, sk_max_ack_backlog));
 	return 0;
 }
 
 SEC("?iter/task_file")
 int socket_files(struct bpf_iter__task_file *ctx)
 {
+	struct sock *sk = tcp_socket_of(ctx);
 	struct task_struct *task = ctx->task;
-	struct file *file = ctx->file;
-	struct socket *socket;
 	struct owner *owner;
-	struct sock *sk;
 
-	if (!task || !file)
-		return 0;
-	socket = bpf_sock_from_file(file);
-	if (!socket)
-		return 0;
-	sk = socket->sk;
-	if (!sk || !is_tcp(sk) || sk->__sk_common.skc_state != TCP_LISTEN)
-		return 0;
-	if (bpf_sk_storage_get(&owners, sk, 0, 0))
+	if (!sk || !task || GET(sk, __sk_common.skc_state) != TCP_LISTEN || RECORD_OF(owners, sk))
 		return 0;
 	owner = make_owner(sk);
 	if (!owner)
 		return 0;
 	owner->key.tgid = task->tgid;
-	BPF_CORE_READ_STR_INTO(&owner->comm, task, group_leader, comm);
+	process_comm(task, owner->comm);
 	describe_listener(sk, owner);
+	LISTENER_BORN(listening, sk);
 	return 0;
 }

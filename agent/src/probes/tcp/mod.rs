@@ -24,41 +24,76 @@ const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
     Step { rung, programs, lacks: "" }
 }
 
-/// What the probe hooks.
-pub const SPEC: ObjectSpec = ObjectSpec {
-    probe: "tcp",
-    object: crate::bpf_object!("tcp"),
-    hooks: &[
-        HookSpec {
-            hook: "connections",
-            ladder: &[
-                step(Rung::Iterator, &["tcp_set_state", "tcp_walk"]),
-                Step {
-                    rung: Rung::Netlink,
-                    programs: &[],
-                    lacks: "connections of other network namespaces, of other users and shorter than a period are not seen",
-                },
-            ],
-        },
-        HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["tcp_owners"])] },
-        HookSpec { hook: "tcp_send_reset", ladder: &[step(Rung::TpBtf, &["tcp_send_reset"])] },
-        HookSpec { hook: "tcp_receive_reset", ladder: &[step(Rung::TpBtf, &["tcp_receive_reset"])] },
-        HookSpec { hook: "inet_sk_error_report", ladder: &[step(Rung::TpBtf, &["tcp_error_report"])] },
-        HookSpec { hook: "sock_exceed_buf_limit", ladder: &[step(Rung::TpBtf, &["tcp_buffer_limit"])] },
-        HookSpec {
-            hook: "kfree_skb",
-            ladder: &[
-                step(Rung::TpBtf, &["tcp_drop"]),
-                Step {
-                    rung: Rung::Fexit,
-                    programs: &["tcp_backlog_exit"],
-                    lacks: "drops by filters and for want of memory are not told apart",
-                },
-            ],
-        },
-        HookSpec { hook: "tcp_check_oom", ladder: &[step(Rung::Fexit, &["tcp_oom_exit"])] },
-    ],
+/// A rung of the drops that knows those of a full backlog only.
+const fn backlog_only(programs: &'static [&'static str]) -> Step {
+    Step { rung: Rung::Fexit, programs, lacks: "drops by filters and for want of memory are not told apart" }
+}
+
+const PROBE: &str = "tcp";
+
+const BY_DIAGNOSIS: Step = Step {
+    rung: Rung::Netlink,
+    programs: &[],
+    lacks: "connections of other network namespaces, of other users and shorter than a period are not seen",
 };
+
+const OWNERS: HookSpec = HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["tcp_owners"])] };
+const SEND_RESET: HookSpec = HookSpec { hook: "tcp_send_reset", ladder: &[step(Rung::TpBtf, &["tcp_send_reset"])] };
+const RECEIVE_RESET: HookSpec = HookSpec { hook: "tcp_receive_reset", ladder: &[step(Rung::TpBtf, &["tcp_receive_reset"])] };
+/// The tracepoint came with 5.15; before, only the end of a connection that timed out tells.
+const ERRORS: HookSpec = HookSpec {
+    hook: "inet_sk_error_report",
+    ladder: &[step(Rung::TpBtf, &["tcp_error_report"]), step(Rung::TpBtf, &["tcp_timed_out"])],
+};
+const BUFFER_LIMIT: HookSpec = HookSpec { hook: "sock_exceed_buf_limit", ladder: &[step(Rung::TpBtf, &["tcp_buffer_limit"])] };
+const DROPS: HookSpec = HookSpec {
+    hook: "kfree_skb",
+    // The function has a reason among its arguments since 5.18: older kernels refuse the first of both.
+    ladder: &[step(Rung::TpBtf, &["tcp_drop"]), backlog_only(&["tcp_backlog_exit"]), backlog_only(&["tcp_backlog_exit_old"])],
+};
+const OUT_OF_MEMORY: HookSpec = HookSpec { hook: "tcp_check_oom", ladder: &[step(Rung::Fexit, &["tcp_oom_exit"])] };
+
+/// What the probe hooks: with records at sockets, and for older kernels with records by address (`records.h`).
+pub const OBJECTS: &[ObjectSpec] = &[
+    ObjectSpec {
+        probe: PROBE,
+        object: crate::bpf_object!("tcp"),
+        hooks: &[
+            HookSpec { hook: "connections", ladder: &[step(Rung::Iterator, &["tcp_set_state", "tcp_walk"]), BY_DIAGNOSIS] },
+            OWNERS,
+            SEND_RESET,
+            RECEIVE_RESET,
+            ERRORS,
+            BUFFER_LIMIT,
+            DROPS,
+            OUT_OF_MEMORY,
+        ],
+    },
+    ObjectSpec {
+        probe: PROBE,
+        object: crate::bpf_object!("tcp.by_address"),
+        hooks: &[
+            HookSpec {
+                hook: "connections",
+                ladder: &[
+                    Step {
+                        rung: Rung::Iterator,
+                        programs: &["tcp_set_state", "tcp_walk", "tcp_gone"],
+                        lacks: "connections of other network namespaces are seen when they end",
+                    },
+                    BY_DIAGNOSIS,
+                ],
+            },
+            OWNERS,
+            SEND_RESET,
+            RECEIVE_RESET,
+            ERRORS,
+            BUFFER_LIMIT,
+            DROPS,
+            OUT_OF_MEMORY,
+        ],
+    },
+];
 
 /// Most rows of one period; further links are counted as lost.
 pub const MAX_LINKS: u32 = 4096;
@@ -84,7 +119,7 @@ impl Tcp {
     /// Attaches the hooks and takes up the connections that exist. Never fails: what does not work is in [`Probe::hooks`].
     pub fn start(settings: &ProbeSettings) -> Self {
         let config = configuration(settings);
-        let loaded = load::load(&SPEC, |open| {
+        let loaded = load::load_best(OBJECTS, |open| {
             load::set_config(open, plain::bytes(&config))?;
             load::set_max_entries(open, "links", MAX_LINKS)
         });
@@ -227,7 +262,7 @@ fn row(key: &Key, link: &Link, comm: Arc<str>, loaded: &Loaded) -> Option<TcpMet
 
 impl Probe for Tcp {
     fn name(&self) -> &'static str {
-        SPEC.probe
+        PROBE
     }
 
     fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> Result<()> {

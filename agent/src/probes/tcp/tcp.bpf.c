@@ -27,6 +27,7 @@
 #include "compat.h"
 #include "kernel.h"
 #include "maps.h"
+#include "records.h"
 #include "sock.h"
 #include "tcp.h"
 #include <bpf/bpf_tracing.h>
@@ -58,12 +59,7 @@ struct sock_record {
 	struct tcp_events events;
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
-	__type(key, int);
-	__type(value, struct sock_record);
-} socks SEC(".maps");
+SOCKET_RECORDS(socks, sock_record, BPF_F_CLONE);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -81,19 +77,8 @@ struct {
 	__type(value, struct tcp_link);
 } empty_link SEC(".maps");
 
-struct port_key {
-	__u32 net;
-	__u32 port;
-};
-
-/* Ports with a listener when the program started: tells the role of connections that existed before. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 8192);
-	__type(key, struct port_key);
-	__type(value, __u8);
-} listening SEC(".maps");
+/* Tells the role of connections that existed before the program. */
+struct listeners listening SEC(".maps");
 
 struct {
 	/* Rows that did not fit. */
@@ -108,26 +93,26 @@ struct {
 static __always_inline void read_totals(struct tcp_sock *tp, int state, struct totals *out)
 {
 	struct sock *sk = (struct sock *)tp;
-	__u32 unread = tp->rcv_nxt - tp->copied_seq;
-	__u64 received = tp->bytes_received;
-	__u32 unacked = tp->write_seq - tp->snd_una;
+	__u32 unread = GET(tp, rcv_nxt) - GET(tp, copied_seq);
+	__u64 received = GET(tp, bytes_received);
+	__u32 unacked = GET(tp, write_seq) - GET(tp, snd_una);
 	__u64 delivered = received > unread ? received - unread : 0;
 
 	/* The peer's FIN takes a sequence number and is "received" too. */
-	if ((sk->sk_shutdown & RCV_SHUTDOWN) && received && delivered > received - 1)
+	if ((GET(sk, sk_shutdown) & RCV_SHUTDOWN) && received && delivered > received - 1)
 		delivered = received - 1;
 	out->rx_bytes = delivered;
-	out->tx_bytes = tp->bytes_acked + unacked;
+	out->tx_bytes = GET(tp, bytes_acked) + unacked;
 	/* So does ours. */
 	if ((state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING || state == TCP_LAST_ACK ||
 	     state == TCP_TIME_WAIT) &&
 	    out->tx_bytes)
 		out->tx_bytes--;
-	out->segs_in = tp->segs_in;
-	out->segs_out = tp->segs_out;
-	out->retrans = tp->total_retrans;
-	out->lost = tp->lost;
-	out->drops = sk->sk_drops.counter;
+	out->segs_in = GET(tp, segs_in);
+	out->segs_out = GET(tp, segs_out);
+	out->retrans = GET(tp, total_retrans);
+	out->lost = GET(tp, lost);
+	out->drops = GET(sk, sk_drops.counter);
 }
 
 static __always_inline void record(struct tcp_link *link, int id, int scale, __u32 value)
@@ -152,31 +137,33 @@ static __noinline void sample(struct tcp_sock *tp, struct tcp_link *link)
 {
 	struct sock *sk = (struct sock *)tp;
 	struct inet_connection_sock *icsk = &tp->inet_conn;
-	__u32 in_flight = tp->snd_nxt - tp->snd_una;
-	__u32 snd_wnd = tp->snd_wnd;
-	__u32 rcv_wnd = tp->rcv_wnd;
+	__u32 in_flight = GET(tp, snd_nxt) - GET(tp, snd_una);
+	__u32 snd_wnd = GET(tp, snd_wnd);
+	__u32 rcv_wnd = GET(tp, rcv_wnd);
+	__u32 srtt = GET(tp, srtt_us), rcv_rtt = GET(tp, rcv_rtt_est.rtt_us);
+	__u32 sacked = GET(tp, sacked_out);
 
 	ADD(link->samples, 1);
-	if (tp->srtt_us)
-		record(link, TCP_SRTT, TCP_SCALE_RTT, tp->srtt_us >> 3);
-	if (tp->rcv_rtt_est.rtt_us)
-		record(link, TCP_RCV_RTT, TCP_SCALE_RTT, tp->rcv_rtt_est.rtt_us >> 3);
-	record(link, TCP_SND_CWND, TCP_SCALE_SEGMENTS, tp->snd_cwnd);
-	record(link, TCP_REORDERING, TCP_SCALE_SEGMENTS, tp->reordering);
-	record(link, TCP_NOTSENT, TCP_SCALE_BYTES, tp->write_seq - tp->snd_nxt);
+	if (srtt)
+		record(link, TCP_SRTT, TCP_SCALE_RTT, srtt >> 3);
+	if (rcv_rtt)
+		record(link, TCP_RCV_RTT, TCP_SCALE_RTT, rcv_rtt >> 3);
+	record(link, TCP_SND_CWND, TCP_SCALE_SEGMENTS, GET(tp, snd_cwnd));
+	record(link, TCP_REORDERING, TCP_SCALE_SEGMENTS, GET(tp, reordering));
+	record(link, TCP_NOTSENT, TCP_SCALE_BYTES, GET(tp, write_seq) - GET(tp, snd_nxt));
 	record(link, TCP_NOTACK, TCP_SCALE_BYTES, in_flight);
 	record(link, TCP_SND_WND, TCP_SCALE_BYTES, snd_wnd);
 	record(link, TCP_RCV_WND, TCP_SCALE_BYTES, rcv_wnd);
 	record(link, TCP_AVL_SND_WND, TCP_SCALE_BYTES, snd_wnd > in_flight ? snd_wnd - in_flight : 0);
-	record(link, TCP_RTO, TCP_SCALE_TIMEOUT, jiffies_to_ms(icsk->icsk_rto));
+	record(link, TCP_RTO, TCP_SCALE_TIMEOUT, jiffies_to_ms(GET(icsk, icsk_rto)));
 	record(link, TCP_ATO, TCP_SCALE_TIMEOUT, jiffies_to_ms(read_ato(tp)));
-	record(link, TCP_SK_RCVBUF, TCP_SCALE_BUFFER, sk->sk_rcvbuf);
-	record(link, TCP_SK_SNDBUF, TCP_SCALE_BUFFER, sk->sk_sndbuf);
+	record(link, TCP_SK_RCVBUF, TCP_SCALE_BUFFER, GET(sk, sk_rcvbuf));
+	record(link, TCP_SK_SNDBUF, TCP_SCALE_BUFFER, GET(sk, sk_sndbuf));
 	if (!snd_wnd)
 		ADD(link->zero_snd_wnd, 1);
 	if (!rcv_wnd)
 		ADD(link->zero_rcv_wnd, 1);
-	RAISE(link->sacked_max, tp->sacked_out);
+	RAISE(link->sacked_max, sacked);
 }
 
 static __always_inline struct tcp_link *link_of(struct sock_record *rec)
@@ -290,7 +277,7 @@ static __always_inline void own_by_current(struct sock_record *rec)
 
 static __always_inline struct sock_record *make_record(const struct sock *sk)
 {
-	struct sock_record *rec = bpf_sk_storage_get(&socks, (void *)sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct sock_record *rec = MAKE_RECORD(socks, sk);
 
 	if (!rec)
 		COUNT(counters.records_lost);
@@ -302,31 +289,46 @@ static __always_inline bool is_connection(const struct sock_record *rec)
 	return (rec->key.role == TCP_ROLE_CLIENT || rec->key.role == TCP_ROLE_SERVER) && !rec->closed;
 }
 
+/* Owner of an accepted connection as long as nobody was seen with it: the listener's. A record at the socket came with it. */
+static __always_inline void inherit(const struct sock *sk, struct sock_record *rec)
+{
+#ifdef BY_ADDRESS
+	struct sock_record *listener = listeners_record(&listening, &socks, sk);
+
+	if (!listener)
+		return;
+	rec->key.tgid = listener->key.tgid;
+	__builtin_memcpy(rec->comm, listener->comm, sizeof(rec->comm));
+#endif
+}
+
 static __always_inline void established(const struct sock *sk, int old)
 {
 	struct sock_record *rec = make_record(sk);
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+	struct tcp_sock *tp = tcp_sock_of(sk);
+	__u32 srtt;
 
 	if (!rec || !tp)
 		return;
 	if (old == TCP_SYN_RECV) {
 		struct tcp_link *link;
 
-		/* The record is the listener's clone: its owner stands as a guess, the rest starts anew. */
+		inherit(sk, rec);
 		rec->certain = 0;
 		rec->sampled = 0;
 		rec->closed = 0;
 		__builtin_memset(&rec->events, 0, sizeof(rec->events));
 		describe(sk, rec, TCP_ROLE_SERVER);
 		link = link_of(rec);
-		if (link && tp->srtt_us)
-			record(link, TCP_SYN_SRTT, TCP_SCALE_RTT, tp->srtt_us >> 3);
+		srtt = GET(tp, srtt_us);
+		if (link && srtt)
+			record(link, TCP_SYN_SRTT, TCP_SCALE_RTT, srtt >> 3);
 		__builtin_memset(&rec->reported, 0, sizeof(rec->reported));
 		read_totals(tp, TCP_ESTABLISHED, &rec->reported);
 	} else {
 		describe(sk, rec, TCP_ROLE_CLIENT);
 		/* Retransmitted SYNs belong to the connection; the SYN's sequence number is not a byte of the application. */
-		rec->reported.tx_bytes = tp->bytes_acked;
+		rec->reported.tx_bytes = GET(tp, bytes_acked);
 	}
 }
 
@@ -351,12 +353,13 @@ int BPF_PROG(tcp_set_state, const struct sock *sk, int old, int new)
 			__builtin_memset(rec, 0, sizeof(*rec));
 			own_by_current(rec);
 			rec->key.role = TCP_ROLE_LISTENER;
+			LISTENER_BORN(listening, sk);
 		}
 	} else if (new == TCP_ESTABLISHED) {
 		established(sk, old);
 	} else if (new == TCP_CLOSE && old != TCP_LISTEN) {
-		rec = bpf_sk_storage_get(&socks, (void *)sk, 0, 0);
-		tp = bpf_skc_to_tcp_sock((void *)sk);
+		rec = RECORD_OF(socks, sk);
+		tp = tcp_sock_of(sk);
 		if (rec && tp && is_connection(rec)) {
 			account(tp, rec, old);
 			rec->closed = 1;
@@ -365,18 +368,30 @@ int BPF_PROG(tcp_set_state, const struct sock *sk, int old, int new)
 	return 0;
 }
 
-SEC("?iter/bpf_sk_storage_map")
-int tcp_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
+#ifdef BY_ADDRESS
+SEC("?tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_gone, const struct sock *sk)
 {
-	struct sock *sk = ctx->sk;
-	struct sock_record *rec = ctx->value;
+	forget(&listening, &socks, sk);
+	return 0;
+}
+#endif
+
+SEC(WALK)
+int tcp_walk(WALK_CONTEXT *ctx)
+{
+	struct sock *sk = WALKED_SOCKET(ctx);
+	struct sock_record *rec;
 	struct tcp_sock *tp;
 	int state;
 
-	if (!sk || !rec || !is_connection(rec))
+	if (!sk)
 		return 0;
-	state = sk->__sk_common.skc_state;
-	tp = bpf_skc_to_tcp_sock(sk);
+	rec = RECORD_OF(socks, sk);
+	if (!rec || !is_connection(rec))
+		return 0;
+	state = GET(sk, __sk_common.skc_state);
+	tp = tcp_sock_of(sk);
 	if (!tp || state == TCP_CLOSE)
 		return 0;
 	COUNT(counters.walked);
@@ -390,7 +405,7 @@ static __always_inline void own_by_task(struct sock_record *rec, struct task_str
 {
 	rec->key.tgid = task->tgid;
 	rec->certain = 1;
-	BPF_CORE_READ_STR_INTO(&rec->comm, task, group_leader, comm);
+	process_comm(task, rec->comm);
 }
 
 /*
@@ -402,30 +417,18 @@ volatile __u32 adopt_connections SEC(".bss.phase");
 SEC("?iter/task_file")
 int tcp_owners(struct bpf_iter__task_file *ctx)
 {
+	struct sock *sk = tcp_socket_of(ctx);
 	struct task_struct *task = ctx->task;
-	struct file *file = ctx->file;
 	struct sock_record *rec;
-	struct socket *socket;
 	struct port_key port;
 	struct tcp_sock *tp;
-	struct sock *sk;
 	int state;
 
-	if (!task || !file)
+	if (!sk || !task)
 		return 0;
-	socket = bpf_sock_from_file(file);
-	if (!socket)
-		return 0;
-	sk = socket->sk;
-	if (!sk || !is_tcp(sk))
-		return 0;
-	state = sk->__sk_common.skc_state;
-	port.net = net_namespace(sk);
-	port.port = sk->__sk_common.skc_num;
+	state = GET(sk, __sk_common.skc_state);
 	if (state == TCP_LISTEN) {
-		__u8 yes = 1;
-
-		bpf_map_update_elem(&listening, &port, &yes, BPF_ANY);
+		note_listener(&listening, sk);
 		rec = make_record(sk);
 		if (rec && rec->key.role == TCP_ROLE_NONE) {
 			own_by_task(rec, task);
@@ -435,19 +438,20 @@ int tcp_owners(struct bpf_iter__task_file *ctx)
 	}
 	if (state == TCP_CLOSE || state == TCP_SYN_SENT)
 		return 0;
-	rec = bpf_sk_storage_get(&socks, sk, 0, 0);
+	rec = RECORD_OF(socks, sk);
 	if (rec && rec->key.role != TCP_ROLE_NONE) {
 		if (!rec->certain)
 			own_by_task(rec, task);
 		return 0;
 	}
-	tp = bpf_skc_to_tcp_sock(sk);
+	tp = tcp_sock_of(sk);
 	if (!adopt_connections || !tp)
 		return 0;
 	rec = make_record(sk);
 	if (!rec)
 		return 0;
 	own_by_task(rec, task);
+	port = port_of(sk);
 	describe(sk, rec, bpf_map_lookup_elem(&listening, &port) ? TCP_ROLE_SERVER : TCP_ROLE_CLIENT);
 	read_totals(tp, state, &rec->reported);
 	return 0;
@@ -456,7 +460,7 @@ int tcp_owners(struct bpf_iter__task_file *ctx)
 /* close() with unread bytes ends the connection first and sends the reset afterwards. */
 #define NOTE(sk, field)                                                                             \
 	do {                                                                                        \
-		struct sock_record *rec = sk ? bpf_sk_storage_get(&socks, (void *)sk, 0, 0) : NULL; \
+		struct sock_record *rec = sk ? RECORD_OF(socks, sk) : NULL;                         \
 		struct tcp_link *link = rec && rec->closed ? link_of(rec) : NULL;                   \
 		if (link)                                                                           \
 			ADD(link->events.field, 1);                                                 \
@@ -478,12 +482,19 @@ int BPF_PROG(tcp_receive_reset, struct sock *sk)
 	return 0;
 }
 
-#define ETIMEDOUT 110
-
 SEC("?tp_btf/inet_sk_error_report")
 int BPF_PROG(tcp_error_report, struct sock *sk)
 {
-	if (is_tcp(sk) && sk->sk_err == ETIMEDOUT)
+	if (is_tcp(sk) && GET(sk, sk_err) == ETIMEDOUT)
+		NOTE(sk, timeouts);
+	return 0;
+}
+
+/* Before 5.15: what timed out ends with that error. */
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_timed_out, struct sock *sk, int old, int new)
+{
+	if (new == TCP_CLOSE && is_tcp(sk) && GET(sk, sk_err) == ETIMEDOUT)
 		NOTE(sk, timeouts);
 	return 0;
 }
@@ -513,6 +524,15 @@ int BPF_PROG(tcp_drop, struct sk_buff *skb, void *location, int reason, struct s
 
 SEC("?fexit/tcp_add_backlog")
 int BPF_PROG(tcp_backlog_exit, struct sock *sk, struct sk_buff *skb, void *reason, bool dropped)
+{
+	if (dropped)
+		NOTE(sk, backlog_drops);
+	return 0;
+}
+
+/* Without a reason before 5.18. */
+SEC("?fexit/tcp_add_backlog")
+int BPF_PROG(tcp_backlog_exit_old, struct sock *sk, struct sk_buff *skb, bool dropped)
 {
 	if (dropped)
 		NOTE(sk, backlog_drops);
