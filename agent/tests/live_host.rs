@@ -393,15 +393,15 @@ fn every_request_of_a_disk_is_counted_and_has_its_owner() {
 }
 
 #[test]
-fn writes_held_back_by_a_limit_take_long_in_the_queue_and_keep_their_owner() {
+fn syncs_held_back_by_a_limit_of_a_control_group_show_at_their_disk() {
     if !is_root() {
         return skip("making a disk needs root");
     }
     let mut probe = probes::io::start(&settings()).unwrap();
-    if !works(&*probe, "block_bio_queue") {
+    if !works(&*probe, "vfs_fsync_range") {
         return;
     }
-    let Some(disk) = Disk::create(false) else { return skip("a loop device cannot be made here") };
+    let Some(disk) = Disk::create(true) else { return skip("a file system cannot be made here") };
     let Some(group) = Group::of_controller("blkio", "gala-live-disk", "blkio.throttle.write_iops_device", "io.max") else {
         return skip("no control group that limits I/O can be made here");
     };
@@ -409,22 +409,21 @@ fn writes_held_back_by_a_limit_take_long_in_the_queue_and_keep_their_owner() {
     let limit = if group.unified { format!("{} wiops=20", number.trim()) } else { format!("{} 20", number.trim()) };
     group.write(if group.unified { "io.max" } else { "blkio.throttle.write_iops_device" }, &limit);
     collect(&mut *probe, Duration::ZERO);
+    let point = disk.mounted.as_ref().unwrap();
     let script = format!(
-        "echo $$ > {}/cgroup.procs; exec dd if=/dev/zero of={} bs=4096 count=20 oflag=direct 2>/dev/null",
+        "echo $$ > {}/cgroup.procs; for n in 1 2 3 4 5 6 7 8; do dd if=/dev/zero of={}/f$n bs=4096 count=1 conv=fsync 2>/dev/null; done",
         group.folder.display(),
-        disk.device
+        point.display(),
     );
     let started = Instant::now();
-    let mut writer = Command::new("sh").args(["-c", &script]).spawn().unwrap();
-    let pid = writer.id().to_string();
-    assert!(writer.wait().unwrap().success());
+    assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
     let own_ns = started.elapsed().as_nanos() as f64;
     let rows = collect(&mut *probe, Duration::from_secs(1));
-    let latency = rows.all("io_latency", &[("disk_name", disk.name())])[0];
-    let queued = latency.number("latency_driver_sum").unwrap();
-    assert!(queued > 0.5 * own_ns && queued < own_ns, "{queued} ns in the queue of {own_ns} ns of one write after another");
-    let mine = [("tgid", pid.as_str()), ("disk_name", disk.name()), ("submitter", "process")];
-    assert_eq!(rows.sum("proc_block", &mine, "block_writes"), Some(20.0));
+    let row = rows.all("io_sync", &[("disk_name", disk.name())])[0];
+    let histogram = row.histogram("latency_sync").expect("syncs");
+    assert_eq!((histogram.count(), row.number("sync_pending")), (8, Some(0.0)));
+    let synced_ns = histogram.sum as f64;
+    assert!(synced_ns > 0.3 * own_ns && synced_ns < own_ns, "{synced_ns} ns in syncs of {own_ns} ns");
 }
 
 /// A page at an address that direct I/O takes.

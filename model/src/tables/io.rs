@@ -126,6 +126,37 @@ pub struct IoHistogram {
     pub latency_device: Option<Histogram>,
 }
 
+/// Syncs of files (`fsync`, `fdatasync`) on a disk in the period, whatever held them up: the device, the file system, a limit
+/// of a control group
+#[derive(Table, Clone, Debug, Default)]
+#[table(name = "io_sync", entity = "block", probe = "io")]
+pub struct IoSync {
+    /// Major number of the block device
+    #[key]
+    pub major: u32,
+    /// First minor number
+    #[key]
+    pub first_minor: u32,
+    /// Device name
+    #[label]
+    pub blk_name: String,
+    /// Name of the whole disk
+    #[label]
+    pub disk_name: String,
+    /// Syncs that ended
+    #[gauge(unit = "count", per_period, sub = "io_trace")]
+    pub sync_count: u64,
+    /// Syncs under way at the end of the period
+    #[gauge(unit = "count", level, bad = "up", sub = "io_trace")]
+    pub sync_pending: u64,
+    /// Age of the oldest of them
+    #[gauge(unit = "ns", level, bad = "up", sub = "io_trace")]
+    pub sync_oldest: u64,
+    /// Time of a sync
+    #[histogram(unit = "ns", per_period, bad = "up", sub = "io_trace")]
+    pub latency_sync: Option<Histogram>,
+}
+
 /// Requests of a disk that failed in the period
 #[derive(Table, Clone, Debug, Default)]
 #[table(name = "io_err", entity = "block", probe = "io")]

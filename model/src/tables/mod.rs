@@ -40,6 +40,7 @@ pub fn all() -> Vec<&'static TableDef> {
         proc::SliCpuNodeHistogram::def(),
         io::IoLatency::def(),
         io::IoHistogram::def(),
+        io::IoSync::def(),
         io::IoErr::def(),
         io::IoCount::def(),
         io::ProcBlock::def(),

@@ -7,20 +7,24 @@
  * runs in the context of who asked for it, which names the owner; the hand-over to the driver ends the time in the queue, the
  * completion the time in driver and device. Every request is counted, into one record per disk, kind and CPU.
  *
- * A limit on a control group, or a full queue, holds I/O back before there is a request for it: the clock starts, and the
- * owner is read, when the bio is submitted, and both are handed to the request that is made of it.
+ * Where a disk's queue is full, I/O waits before there is a request for it: the clock starts, and the owner is read, when
+ * the bio is submitted, and both are handed to the request that is made of it.
+ *
+ * What limits of control groups hold back is no bio for any hook yet, and a file system does more than one request: what
+ * services feel of a disk is how long a sync of a file takes, so that is measured too, as is the age of those not done yet.
  *
  * Hooks
  *   block_bio_queue                                                  submission: clock and owner, 0.1 us a bio
  *   block_io_start (6.5), else block_rq_insert and block_rq_issue    start and owner, 0.4 us a request
  *   block_rq_issue                                                   hand-over, 0.2 us
  *   block_rq_complete                                                completion, 0.6 us
+ *   vfs_fsync_range (fentry, fexit), else ext4_sync_file_*           syncs of files, 0.4 us each
  *
  * Measured with cold caches, as they are at some thousand requests a second.
  *
  * Maps. `bios`: 32 bytes a slot, 4096; a slot is found by the address of the bio, and who comes later takes it: the request of
  * the bio that lost its slot starts when it is made. `requests`: 100 bytes a request in use at once, 8192. `stats`: 480 bytes a CPU, disk and kind, 256. `owners`: 120 bytes a
- * disk and process, 2048, emptied each period.
+ * disk and process, 2048, emptied each period. `syncs`: 80 bytes a thread in a sync, 4096. `sync_stats`: 250 bytes a disk, 256.
  *
  * Blind spots. Before 6.5 the owner is who inserted or issued the request, a kernel thread where that was put off, and the
  * time spent waiting for a free request is not seen. Cached writes are asked for by the kernel thread that writes them back.
@@ -36,6 +40,7 @@
 char LICENSE[] SEC("license") = "GPL";
 
 #define PF_KTHREAD 0x00200000
+#define E2BIG 7
 #define REQ_OP_MASK 0xff
 #define REQ_OP_READ 0
 #define REQ_OP_WRITE 1
@@ -99,6 +104,23 @@ struct {
 	__type(value, struct io_owner);
 } owners SEC(".maps");
 
+/* Threads in a sync. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct io_sync);
+} syncs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct io_key);
+	__type(value, struct io_sync_stats);
+} sync_stats SEC(".maps");
+
 __u32 generation SEC(".bss.generation");
 
 struct {
@@ -106,6 +128,7 @@ struct {
 	__u64 stats_lost;
 	__u64 owners_lost;
 	__u64 bios_lost;
+	__u64 syncs_lost;
 } counters SEC(".bss.counters");
 
 static __always_inline struct gendisk *disk_of(struct request *rq)
@@ -159,7 +182,7 @@ static __always_inline void submit(__u64 bio)
 static __always_inline void begin(struct request *rq, bool issue)
 {
 	struct request_state state = {}, *known;
-	__u64 key = (__u64)rq, bio = (__u64)rq->bio;
+	__u64 key = (__u64)rq, bio = (__u64)BPF_CORE_READ(rq, bio);
 	struct submission *slot = bio ? slot_of(bio) : NULL;
 	__u64 now = bpf_ktime_get_ns();
 
@@ -309,12 +332,105 @@ static __always_inline void complete(struct request *rq, int error, __u32 bytes)
 	charge(&key, state, now - started, bytes, error);
 }
 
+/* --- syncs of files --- */
+
+struct super_block___io {
+	struct block_device___io *s_bdev;
+} __attribute__((preserve_access_index));
+
+struct block_device___io {
+	struct gendisk *bd_disk;
+} __attribute__((preserve_access_index));
+
+struct inode___io {
+	struct super_block___io *i_sb;
+} __attribute__((preserve_access_index));
+
+static __always_inline void sync_starts(struct file *file)
+{
+	struct inode___io *inode = (void *)file->f_inode;
+	struct gendisk *disk = BPF_CORE_READ(inode, i_sb, s_bdev, bd_disk);
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct io_sync sync = {};
+
+	/* File systems in memory and over the network have no disk. */
+	if (!disk)
+		return;
+	sync.start_ns = bpf_ktime_get_ns();
+	sync.major = BPF_CORE_READ(disk, major);
+	sync.first_minor = BPF_CORE_READ(disk, first_minor);
+	/* The outermost call counts: a file system may sync the file below it. */
+	if (bpf_map_update_elem(&syncs, &tid, &sync, BPF_NOEXIST) == -E2BIG)
+		COUNT(counters.syncs_lost);
+}
+
+static __always_inline void sync_ends(void)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct io_sync *sync = bpf_map_lookup_elem(&syncs, &tid);
+	struct io_key key = {};
+	struct io_sync_stats *known, fresh = {};
+	__u64 took;
+
+	if (!sync)
+		return;
+	took = bpf_ktime_get_ns() - sync->start_ns;
+	key.major = sync->major;
+	key.first_minor = sync->first_minor;
+	key.generation = generation;
+	bpf_map_delete_elem(&syncs, &tid);
+	known = bpf_map_lookup_elem(&sync_stats, &key);
+	if (!known) {
+		bpf_map_update_elem(&sync_stats, &key, &fresh, BPF_NOEXIST);
+		known = bpf_map_lookup_elem(&sync_stats, &key);
+		if (!known) {
+			COUNT(counters.syncs_lost);
+			return;
+		}
+	}
+	ADD(known->sum_ns, took);
+	RAISE(known->max_ns, took);
+	ADD(known->counts[bucket_of(took)], 1);
+}
+
+SEC("?fentry/vfs_fsync_range")
+int BPF_PROG(sync_enter, struct file *file)
+{
+	sync_starts(file);
+	return 0;
+}
+
+SEC("?fexit/vfs_fsync_range")
+int BPF_PROG(sync_exit)
+{
+	sync_ends();
+	return 0;
+}
+
+SEC("?tp_btf/ext4_sync_file_enter")
+int BPF_PROG(ext4_sync_enter, struct file *file)
+{
+	sync_starts(file);
+	return 0;
+}
+
+SEC("?tp_btf/ext4_sync_file_exit")
+int BPF_PROG(ext4_sync_exit)
+{
+	sync_ends();
+	return 0;
+}
+
 /* --- start --- */
 
 SEC("?tp_btf/block_bio_queue")
 int io_submit(__u64 *args)
 {
-	submit(config.queue_first ? args[1] : args[0]);
+	__u64 bio;
+
+	/* Read like any memory, for the verifier lets nobody calculate with a pointer. */
+	if (!bpf_probe_read_kernel(&bio, sizeof(bio), config.queue_first ? args + 1 : args))
+		submit(bio);
 	return 0;
 }
 

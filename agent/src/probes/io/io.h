@@ -67,6 +67,22 @@ struct io_owner {
 	__u64 errors;
 };
 
+/* A thread's sync of a file that has not ended. */
+struct io_sync {
+	__u64 start_ns;
+	__u32 major;
+	__u32 first_minor;
+};
+
+/* Syncs of files on one disk in one period; `op` of their key is 0. */
+struct io_sync_stats {
+	__u64 sum_ns;
+	__u64 max_ns;
+	__u64 counts[IO_BUCKETS];
+};
+
+_Static_assert(sizeof(struct io_sync) == 16, "layout.rs knows this size");
+_Static_assert(sizeof(struct io_sync_stats) == 184, "layout.rs knows this size");
 _Static_assert(sizeof(struct io_stats) == 480, "layout.rs knows this size");
 _Static_assert(sizeof(struct io_owner) == 56, "layout.rs knows this size");
 _Static_assert(sizeof(struct io_key) == 16, "layout.rs knows this size");

@@ -55,6 +55,23 @@ pub struct Stats {
     pub device_counts: [u64; BUCKETS],
 }
 
+/// A thread's sync of a file that has not ended.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Sync {
+    pub start_ns: u64,
+    pub major: u32,
+    pub first_minor: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct SyncStats {
+    pub sum_ns: u64,
+    pub max_ns: u64,
+    pub counts: [u64; BUCKETS],
+}
+
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct OwnerKey {
@@ -83,10 +100,13 @@ pub struct Counters {
     pub stats_lost: u64,
     pub owners_lost: u64,
     pub bios_lost: u64,
+    pub syncs_lost: u64,
 }
 
 const _: () = assert!(size_of::<Stats>() == 480);
 const _: () = assert!(size_of::<Owner>() == 56);
+const _: () = assert!(size_of::<Sync>() == 16);
+const _: () = assert!(size_of::<SyncStats>() == 184);
 const _: () = assert!(size_of::<Key>() == 16);
 
 // SAFETY: integers only, no padding (the sizes above are the sums of the fields).
@@ -95,6 +115,10 @@ unsafe impl Plain for Config {}
 unsafe impl Plain for Key {}
 // SAFETY: as above.
 unsafe impl Plain for Stats {}
+// SAFETY: as above.
+unsafe impl Plain for Sync {}
+// SAFETY: as above.
+unsafe impl Plain for SyncStats {}
 // SAFETY: as above.
 unsafe impl Plain for OwnerKey {}
 // SAFETY: as above.
@@ -141,6 +165,16 @@ impl Stats {
 
     pub fn device_histogram(&self) -> Option<Histogram> {
         histogram(&self.device_counts, &self.device)
+    }
+}
+
+impl SyncStats {
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    pub fn histogram(&self) -> Option<Histogram> {
+        histogram(&self.counts, &Times { sum_ns: self.sum_ns, max_ns: self.max_ns, ..Times::default() })
     }
 }
 

@@ -11,12 +11,13 @@ use gala_model::tables::io::{IoCount, IoErr, IoHistogram, IoLatency, ProcBlock};
 use gala_model::{Event, Severity};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
-use self::layout::{Config, Counters, Key, Owner, OwnerKey, Stats, OPS, OP_NAMES, OP_READ, OP_WRITE};
+use self::layout::{Config, Counters, Key, OP_NAMES, OP_READ, OP_WRITE, OPS, Owner, OwnerKey, Stats};
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded};
-use crate::kernel::{plain, Capabilities, HookReport, HookSpec, ObjectSpec, Release, Rung, Step};
+use crate::kernel::{Capabilities, HookReport, HookSpec, ObjectSpec, Release, Rung, Step, plain};
 
 mod layout;
+mod syncs;
 
 const fn step(programs: &'static [&'static str]) -> Step {
     Step { rung: Rung::TpBtf, programs, lacks: "" }
@@ -41,6 +42,17 @@ pub const SPEC: ObjectSpec = ObjectSpec {
         },
         HookSpec { hook: "block_rq_issue", ladder: &[step(&["io_issue"])] },
         HookSpec { hook: "block_rq_complete", ladder: &[step(&["io_complete"])] },
+        HookSpec {
+            hook: "vfs_fsync_range",
+            ladder: &[
+                Step { rung: Rung::Fexit, programs: &["sync_enter", "sync_exit"], lacks: "" },
+                Step {
+                    rung: Rung::TpBtf,
+                    programs: &["ext4_sync_enter", "ext4_sync_exit"],
+                    lacks: "syncs of files are timed on ext4 only",
+                },
+            ],
+        },
     ],
 };
 
@@ -60,6 +72,7 @@ struct Io {
     loaded: Loaded,
     stats: Option<MapHandle>,
     owners: Option<MapHandle>,
+    syncs: syncs::Syncs,
     generation: Option<MapHandle>,
     counters: Option<MapHandle>,
     current: u32,
@@ -77,6 +90,7 @@ impl Io {
         Self {
             stats: loaded.map("stats").ok(),
             owners: loaded.map("owners").ok(),
+            syncs: syncs::Syncs::of(&loaded),
             generation: loaded.map(".bss.generation").ok(),
             counters: loaded.map(".bss.counters").ok(),
             loaded,
@@ -229,8 +243,10 @@ impl Probe for Io {
     }
 
     fn collect(&mut self, tick: Tick, out: &mut dyn RowSink) -> Result<()> {
+        let filled = self.current;
         let mut taken = self.take_stats()?;
-        for disk in taken.keys() {
+        let synced = self.syncs.take(filled)?;
+        for disk in taken.keys().chain(synced.keys()) {
             self.disks.entry(*disk).or_insert_with(|| disk_name(*disk));
         }
         // Numbers of loop devices and the like pass on: a quiet disk that is gone is forgotten, a new name is taken up.
@@ -240,6 +256,9 @@ impl Probe for Io {
         for disk in disks {
             let kinds = taken.remove(&disk).unwrap_or_default();
             self.push_disk(disk, &kinds, tick.elapsed.as_secs_f64(), tick.at_ms, out);
+            if let Some(one) = synced.get(&disk).filter(|_| self.is_on("io_trace")) {
+                out.push(&one.row(disk, &self.disks[&disk]));
+            }
         }
         if self.is_on("io_count") || self.is_on("io_trace") {
             self.push_owners(out)?;
@@ -268,6 +287,7 @@ impl Probe for Io {
                 "times before the request was made were not seen: too many submissions at once",
                 counters.bios_lost,
             ),
+            ("io.syncs.lost", "syncs of files beyond the cap were not timed", counters.syncs_lost),
             ("io.owners.left_out", "processes beyond the cap were not reported in a period", self.owners_left_out),
         ]
         .into_iter()
