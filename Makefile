@@ -7,7 +7,7 @@ FAULT ?= cpu
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build demo accuracy bench lint fuzz ui
+.PHONY: help run test test-kernels build demo accuracy bench lint fuzz package ui
 
 help: ## What there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ run: build ## Build and start everything on this host; prints where to look
 test: ## Set up, lint, build, and run every test this machine can run
 	@tools/setup.sh test
 	@tools/test.sh
+
+test-kernels: build ## The agent on Debian's 5.10, 6.1 and 6.12 kernels, each in a virtual machine
+	@tools/kernels.sh
 
 build: ## Release binary with the interface in it: target/release/gala
 	@tools/setup.sh build
@@ -38,6 +41,9 @@ accuracy: build ## All five faults three times in a row; prints a table (about a
 bench: build ## What it costs: each figure with its floor and aim
 	@tools/setup.sh bench
 	@tools/bench.sh
+
+package: build ## A Debian package with the program and its units: target/package/
+	@tools/package.sh
 
 lint: ## Formatting, clippy, the interface's linters
 	@tools/setup.sh build
