@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,8 +18,12 @@ pub struct Documents {
 pub enum Shelf {
     /// Latest explanation of an incident, by incident id.
     Explanations,
-    /// Verdicts of people, by incident id and time.
+    /// All versions of explanations, by the incident's time and id, and number.
+    Versions,
+    /// Verdicts of people, by time and incident id.
     Feedback,
+    /// Explanations that people asked for, by time and id.
+    Asked,
     /// Anomaly rows, by time and event id.
     Anomalies,
     /// Lives of entities, by start and id.
@@ -56,9 +60,11 @@ impl Change {
 }
 
 impl Shelf {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Explanations,
+        Self::Versions,
         Self::Feedback,
+        Self::Asked,
         Self::Anomalies,
         Self::TopologyEntities,
         Self::TopologyEdges,
@@ -69,7 +75,9 @@ impl Shelf {
     const fn definition(self) -> TableDefinition<'static, &'static str, &'static [u8]> {
         TableDefinition::new(match self {
             Self::Explanations => "explanations",
+            Self::Versions => "versions",
             Self::Feedback => "feedback",
+            Self::Asked => "asked",
             Self::Anomalies => "anomalies",
             Self::TopologyEntities => "topology_entities",
             Self::TopologyEdges => "topology_edges",
@@ -124,6 +132,26 @@ impl Documents {
 
     pub fn remove(&self, shelf: Shelf, key: &str) -> Result<(), DocumentError> {
         self.write(&[Change::remove(shelf, key)])
+    }
+
+    /// Removes what comes first in key order until at most so many are left.
+    pub fn trim(&self, shelf: Shelf, most: u64) -> Result<(), DocumentError> {
+        let trim = || -> Result<(), redb::Error> {
+            let count = self.database.begin_read()?.open_table(shelf.definition())?.len()?;
+            if count <= most {
+                return Ok(());
+            }
+            let transaction = self.database.begin_write()?;
+            {
+                let mut table = transaction.open_table(shelf.definition())?;
+                for _ in most..count {
+                    table.pop_first()?;
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        };
+        trim().map_err(|error| DocumentError::Access { key: format!("{shelf:?}"), reason: error.to_string() })
     }
 
     /// All changes or none; on disk when it returns.
@@ -191,6 +219,18 @@ mod tests {
         let documents = Documents::open(dir.path()).unwrap();
         assert_eq!(documents.all::<Vec<i32>>(Shelf::Feedback).unwrap(), [("a".to_owned(), vec![1, 2])]);
         assert_eq!(documents.get::<Vec<i32>>(Shelf::Feedback, "b").unwrap(), None);
+    }
+
+    #[test]
+    fn trimming_removes_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let documents = Documents::open(dir.path()).unwrap();
+        for key in ["3", "1", "2"] {
+            documents.put(Shelf::Feedback, key, &1).unwrap();
+        }
+        documents.trim(Shelf::Feedback, 2).unwrap();
+        let keys: Vec<String> = documents.all::<i32>(Shelf::Feedback).unwrap().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["2", "3"]);
     }
 
     #[test]

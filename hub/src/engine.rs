@@ -1,18 +1,16 @@
 //! The analysis thread: topology every period, detection every few seconds, explanation of open incidents in its stages.
 //! One thread, so that the order of steps is the same every time.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use gala_analysis::detect::AnomalyRow;
 use gala_analysis::incident::Incident;
-use gala_analysis::topology::view::Badges;
+use gala_analysis::topology::view::Names;
 use serde_json::json;
 
-use crate::api::anomalies::Row;
+use crate::anomalies::MAX_OPEN;
 use crate::documents::Shelf;
 use crate::explain::Explainer;
 use crate::history;
@@ -23,8 +21,6 @@ use crate::stream::Topic;
 const TICK: Duration = Duration::from_secs(5);
 /// Pause between looks at the stop flag and at news.
 const PULSE: Duration = Duration::from_millis(200);
-/// Anomalies handed to badges and stream.
-const MAX_ANOMALIES: usize = 1_000;
 /// The detector's state is written this often.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
@@ -136,31 +132,29 @@ impl Loop {
 
     fn detect(&self) {
         let now_ms = gala_store::now_ms();
-        let graph = SnapshotGraph(self.hub.snapshot());
+        let snapshot = self.hub.snapshot();
+        let graph = SnapshotGraph(snapshot.clone());
         let mut detector = self.hub.detector.lock();
         let outcome = detector.tick(now_ms, &*self.hub.store, &graph);
-        let anomalies = detector.anomalies(MAX_ANOMALIES, &graph);
+        let abnormal = detector.anomalies(MAX_OPEN, &graph);
         drop(detector);
         let trouble = match outcome {
             Ok(report) if report.over_cap > 0 => format!("{} series are beyond the cap and not watched", report.over_cap),
             Ok(_) => String::new(),
             Err(error) => format!("the store could not be read: {error}"),
         };
-        self.publish(&anomalies);
+        let names = Names::new(&snapshot);
+        let mut log = self.hub.anomalies.write();
+        let news = log.update(&abnormal, |machine| names.host_name(machine), now_ms);
+        let badges = log.badges_at(now_ms);
+        drop(log);
+        for row in &news {
+            self.hub.stream.send(Topic::Anomaly, row);
+        }
         let mut progress = self.hub.progress.lock();
         progress.detection_ms = Some(now_ms);
         progress.detection_trouble = trouble;
-        progress.anomalies = badges(&anomalies);
-    }
-
-    /// Sends anomalies that are new since the last tick.
-    fn publish(&self, anomalies: &[AnomalyRow]) {
-        let known: HashMap<String, Badges> = self.hub.progress.lock().anomalies.clone();
-        let snapshot = self.hub.snapshot();
-        for row in anomalies.iter().filter(|row| !known.contains_key(&row.entity_id)) {
-            let host_name = snapshot.host_of(&row.machine_id).map_or("", |host| host.name.as_str());
-            self.hub.stream.send(Topic::Anomaly, &Row::new(row.clone(), host_name));
-        }
+        progress.anomalies = Arc::new(badges);
     }
 
     fn explain(&mut self) {
@@ -182,6 +176,9 @@ impl Loop {
         if let Err(error) = self.hub.documents.put(Shelf::State, DETECTOR_KEY, &state) {
             tracing::warn!(%error, "what detection learnt could not be saved");
         }
+        if let Err(error) = self.hub.anomalies.write().save(&self.hub.documents) {
+            tracing::warn!(%error, "anomalies could not be saved; it is tried again");
+        }
         if let Err(error) = history::save(&self.hub) {
             tracing::warn!(%error, "the history of the topology could not be saved; it is tried again");
         }
@@ -195,14 +192,4 @@ fn after(planned: Instant, period: Duration, now: Instant) -> Instant {
         next += period;
     }
     next
-}
-
-fn badges(anomalies: &[AnomalyRow]) -> HashMap<String, Badges> {
-    let mut badges: HashMap<String, Badges> = HashMap::new();
-    for row in anomalies {
-        let badge = badges.entry(row.entity_id.clone()).or_default();
-        badge.anomalies += 1;
-        badge.severity = Some(if row.kpi || badge.severity == Some("WARN") { "WARN" } else { "INFO" });
-    }
-    badges
 }

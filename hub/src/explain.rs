@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use gala_analysis::cause::{self, ExplainConfig};
 use gala_analysis::incident::Incident;
+use gala_analysis::topology::Snapshot;
 use gala_model::incident::{IncidentInput, RootCause, Stage};
 
 use crate::api::faults;
-use crate::documents::Shelf;
+use crate::asked::Asked;
+use crate::documents::{Change, DocumentError, Shelf};
 use crate::state::HubState;
 use crate::stream::Topic;
 
@@ -19,6 +21,8 @@ const REFRESH_MS: i64 = 10_000;
 const FINAL_MS: i64 = 180_000;
 /// Explanations kept; the oldest go first.
 const MAX_KEPT: usize = 2_000;
+/// Versions of explanations kept, of all incidents together: those of the last two hundred or so.
+const MAX_VERSIONS: u64 = 3_000;
 
 /// Keeps the explanations of all incidents up to date.
 pub struct Explainer {
@@ -36,16 +40,45 @@ impl Explainer {
     pub fn update(&mut self, incidents: &[Incident]) {
         let now_ms = gala_store::now_ms();
         for incident in incidents {
-            if !self.is_due(incident, now_ms) {
-                continue;
+            if self.is_due(incident, now_ms) {
+                self.last_run_ms.insert(incident.id.clone(), now_ms);
+                let result = self.explain(&input_of(incident), &self.hub.snapshot(), now_ms);
+                self.keep(incident, result);
             }
-            self.last_run_ms.insert(incident.id.clone(), now_ms);
-            let input = input_of(incident);
-            let rules = self.hub.rules.read().clone();
-            let result = cause::explain(&input, &*self.hub.snapshot(), &*self.hub.store, now_ms, &rules, &self.config);
-            self.keep(incident, result);
         }
-        self.last_run_ms.retain(|id, _| incidents.iter().any(|incident| incident.id == *id));
+        let asked = self.hub.asked.lock().open();
+        for question in &asked {
+            self.answer(question, now_ms);
+        }
+        let is_known =
+            |id: &str| incidents.iter().chain(asked.iter().map(|question| &question.incident)).any(|incident| incident.id == *id);
+        self.last_run_ms.retain(|id, _| is_known(id));
+    }
+
+    fn explain(&self, input: &IncidentInput, snapshot: &Snapshot, until_ms: i64) -> RootCause {
+        let rules = self.hub.rules.read().clone();
+        cause::explain(input, snapshot, &*self.hub.store, until_ms, &rules, &self.config)
+    }
+
+    /// A question about the past is answered at once and once; one about now like an incident.
+    fn answer(&mut self, question: &Asked, now_ms: i64) {
+        let (incident, is_last) = (&question.incident, question.sees_all(now_ms));
+        if !is_last && now_ms - self.last_run_ms.get(&incident.id).copied().unwrap_or(0) < REFRESH_MS {
+            return;
+        }
+        self.last_run_ms.insert(incident.id.clone(), now_ms);
+        // When it began is part of the question.
+        let input = IncidentInput { onset_ms: None, ..input_of(incident) };
+        let snapshot = self.hub.snapshot_knowing(&incident.entity_id, incident.opened_ms);
+        let mut result = self.explain(&input, &snapshot, question.until_ms(now_ms));
+        if is_last {
+            result.resource.stage = Stage::Final;
+        }
+        let onset_ms = result.resource.onset;
+        self.keep(incident, result);
+        if let Err(error) = self.hub.asked.lock().explained(&incident.id, onset_ms, is_last, &self.hub.documents) {
+            tracing::warn!(%error, incident = %incident.id, "the answer could not be saved");
+        }
     }
 
     fn is_due(&self, incident: &Incident, now_ms: i64) -> bool {
@@ -74,13 +107,21 @@ impl Explainer {
             return;
         }
         result.resource.result_version = version + 1;
-        if let Err(error) = self.hub.documents.put(Shelf::Explanations, &incident.id, &result) {
+        if let Err(error) = self.save(incident, &result) {
             tracing::warn!(%error, incident = %incident.id, "the explanation could not be saved");
         }
         explanations.insert(incident.id.clone(), result);
         self.evict(&mut explanations);
         drop(explanations);
         self.hub.stream.send(Topic::RootCause, &faults::row(&self.hub, incident));
+    }
+
+    fn save(&self, incident: &Incident, result: &RootCause) -> Result<(), DocumentError> {
+        let documents = &self.hub.documents;
+        let version = version_key(incident, result.resource.result_version);
+        documents
+            .write(&[Change::put(Shelf::Explanations, &incident.id, result)?, Change::put(Shelf::Versions, version, result)?])?;
+        documents.trim(Shelf::Versions, MAX_VERSIONS)
     }
 
     fn evict(&self, explanations: &mut HashMap<String, RootCause>) {
@@ -93,6 +134,11 @@ impl Explainer {
             }
         }
     }
+}
+
+/// Key of one version of an explanation; older incidents come first.
+pub fn version_key(incident: &Incident, version: u32) -> String {
+    format!("{:013}/{}/{version:06}", incident.opened_ms, incident.id)
 }
 
 const fn stage_name(stage: Stage) -> &'static str {

@@ -4,7 +4,9 @@
 //! of the same process hands its observations to `Hub::sink`; agents elsewhere use remote write.
 #![forbid(unsafe_code)]
 
+mod anomalies;
 pub mod api;
+mod asked;
 mod documents;
 mod engine;
 mod explain;

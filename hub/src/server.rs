@@ -18,7 +18,9 @@ use gala_store::{SeriesWrite, Store, StoreOptions, Upkeep};
 use parking_lot::{Mutex, RwLock};
 use tower_http::compression::CompressionLayer;
 
+use crate::anomalies::AnomalyLog;
 use crate::api::error::ApiError;
+use crate::asked::AskedBook;
 use crate::documents::{DocumentError, Documents, Shelf};
 use crate::engine::{DETECTOR_KEY, Engine};
 use crate::history;
@@ -155,6 +157,8 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
     let mut topology =
         Topology::new(topology::Config { period_ms: config.topology_period.as_millis() as i64, ..topology::Config::default() });
     history::load(&documents, topology.history_mut())?;
+    let anomalies = RwLock::new(AnomalyLog::load(&documents)?);
+    let asked = Mutex::new(AskedBook::load(&documents)?);
     let rules = RwLock::new(api::rules::load(&documents));
     let now = RwLock::new(Arc::new(topology.history().at(gala_store::now_ms())));
     Ok(Arc::new(HubState {
@@ -165,6 +169,8 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         detector: Mutex::new(detector),
         explanations: RwLock::new(explanations),
         rules,
+        asked,
+        anomalies,
         progress: Mutex::new(Progress::default()),
         events: Mutex::new(VecDeque::new()),
         stream: Stream::default(),

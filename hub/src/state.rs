@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use gala_analysis::cause::RuleSet;
-use gala_analysis::detect::{AnomalyRow, Detector, EntityGraph};
+use gala_analysis::detect::{Detector, EntityGraph};
+use gala_analysis::incident::Incident;
 use gala_analysis::topology::{Relation, Snapshot, Topology, view};
 use gala_model::Event;
 use gala_model::incident::RootCause;
@@ -16,6 +17,8 @@ use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::anomalies::AnomalyLog;
+use crate::asked::AskedBook;
 use crate::documents::Documents;
 use crate::prom::{About, Metadata, MetadataSource, PromState, QueryLimits};
 use crate::stream::Stream;
@@ -23,8 +26,6 @@ use crate::stream::Stream;
 /// Events kept of all entities, and given of one.
 const MAX_EVENTS: usize = 10_000;
 const MAX_EVENTS_OF_ENTITY: usize = 50;
-/// Open anomalies looked through for a chart.
-const MAX_LOOKED_AT: usize = 1_000;
 
 /// What the agent of this process tells the API; the shapes are those of the `/agent/...` answers.
 pub trait AgentView: Send + Sync {
@@ -76,6 +77,9 @@ pub struct HubState {
     pub explanations: RwLock<HashMap<String, RootCause>>,
     /// Causal rules in force.
     pub rules: RwLock<Arc<RuleSet>>,
+    /// Explanations that people asked for.
+    pub asked: Mutex<AskedBook>,
+    pub anomalies: RwLock<AnomalyLog>,
     pub progress: Mutex<Progress>,
     /// Latest events of this host's agent, newest last.
     pub events: Mutex<VecDeque<Event>>,
@@ -95,7 +99,7 @@ pub struct Progress {
     pub detection_ms: Option<i64>,
     pub detection_trouble: String,
     pub cause_ms: Option<i64>,
-    pub anomalies: HashMap<String, view::Badges>,
+    pub anomalies: Arc<HashMap<String, view::Badges>>,
 }
 
 impl HubState {
@@ -116,6 +120,12 @@ impl HubState {
             None => self.snapshot(),
             Some(at) => Arc::new(self.topology.read().history().at(at)),
         }
+    }
+
+    /// State at a moment if it knows the entity, else that of now: samples may be older than the first cycle.
+    pub fn snapshot_knowing(&self, entity_id: &str, at_ms: i64) -> Arc<Snapshot> {
+        let past = self.snapshot_at(Some(at_ms));
+        if view::resolve(&past, entity_id).is_some() { past } else { self.snapshot() }
     }
 
     /// Keeps an event; an exit ends the process in the topology at once.
@@ -141,15 +151,17 @@ impl HubState {
             .collect()
     }
 
-    /// The open anomaly of an entity's metric.
-    pub fn anomaly_of(&self, entity_id: &str, metric: &str) -> Option<AnomalyRow> {
-        let graph = SnapshotGraph(self.snapshot());
-        let rows = self.detector.lock().anomalies(MAX_LOOKED_AT, &graph);
-        rows.into_iter().find(|row| row.entity_id == entity_id && row.metric == metric)
+    /// Every incident, those that people asked about too, newest first.
+    pub fn incidents(&self) -> Vec<Incident> {
+        let mut incidents: Vec<Incident> = self.detector.lock().incidents().cloned().collect();
+        incidents.extend(self.asked.lock().incidents().cloned());
+        incidents.sort_by(|left, right| right.opened_ms.cmp(&left.opened_ms).then_with(|| left.id.cmp(&right.id)));
+        incidents
     }
 
-    pub fn badges(&self, id: &str) -> view::Badges {
-        self.progress.lock().anomalies.get(id).cloned().unwrap_or_default()
+    pub fn incident(&self, id: &str) -> Option<Incident> {
+        let found = self.detector.lock().incident(id).cloned();
+        found.or_else(|| self.asked.lock().incident(id).cloned())
     }
 }
 

@@ -1,6 +1,9 @@
 //! Sentences of the API in English and Chinese, and quantities as a person reads them.
 
+use std::collections::BTreeMap;
+
 use gala_analysis::detect::AnomalyRow;
+use gala_analysis::topology::LabelMap;
 use gala_model::incident::Text;
 
 use crate::vocabulary;
@@ -18,6 +21,23 @@ pub fn anomaly(row: &AnomalyRow) -> Text {
 pub fn normal(low: f64, high: f64, unit: &str) -> Text {
     let (low, high) = (quantity(low, unit), quantity(high, unit));
     Text::new(format!("Normally {low} to {high}."), format!("正常为 {low} 至 {high}。"))
+}
+
+/// Labels of an event by the names its consumers know; what is absent stays out.
+pub fn event_labels(labels: &LabelMap) -> BTreeMap<&'static str, String> {
+    const NAMES: [(&str, &[&str]); 9] = [
+        ("Host", &["machine_id"]),
+        ("PID", &["tgid", "pid"]),
+        ("COMM", &["comm"]),
+        ("IP", &["ip", "server_ip"]),
+        ("ContainerID", &["container_id"]),
+        ("POD", &["pod"]),
+        ("Device", &["device", "dev_name", "disk_name", "Fsname"]),
+        ("ContainerName", &["container_image"]),
+        ("ContainerHost", &["container_hostname"]),
+    ];
+    let value = |sources: &[&str]| sources.iter().find_map(|source| labels.get(*source)).map(ToString::to_string);
+    NAMES.into_iter().filter_map(|(name, sources)| Some((name, value(sources)?))).collect()
 }
 
 /// A number with its unit in a readable size: times in ns to s, bytes in B to GiB, ratios in percent.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use gala_model::entity::{self, EntityType, id};
-use gala_store::{MatchOp, Matcher, SeriesRead, StoreError, TimeRange};
+use gala_store::{MatchOp, Matcher, Sample, Series, SeriesRead, StoreError, TimeRange};
 
 use super::{Config, Entity, LabelMap, Observed};
 
@@ -29,12 +29,37 @@ pub fn collect(config: &Config, now_ms: i64, store: &dyn SeriesRead) -> Result<O
     let range = TimeRange { from_ms: now_ms - config.alive_window_ms, to_ms: now_ms };
     let mut builder = Builder::new(config, now_ms);
     for series in store.select(&matchers, range, MAX_SAMPLES)? {
-        let Some(last) = series.samples.iter().rev().find(|sample| !sample.value.is_nan()) else { continue };
-        let Some((kind, field)) = entity::split_metric(series.labels.metric()) else { continue };
-        let field = if series.labels.get("le").is_some() { format!("{field}_count") } else { field.to_owned() };
-        builder.add(kind, &field, &series.labels, last.t_ms, last.value);
+        if let Some((kind, field, last)) = latest_of(&series) {
+            builder.add(kind, &field, &series.labels, last.t_ms, last.value);
+        }
     }
     Ok(builder.finish())
+}
+
+/// Latest value per field of one entity's series, as a cycle at their end would have it.
+pub fn latest(kind: &EntityType, series: &[Series]) -> BTreeMap<String, f64> {
+    let mut metrics = BTreeMap::new();
+    for one in series {
+        let Some((field, sample)) =
+            latest_of(one).filter(|(of, ..)| of.name == kind.name).map(|(_, field, sample)| (field, sample))
+        else {
+            continue;
+        };
+        if kind.name == "tcp_link" {
+            fold(&mut metrics, &field, sample.value);
+        } else {
+            metrics.insert(field, sample.value);
+        }
+    }
+    metrics
+}
+
+/// Type and field of a series, and its newest number.
+fn latest_of(series: &Series) -> Option<(&'static EntityType, String, Sample)> {
+    let last = series.samples.iter().rev().find(|sample| !sample.value.is_nan())?;
+    let (kind, field) = entity::split_metric(series.labels.metric())?;
+    let field = if series.labels.get("le").is_some() { format!("{field}_count") } else { field.to_owned() };
+    Some((kind, field, *last))
 }
 
 struct Builder<'a> {

@@ -1,127 +1,215 @@
-//! What is abnormal now, as rows for people and scripts.
+//! What is abnormal now or was in a time range, as rows for people and scripts; and one event with all that is known of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use gala_analysis::detect::AnomalyRow;
-use gala_analysis::topology::Snapshot;
-use gala_analysis::topology::view::Names;
-use serde::Serialize;
+use gala_analysis::topology::history::EntityRecord;
+use gala_analysis::topology::view::{self, Names};
 use serde_json::{Value, json};
 
+use super::entity_metrics::charts;
 use super::error::ApiError;
-use super::params::Params;
-use crate::state::{HubState, SnapshotGraph};
+use super::moment::Moment;
+use super::params::{Id, Params};
+use crate::anomalies::Row;
+use crate::state::HubState;
 use crate::words;
 
-const MAX_ROWS: usize = 5_000;
+/// What is shown of the time around an event.
+const BEFORE_MS: i64 = 120_000;
+const AFTER_MS: i64 = 60_000;
+/// Points of its chart.
+const POINTS: i64 = 240;
 
-/// Row of `GET /anomalies`; repeated events of one entity and metric are one row.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    pub event_id: String,
-    pub event_ids: Vec<String>,
-    pub time_ms: i64,
-    pub first_ms: i64,
-    pub count: usize,
-    /// `app` is what users feel, `sys` is evidence.
-    pub kind: &'static str,
-    pub entity_id: String,
-    pub entity_name: String,
-    pub entity_type: String,
-    pub host_name: String,
-    pub metric_id: String,
-    pub severity: &'static str,
-    pub state: &'static str,
-    pub desc: Value,
-    pub score: f64,
-    pub value: f64,
-    pub normal: Value,
-    pub unit: String,
-    pub incident_id: Option<String>,
+/// What is abnormal now, or was at a moment, strongest first.
+pub fn rows_at(hub: &HubState, at_ms: Option<i64>) -> Vec<Row> {
+    let log = hub.anomalies.read();
+    let mut rows: Vec<Row> = match at_ms {
+        None => log.open().cloned().collect(),
+        Some(at) => log.at(at).cloned().collect(),
+    };
+    drop(log);
+    rows.sort_by(by_strength);
+    rows
 }
 
-impl Row {
-    pub fn new(row: AnomalyRow, host_name: &str) -> Self {
-        let event_id = format!("{}_{}", row.onset_ms, row.entity_id);
-        let desc = words::anomaly(&row);
-        Self {
-            event_ids: vec![event_id.clone()],
-            event_id,
-            time_ms: row.last_ms,
-            first_ms: row.onset_ms,
-            count: 1,
-            kind: if row.kpi { "app" } else { "sys" },
-            entity_id: row.entity_id,
-            entity_name: row.entity_name,
-            entity_type: row.entity_type,
-            host_name: host_name.to_owned(),
-            metric_id: row.metric,
-            severity: if row.kpi { "WARN" } else { "INFO" },
-            state: row.state,
-            desc: json!(desc),
-            score: row.score,
-            value: row.value,
-            normal: json!({"lo": row.low, "hi": row.high}),
-            unit: row.unit.to_owned(),
-            incident_id: row.incident_id,
-        }
-    }
-
-    /// What is usual, as a sentence.
-    pub fn normal_text(&self) -> Value {
-        let number = |name: &str| self.normal[name].as_f64().unwrap_or(0.0);
-        json!(words::normal(number("lo"), number("hi"), &self.unit))
-    }
+fn by_strength(left: &Row, right: &Row) -> std::cmp::Ordering {
+    let rank = |row: &Row| (row.kind == "app", row.score.unwrap_or(0.0));
+    let ((left_app, left_score), (right_app, right_score)) = (rank(left), rank(right));
+    let by_rank = right_app.cmp(&left_app).then(right_score.total_cmp(&left_score)).then(left.first_ms.cmp(&right.first_ms));
+    by_rank.then_with(|| (&left.entity_id, &left.metric_id).cmp(&(&right.entity_id, &right.metric_id)))
 }
 
-/// What is abnormal now, strongest first.
-pub fn rows(hub: &HubState, snapshot: &Arc<Snapshot>) -> Vec<Row> {
-    let graph = SnapshotGraph(snapshot.clone());
-    let found = hub.detector.lock().anomalies(MAX_ROWS, &graph);
-    let names = Names::new(snapshot);
+/// One row per entity and metric: the newest event, with what the others add.
+fn merged(rows: Vec<Row>) -> Vec<Row> {
     let mut seen: HashMap<(String, String), usize> = HashMap::new();
-    let mut rows: Vec<Row> = Vec::new();
-    for row in found {
-        let host = names.host_name(&row.machine_id).to_owned();
-        let row = Row::new(row, &host);
+    let mut merged: Vec<Row> = Vec::new();
+    for row in rows {
         match seen.get(&(row.entity_id.clone(), row.metric_id.clone())) {
             Some(index) => {
-                let known: &mut Row = &mut rows[*index];
-                known.count += 1;
+                let known = &mut merged[*index];
+                known.count += row.count;
                 known.first_ms = known.first_ms.min(row.first_ms);
+                known.score = known.score.into_iter().chain(row.score).reduce(f64::max);
                 known.event_ids.extend(row.event_ids);
             }
             None => {
-                seen.insert((row.entity_id.clone(), row.metric_id.clone()), rows.len());
-                rows.push(row);
+                seen.insert((row.entity_id.clone(), row.metric_id.clone()), merged.len());
+                merged.push(row);
             }
         }
     }
-    rows
+    merged
 }
 
 /// `GET /anomalies`
 pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["from", "to", "kind", "severity", "entity", "machine", "metric", "dedup", "limit", "cursor"])?;
-    let (from, to) = (params.millis("from")?.unwrap_or(0), params.millis("to")?.unwrap_or(i64::MAX));
-    params.flag("dedup", true)?;
+    let (from, to) = (params.millis("from")?, params.millis("to")?.unwrap_or(i64::MAX));
+    let dedup = params.flag("dedup", true)?;
     let kind = params.choice("kind", &[("app", "app"), ("sys", "sys")])?;
     let severity = params.choice("severity", &[("INFO", "INFO"), ("WARN", "WARN"), ("ERROR", "ERROR"), ("FATAL", "FATAL")])?;
-    let snapshot = hub.snapshot();
-    let mut rows = rows(&hub, &snapshot);
     let canonical = gala_model::entity::id::canonical_machine;
-    rows.retain(|row| {
-        row.time_ms >= from
-            && row.first_ms <= to
+    let is_wanted = |row: &Row| {
+        row.first_ms <= to
             && kind.is_none_or(|kind| row.kind == kind)
             && severity.is_none_or(|severity| row.severity == severity)
             && params.text("entity").is_none_or(|entity| row.entity_id == entity)
             && params.text("machine").is_none_or(|machine| row.entity_id.starts_with(canonical(machine)))
             && params.text("metric").is_none_or(|metric| row.metric_id == metric)
-    });
+    };
+    let mut rows: Vec<Row> = rows_at(&hub, None).into_iter().filter(&is_wanted).collect();
+    // Without a beginning only what is abnormal now is meant.
+    if let Some(from) = from {
+        let log = hub.anomalies.read();
+        let mut ended: Vec<Row> = log.ended().filter(|row| row.time_ms >= from && is_wanted(row)).cloned().collect();
+        drop(log);
+        ended.sort_by(|left, right| right.time_ms.cmp(&left.time_ms).then_with(|| by_strength(left, right)));
+        rows.extend(ended);
+    }
+    let rows = if dedup { merged(rows) } else { rows };
     let page = params.page(rows, |row| format!("{}/{}", row.event_id, row.metric_id))?;
     Ok(Json(json!(page)))
+}
+
+/// `GET /anomalies/{event_id}`; an event of one moment may be of several metrics, `metric` chooses.
+pub async fn one(State(hub): State<Arc<HubState>>, Id(event_id): Id, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&["metric"])?;
+    let metric = params.text("metric").map(str::to_owned);
+    let mut rows: Vec<Row> = {
+        let log = hub.anomalies.read();
+        log.open().chain(log.ended()).filter(|row| row.event_id == event_id).cloned().collect()
+    };
+    rows.sort_by(by_strength);
+    let metrics: Vec<String> = rows.iter().map(|row| row.metric_id.clone()).collect();
+    let wanted = rows.into_iter().find(|row| metric.as_ref().is_none_or(|metric| row.metric_id == *metric));
+    let row = wanted.ok_or_else(|| match (&metric, metrics.as_slice()) {
+        (Some(metric), [_, ..]) => {
+            ApiError::not_found(format!("event {event_id:?} is not of {metric:?}, but of {}", metrics.join(", ")))
+        }
+        _ => ApiError::not_found(format!("no event {event_id:?} is kept; `GET /api/v1/anomalies?from=` lists them")),
+    })?;
+    let worker = hub.clone();
+    let answer = tokio::task::spawn_blocking(move || event(&worker, &row, &metrics));
+    Ok(Json(answer.await.map_err(|_| ApiError::unavailable("the event was interrupted; ask again"))??))
+}
+
+fn event(hub: &HubState, row: &Row, metrics: &[String]) -> Result<Value, ApiError> {
+    let moment = Moment::knowing(hub, &row.entity_id, row.time_ms);
+    let snapshot = &moment.snapshot;
+    let resolved = view::resolve(snapshot, &row.entity_id);
+    let record = resolved.as_ref().and_then(|found| snapshot.entities.get(&found.id));
+    let (from, to) = (row.first_ms - BEFORE_MS, (row.time_ms + AFTER_MS).min(gala_store::now_ms()));
+    let step = ((to - from) / POINTS).max(5_000);
+    let chart = match record {
+        Some(record) => charts(hub, record, std::slice::from_ref(&row.metric_id), from, to, step)?.into_iter().next(),
+        None => None,
+    };
+    let names = Names::new(snapshot);
+    Ok(json!({
+        "event_id": row.event_id,
+        "metrics": metrics,
+        "row": row,
+        "event": normalised(row, record, resolved.as_ref()),
+        "raw": raw(hub, row, record),
+        "entity": record.map(|record| names.node(record, &|id| moment.badge(id))),
+        "parents": parents(&moment, &names, record),
+        "window": {"from_ms": from, "to_ms": to, "step_ms": step},
+        "chart": chart,
+    }))
+}
+
+fn parents(moment: &Moment, names: &Names, record: Option<&EntityRecord>) -> Vec<view::Node> {
+    let chain = record.map(|record| moment.snapshot.parents(&record.id)).unwrap_or_default();
+    chain.into_iter().rev().map(|parent| names.node(parent, &|id| moment.badge(id))).collect()
+}
+
+/// The one form in which analysis knows events, whatever wrote them.
+fn normalised(row: &Row, record: Option<&EntityRecord>, resolved: Option<&view::Resolved>) -> Value {
+    let rises = |value: f64| row.normal["hi"].as_f64().is_some_and(|high| value > high);
+    json!({
+        "id": row.event_id,
+        "time_ms": row.first_ms,
+        "entity": resolved.map(|found| &found.id),
+        "entity_raw": row.entity_id,
+        "resolution": resolved.map_or("none", |found| found.how),
+        "metric": row.metric_id,
+        "kind": row.kind,
+        "severity": row.severity,
+        "score": row.score,
+        "direction": match row.value { Some(value) if rises(value) => "rise", Some(_) => "fall", None => "unknown" },
+        "labels": record.map(|record| &record.labels),
+        "description": row.desc,
+        "candidates": resolved.map(|found| found.candidates.clone()).unwrap_or_default(),
+    })
+}
+
+/// The event as consumers of detector events read it.
+fn raw(hub: &HubState, row: &Row, record: Option<&EntityRecord>) -> Value {
+    let explained = row.incident_id.as_ref().and_then(|id| hub.explanations.read().get(id).cloned());
+    let causes: Vec<Value> = explained
+        .iter()
+        .flat_map(|result| &result.resource.cause_metrics)
+        .map(|cause| json!({"metric": cause.metric_id, "labels": cause.metric_labels, "score": cause.score}))
+        .collect();
+    let description = row.desc["en"].as_str().unwrap_or("");
+    let (header, severity) = match row.kind.as_str() {
+        "app" => ("Application Failure", 13),
+        _ => ("System Failure", 9),
+    };
+    json!({
+        "Timestamp": row.time_ms,
+        "event_id": row.event_id,
+        "Attributes": {
+            "schema": "gala.anomaly/2",
+            "entity_id": row.entity_id,
+            "entity_type": row.entity_type,
+            "event_id": row.event_id,
+            "event_type": row.kind,
+            "event_source": "gala",
+            "keywords": [row.kind],
+            "incident_id": row.incident_id,
+            "state": row.state,
+            "start_ts": row.first_ms,
+            "end_ts": if row.is_open() { None } else { Some(row.time_ms) },
+            "duration": (row.time_ms - row.first_ms) / 1000,
+            "occurred count": row.count,
+            "cause_metric": causes.first(),
+        },
+        "Resource": {
+            "metric": row.metric_id,
+            "metrics": row.metric_id,
+            "labels": record.map(|record| words::event_labels(&record.labels)).unwrap_or_default(),
+            "score": row.score,
+            "root_causes": causes,
+            "cause_metrics": causes,
+            "description": description,
+        },
+        "SeverityText": row.severity,
+        "SeverityNumber": severity,
+        "Body": format!("{} - {header} - {description}", crate::prom::show_time(row.time_ms)),
+        "is_anomaly": true,
+    })
 }

@@ -1,25 +1,30 @@
 //! Entities: list, one, its relations, its surroundings, and how an id in any spelling is understood.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use gala_analysis::topology::history::{EntityRecord, LifeState, Snapshot};
 use gala_analysis::topology::view::{self, Direction, Names, Node};
-use gala_analysis::topology::{LabelMap, Relation};
+use gala_analysis::topology::{LabelMap, Relation, collect};
 use gala_model::Bad;
+use gala_store::{MatchOp, Matcher, SeriesRead, TimeRange};
 use serde_json::{Value, json};
 
 use super::anomalies;
 use super::error::ApiError;
 use super::faults;
+use super::moment::Moment;
 use super::params::{Id, Params};
 use super::topology::{resolve as resolve_id, stamp};
+use crate::anomalies::Row;
 use crate::state::HubState;
 use crate::vocabulary;
 
 /// Current values given with an entity at most.
 const MAX_METRICS: usize = 200;
+const MAX_SAMPLES: usize = 1_000_000;
 const DIRECTIONS: &[(&str, Direction)] = &[("in", Direction::In), ("out", Direction::Out), ("both", Direction::Both)];
 const STATES: &[(&str, LifeState)] = &[
     ("online", LifeState::Online),
@@ -30,7 +35,8 @@ const STATES: &[(&str, LifeState)] = &[
 
 /// `GET /entities`; every parameter that is not one of the call's own is a label filter.
 pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
-    let snapshot = hub.snapshot_at(params.millis("at")?);
+    let moment = Moment::of(&hub, &params).await?;
+    let snapshot = &*moment.snapshot;
     let state = params.choice("state", STATES)?;
     if let Some(kind) = params.text("type")
         && gala_model::entity::entity_type(kind).is_none()
@@ -40,7 +46,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     let own = ["type", "machine", "state", "q", "limit", "cursor", "at"];
     let filters: Vec<(&str, &str)> = params.others(&own).collect();
     let words = params.text("q").map(str::to_lowercase);
-    let names = Names::new(&snapshot);
+    let names = Names::new(snapshot);
     let mut records: Vec<&EntityRecord> = snapshot
         .entities
         .values()
@@ -52,7 +58,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
         .collect();
     records.sort_by(|left, right| (left.kind.name, &left.id).cmp(&(right.kind.name, &right.id)));
     let page = params.page(records, |record| record.id.to_string())?;
-    let items: Vec<Node> = page.items.iter().map(|record| names.node(record, &|id| hub.badges(id))).collect();
+    let items: Vec<Node> = page.items.iter().map(|record| names.node(record, &|id| moment.badge(id))).collect();
     let (stamp, partial) = stamp(snapshot.info);
     Ok(Json(json!({"snapshot": stamp, "partial": partial, "items": items, "next_cursor": page.next_cursor})))
 }
@@ -70,19 +76,19 @@ fn is_found(record: &EntityRecord, host: &str, words: &str) -> bool {
 /// `GET /entities/{id}`
 pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["at"])?;
-    let at = params.millis("at")?;
-    let snapshot = hub.snapshot_at(at);
-    let id = resolve_id(&snapshot, &id)?;
+    let moment = Moment::of(&hub, &params).await?;
+    let snapshot = &*moment.snapshot;
+    let id = resolve_id(snapshot, &id)?;
     let record = &snapshot.entities[id.as_str()];
-    let names = Names::new(&snapshot);
-    let badge = |id: &str| hub.badges(id);
+    let names = Names::new(snapshot);
+    let badge = |id: &str| moment.badge(id);
     let mut parents: Vec<Node> = snapshot.parents(&id).into_iter().map(|parent| names.node(parent, &badge)).collect();
     parents.reverse();
-    let family = family(&snapshot, &id);
-    let rows: Vec<anomalies::Row> =
-        anomalies::rows(&hub, &snapshot).into_iter().filter(|row| family.contains(&row.entity_id)).take(50).collect();
-    let metrics: Vec<Value> = record
-        .metrics
+    let family = family(snapshot, &id);
+    let rows: Vec<Row> =
+        anomalies::rows_at(&hub, moment.at_ms).into_iter().filter(|row| family.contains(&row.entity_id)).take(50).collect();
+    let values = values_of(&hub, record, moment.at_ms).await?;
+    let metrics: Vec<Value> = values
         .iter()
         .take(MAX_METRICS)
         .map(|(field, value)| {
@@ -107,6 +113,25 @@ pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -
     })))
 }
 
+/// Latest value per field: those the topology holds, for an earlier time those of then.
+async fn values_of(hub: &Arc<HubState>, record: &EntityRecord, at_ms: Option<i64>) -> Result<BTreeMap<String, f64>, ApiError> {
+    if at_ms.is_none() && !record.metrics.is_empty() {
+        return Ok(record.metrics.clone());
+    }
+    let to_ms = at_ms.unwrap_or(record.last_seen_ms).min(record.offline_at_ms.unwrap_or(i64::MAX));
+    let mut matchers = vec![
+        Matcher::new("__name__", MatchOp::Regex, format!("{}{}_.+", gala_model::PREFIX, record.kind.name))?,
+        Matcher::new("le", MatchOp::Regex, "|\\+Inf")?,
+    ];
+    matchers.extend(selecting_labels(record).iter().map(|(name, value)| Matcher::equal(name, value)));
+    let range = TimeRange { from_ms: to_ms - hub.topology.read().config().alive_window_ms, to_ms };
+    let (worker, kind) = (hub.clone(), record.kind);
+    let read = tokio::task::spawn_blocking(move || {
+        worker.store.select(&matchers, range, MAX_SAMPLES).map(|series| collect::latest(kind, &series))
+    });
+    Ok(read.await.map_err(|_| ApiError::unavailable("the query was interrupted; try again"))??)
+}
+
 /// An entity and what belongs to it directly: what is wrong with a part is wrong with the whole.
 fn family(snapshot: &Snapshot, id: &str) -> Vec<String> {
     let children = snapshot.into(id, &[Relation::BelongsTo]).map(|(_, edge)| edge.from.to_string());
@@ -114,7 +139,7 @@ fn family(snapshot: &Snapshot, id: &str) -> Vec<String> {
 }
 
 /// A sentence per judged signal, worst first: what is out of its range, then what is as usual.
-fn checks(record: &EntityRecord, rows: &[anomalies::Row]) -> Vec<Value> {
+fn checks(record: &EntityRecord, rows: &[Row]) -> Vec<Value> {
     let mut checks: Vec<Value> = rows
         .iter()
         .map(|row| {
@@ -163,22 +188,23 @@ fn relations_of(params: &Params, name: &str) -> Result<Vec<Relation>, ApiError> 
 /// `GET /entities/{id}/edges`
 pub async fn edges(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["relation", "direction", "at", "limit", "cursor"])?;
-    let snapshot = hub.snapshot_at(params.millis("at")?);
-    let id = resolve_id(&snapshot, &id)?;
+    let moment = Moment::of(&hub, &params).await?;
+    let snapshot = &*moment.snapshot;
+    let id = resolve_id(snapshot, &id)?;
     let direction = params.choice("direction", DIRECTIONS)?.unwrap_or(Direction::Both);
     let relations = relations_of(&params, "relation")?;
     let mut edges: Vec<_> =
-        view::edges_of(&snapshot, &id, &relations, direction).into_iter().map(|index| view::edge_of(&snapshot, index)).collect();
+        view::edges_of(snapshot, &id, &relations, direction).into_iter().map(|index| view::edge_of(snapshot, index)).collect();
     edges.sort_by(|left, right| left.id.cmp(&right.id));
     let page = params.page(edges, |edge| edge.id.clone())?;
-    let names = Names::new(&snapshot);
+    let names = Names::new(snapshot);
     let mut nodes: Vec<Node> = Vec::new();
     for edge in &page.items {
         let other = if *edge.from == *id { &edge.to } else { &edge.from };
         if let Some(record) = snapshot.entities.get(other)
             && nodes.iter().all(|node| node.id != record.id)
         {
-            nodes.push(names.node(record, &|id| hub.badges(id)));
+            nodes.push(names.node(record, &|id| moment.badge(id)));
         }
     }
     let (stamp, partial) = stamp(snapshot.info);
@@ -190,12 +216,13 @@ pub async fn edges(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params)
 /// `GET /entities/{id}/neighbours`
 pub async fn neighbours(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["relations", "depth", "direction", "at"])?;
-    let snapshot = hub.snapshot_at(params.millis("at")?);
-    let id = resolve_id(&snapshot, &id)?;
+    let moment = Moment::of(&hub, &params).await?;
+    let snapshot = &*moment.snapshot;
+    let id = resolve_id(snapshot, &id)?;
     let depth = params.count("depth", 1..=10)?.unwrap_or(1);
     let direction = params.choice("direction", DIRECTIONS)?.unwrap_or(Direction::Both);
     let relations = relations_of(&params, "relations")?;
-    let graph = view::neighbours(&snapshot, &id, &relations, depth, direction, &|id| hub.badges(id));
+    let graph = view::neighbours(snapshot, &id, &relations, depth, direction, &|id| moment.badge(id));
     let (stamp, partial) = stamp(snapshot.info);
     Ok(Json(json!({"snapshot": stamp, "partial": partial, "center": id, "nodes": graph.nodes, "edges": graph.edges})))
 }
@@ -203,9 +230,10 @@ pub async fn neighbours(State(hub): State<Arc<HubState>>, Id(id): Id, params: Pa
 /// `GET /entities/{id}/resolve`
 pub async fn resolve(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["at"])?;
-    let snapshot = hub.snapshot_at(params.millis("at")?);
+    let moment = Moment::of(&hub, &params).await?;
+    let snapshot = &*moment.snapshot;
     let found =
-        view::resolve(&snapshot, &id).ok_or_else(|| ApiError::not_found(format!("no entity is known by the id {id:?}")))?;
+        view::resolve(snapshot, &id).ok_or_else(|| ApiError::not_found(format!("no entity is known by the id {id:?}")))?;
     let (stamp, partial) = stamp(snapshot.info);
     Ok(Json(json!({
         "snapshot": stamp, "partial": partial, "id": found.id, "how": found.how, "candidates": found.candidates,

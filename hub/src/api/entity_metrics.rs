@@ -23,7 +23,7 @@ const MAX_POINTS: i64 = 2_000;
 /// Series drawn in one chart at most; the rest would not be told apart.
 const MAX_SERIES_PER_CHART: usize = 12;
 
-type Points = Vec<(i64, Option<f64>)>;
+pub type Points = Vec<(i64, Option<f64>)>;
 
 /// `GET /entities/{id}/metrics`
 pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
@@ -49,7 +49,8 @@ pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Param
     Ok(Json(json!({"snapshot": stamp, "partial": partial, "from": from, "to": to, "step_ms": step, "items": items})))
 }
 
-fn charts(
+/// Charts of an entity's metrics; of all where none is named.
+pub fn charts(
     hub: &HubState,
     record: &EntityRecord,
     wanted: &[String],
@@ -57,13 +58,37 @@ fn charts(
     to: i64,
     step: i64,
 ) -> Result<Vec<Value>, ApiError> {
-    let prefix = format!("{}{}_", gala_model::PREFIX, record.kind.name);
+    let grid = Grid { from, to, step };
+    let by_field = series_by_field(hub, record, wanted, grid)?;
     let labels = selecting_labels(record);
+    let selector = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(",");
+    Ok(by_field.into_values().map(|(found, series)| chart(hub, record, found, &series, &selector, grid)).collect())
+}
+
+/// What a chart of one metric draws first: p99 of a histogram, the rate of a counter, else the value; of several series
+/// the largest at each time.
+pub fn points(hub: &HubState, record: &EntityRecord, metric: &str, grid: Grid) -> Result<Points, ApiError> {
+    let by_field = series_by_field(hub, record, &[metric.to_owned()], grid)?;
+    let Some((found, series)) = by_field.get(metric) else { return Ok(Points::new()) };
+    let lines = lines(found.field, series, grid);
+    let drawn = if found.field.role == Role::Metric(Kind::Histogram) { &lines[1..] } else { &lines[..] };
+    let Some((first, others)) = drawn.split_first() else { return Ok(Points::new()) };
+    let largest = |index: usize, own: Option<f64>| {
+        let values = others.iter().filter_map(|(_, points)| points.get(index)?.1);
+        values.chain(own).reduce(f64::max)
+    };
+    Ok(first.1.iter().enumerate().map(|(index, (at, own))| (*at, largest(index, *own))).collect())
+}
+
+type ByField = BTreeMap<&'static str, (Found, Vec<Series>)>;
+
+fn series_by_field(hub: &HubState, record: &EntityRecord, wanted: &[String], grid: Grid) -> Result<ByField, ApiError> {
+    let prefix = format!("{}{}_", gala_model::PREFIX, record.kind.name);
     let mut matchers = vec![Matcher::new("__name__", MatchOp::Regex, format!("{prefix}.+"))?];
-    matchers.extend(labels.iter().map(|(name, value)| Matcher::equal(name, value)));
+    matchers.extend(selecting_labels(record).iter().map(|(name, value)| Matcher::equal(name, value)));
     // One step more before the range, so that the first rate has a sample to start from.
-    let range = TimeRange { from_ms: from - step - 60_000, to_ms: to };
-    let mut by_field: BTreeMap<&'static str, (Found, Vec<Series>)> = BTreeMap::new();
+    let range = TimeRange { from_ms: grid.from - grid.step - 60_000, to_ms: grid.to };
+    let mut by_field = ByField::new();
     for series in hub.store.select(&matchers, range, MAX_SAMPLES)? {
         let Some((kind, name)) = gala_model::entity::split_metric(series.labels.metric()) else { continue };
         if kind.name != record.kind.name {
@@ -79,36 +104,37 @@ fn charts(
         }
         by_field.entry(field.series.base).or_insert_with(|| (Found { table, field }, Vec::new())).1.push(series);
     }
-    let selector = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(",");
-    let grid = Grid { from, to, step };
-    Ok(by_field.into_values().map(|(found, series)| chart(hub, record, found, &series, &selector, grid)).collect())
+    Ok(by_field)
 }
 
 #[derive(Clone, Copy)]
-struct Found {
+pub struct Found {
     table: &'static TableDef,
     field: &'static FieldDef,
 }
 
 /// The points of an answer: `from`, `from + step`, ... up to `to`.
 #[derive(Clone, Copy)]
-struct Grid {
-    from: i64,
-    to: i64,
-    step: i64,
+pub struct Grid {
+    pub from: i64,
+    pub to: i64,
+    pub step: i64,
 }
 
 fn chart(hub: &HubState, record: &EntityRecord, found: Found, series: &[Series], selector: &str, grid: Grid) -> Value {
     let Found { table, field } = found;
     let name = field.series.base;
-    let (query, lines) = if field.role == Role::Metric(Kind::Histogram) {
-        let query = format!("histogram_quantile(0.99, sum by (le) ({name}{{{selector}}}))");
-        (query, quantile_lines(series, field.semantics, grid))
-    } else if field.semantics == Semantics::Cumulative {
-        (format!("rate({name}{{{selector}}}[1m])"), plain_lines(series, true, grid))
+    let selected = if field.semantics == Semantics::Cumulative {
+        format!("rate({name}{{{selector}}}[1m])")
     } else {
-        (format!("{name}{{{selector}}}"), plain_lines(series, false, grid))
+        format!("{name}{{{selector}}}")
     };
+    let query = if field.role == Role::Metric(Kind::Histogram) {
+        format!("histogram_quantile(0.99, sum by (le) ({selected}))")
+    } else {
+        selected
+    };
+    let lines = lines(field, series, grid);
     let bad = match field.bad {
         Bad::Up => "up",
         Bad::Down => "down",
@@ -117,7 +143,7 @@ fn chart(hub: &HubState, record: &EntityRecord, found: Found, series: &[Series],
     };
     let band =
         series.first().filter(|_| field.semantics != Semantics::Cumulative).and_then(|one| hub.detector.lock().band(&one.labels));
-    let open = hub.anomaly_of(&record.id, name);
+    let open = hub.anomalies.read().of(&record.id, name).cloned();
     json!({
         "metric": name,
         "table": table.name,
@@ -127,9 +153,17 @@ fn chart(hub: &HubState, record: &EntityRecord, found: Found, series: &[Series],
         "bad": bad,
         "series": lines.into_iter().map(|(label, points)| json!({"label": label, "points": points})).collect::<Vec<_>>(),
         "normal": band.map(|band| json!({"lo": band.low, "hi": band.high})),
-        "onset_ms": open.as_ref().map(|row| row.onset_ms),
-        "state": match open { None if band.is_none() => "na", None => "ok", Some(row) if row.kpi => "crit", Some(_) => "warn" },
+        "onset_ms": open.as_ref().map(|row| row.first_ms),
+        "state": match open { None if band.is_none() => "na", None => "ok", Some(row) if row.kind == "app" => "crit", Some(_) => "warn" },
     })
+}
+
+/// Labelled lines of one metric: p50 and p99 of a histogram, else a line per series.
+fn lines(field: &FieldDef, series: &[Series], grid: Grid) -> Vec<(String, Points)> {
+    match field.role {
+        Role::Metric(Kind::Histogram) => quantile_lines(series, field.semantics, grid),
+        _ => plain_lines(series, field.semantics == Semantics::Cumulative, grid),
+    }
 }
 
 fn plain_lines(series: &[Series], rate: bool, grid: Grid) -> Vec<(String, Points)> {

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
-use gala_analysis::incident::{Incident, Scope};
+use gala_analysis::incident::{Incident, Scope, Symptom};
 use gala_model::incident::RootCause;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::params::{Id, Params};
 use crate::documents::Shelf;
-use crate::explain::input_of;
+use crate::explain::{input_of, version_key};
 use crate::state::HubState;
 
+/// Versions count from 1 and come every few seconds for some minutes.
+pub const MAX_VERSION: usize = 1_000_000;
 /// Faults given with an entity at most.
 const MAX_OF_ENTITY: usize = 20;
 
@@ -50,6 +52,7 @@ pub fn row(hub: &HubState, incident: &Incident) -> Value {
         "stage": explanation.map_or(gala_model::incident::Stage::Detected, |result| result.resource.stage),
         "cause": cause,
         "host_name": host_name,
+        "asked": hub.asked.lock().incident(&incident.id).is_some(),
     })
 }
 
@@ -62,19 +65,13 @@ fn name_of(snapshot: &gala_analysis::topology::Snapshot, id: &str, given: &str) 
     }
 }
 
-fn incidents(hub: &HubState) -> Vec<Incident> {
-    let mut incidents: Vec<Incident> = hub.detector.lock().incidents().cloned().collect();
-    incidents.sort_by(|left, right| right.opened_ms.cmp(&left.opened_ms).then_with(|| left.id.cmp(&right.id)));
-    incidents
-}
-
 /// `GET /faults`
 pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["from", "to", "state", "scope", "entity", "category", "domain", "limit", "cursor"])?;
     let (from, to) = (params.millis("from")?.unwrap_or(0), params.millis("to")?.unwrap_or(i64::MAX));
     let open = params.choice("state", &[("open", true), ("closed", false)])?;
     let scope = params.choice("scope", &[("single_node", Scope::SingleNode), ("cross_node", Scope::CrossNode)])?;
-    let mut found = incidents(&hub);
+    let mut found = hub.incidents();
     let explanations = hub.explanations.read();
     let resource = |incident: &Incident| explanations.get(&incident.id).map(|result| &result.resource);
     found.retain(|incident| {
@@ -97,7 +94,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
 
 /// Rows of incidents in which one of the entities suffers or is a cause, newest first.
 pub fn of_entity(hub: &HubState, ids: &[String]) -> Vec<Value> {
-    let found = incidents(hub);
+    let found = hub.incidents();
     let causes = |incident: &Incident| {
         let explanations = hub.explanations.read();
         explanations
@@ -116,30 +113,45 @@ pub fn of_entity(hub: &HubState, ids: &[String]) -> Vec<Value> {
 /// `GET /faults/{id}`
 pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["version"])?;
-    let incident = hub.detector.lock().incident(&id).cloned();
-    let incident = incident.ok_or_else(|| ApiError::not_found(format!("no incident {id:?}; `GET /api/v1/faults` lists them")))?;
-    let asked = params.count("version", 1..=usize::MAX)?;
-    let result = detail(&hub, &incident);
-    let version = result["Resource"]["result_version"].as_u64().unwrap_or(0);
-    match asked {
-        Some(asked) if asked as u64 != version => {
-            Err(ApiError::not_found(format!("version {asked} of incident {id:?} is not kept; the last one is {version}")))
-        }
-        _ => Ok(Json(result)),
-    }
+    let incident = incident(&hub, &id)?;
+    let result = version_of(&hub, &incident, params.count("version", 1..=MAX_VERSION)?)?;
+    Ok(Json(detail(&hub, &incident, result)))
+}
+
+/// An incident by its id.
+pub fn incident(hub: &HubState, id: &str) -> Result<Incident, ApiError> {
+    hub.incident(id).ok_or_else(|| ApiError::not_found(format!("no incident {id:?}; `GET /api/v1/faults` lists them")))
+}
+
+/// The last explanation of an incident, or an earlier one that is still kept.
+pub fn version_of(hub: &HubState, incident: &Incident, asked: Option<usize>) -> Result<RootCause, ApiError> {
+    let latest = hub.explanations.read().get(&incident.id).cloned();
+    let latest = latest.unwrap_or_else(|| RootCause::detected(&input_of(incident)));
+    let version = latest.resource.result_version;
+    let Some(asked) = asked.map(|asked| asked as u32).filter(|asked| *asked != version) else { return Ok(latest) };
+    let earlier = hub.documents.get(Shelf::Versions, &version_key(incident, asked));
+    let earlier = earlier.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    earlier.ok_or_else(|| {
+        ApiError::not_found(format!("version {asked} of incident {:?} is not kept; the last one is {version}", incident.id))
+    })
 }
 
 /// `GET /faults/by-event/{event_id}`
-pub async fn by_event(State(hub): State<Arc<HubState>>, Id(event_id): Id) -> Result<Json<Value>, ApiError> {
-    let incident = incidents(&hub).into_iter().find(|incident| incident.event_id == event_id);
-    let incident = incident.ok_or_else(|| ApiError::not_found(format!("no incident has the event {event_id:?}")))?;
-    Ok(Json(detail(&hub, &incident)))
+pub async fn by_event(State(hub): State<Arc<HubState>>, Id(event_id): Id, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&["version"])?;
+    let has = |incident: &Incident| {
+        let begins = |symptom: &Symptom| event_id == format!("{}_{}", symptom.onset_ms, symptom.entity_id);
+        incident.event_id == event_id || incident.symptoms.iter().any(begins)
+    };
+    let incident = hub.incidents().into_iter().find(has).ok_or_else(|| {
+        ApiError::not_found(format!("no incident has the event {event_id:?}; `GET /api/v1/anomalies/{{event_id}}` tells of it"))
+    })?;
+    let result = version_of(&hub, &incident, params.count("version", 1..=MAX_VERSION)?)?;
+    Ok(Json(detail(&hub, &incident, result)))
 }
 
 /// The result with the row's life beside it.
-fn detail(hub: &HubState, incident: &Incident) -> Value {
-    let explained = hub.explanations.read().get(&incident.id).cloned();
-    let result = explained.unwrap_or_else(|| RootCause::detected(&input_of(incident)));
+fn detail(hub: &HubState, incident: &Incident, result: RootCause) -> Value {
     let mut body = json!(result);
     let symptom = incident.primary();
     let snapshot = hub.snapshot();
@@ -148,6 +160,7 @@ fn detail(hub: &HubState, incident: &Incident) -> Value {
     body["opened_ms"] = json!(incident.opened_ms);
     body["closed_ms"] = json!(incident.closed_ms);
     body["summary"] = json!(incident.summary);
+    body["asked"] = json!(hub.asked.lock().incident(&incident.id).is_some());
     body["Resource"]["symptoms"] = json!(incident.symptoms);
     let kpi = &mut body["Resource"]["abnormal_kpi"];
     kpi["entity_type"] = json!(incident.entity_type);
@@ -182,24 +195,26 @@ pub enum Verdict {
 }
 
 const MAX_FEEDBACK_CHARS: usize = 4_000;
+/// Verdicts kept; the oldest go first.
+const MAX_FEEDBACK: u64 = 10_000;
 
 /// `POST /faults/{id}/feedback`
 pub async fn feedback(
     State(hub): State<Arc<HubState>>,
     Id(id): Id,
+    params: Params,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, ApiError> {
-    let body = body?;
-    let feedback: Feedback = serde_json::from_slice(&body).map_err(|error| {
-        ApiError::bad_request("body", format!("{error}; send {{\"verdict\": \"right\" | \"wrong\" | \"expected\", ...}}"))
-    })?;
-    if hub.detector.lock().incident(&id).is_none() {
-        return Err(ApiError::not_found(format!("no incident {id:?}; `GET /api/v1/faults` lists them")));
-    }
+    params.only(&[])?;
+    let form = "{\"verdict\": \"right\" | \"wrong\" | \"expected\", \"entity_id\": id or absent, \"text\": words or absent}";
+    let feedback: Feedback = super::params::body(&body?, form)?;
+    incident(&hub, &id)?;
     if feedback.text.chars().count() > MAX_FEEDBACK_CHARS {
         return Err(ApiError::refused("text", format!("text is longer than {MAX_FEEDBACK_CHARS} characters; shorten it")));
     }
-    let key = format!("{id}/{}", gala_store::now_ms());
-    hub.documents.put(Shelf::Feedback, &key, &feedback).map_err(|error| ApiError::unavailable(error.to_string()))?;
+    let key = format!("{:013}/{id}", gala_store::now_ms());
+    let kept = hub.documents.put(Shelf::Feedback, &key, &feedback);
+    let kept = kept.and_then(|()| hub.documents.trim(Shelf::Feedback, MAX_FEEDBACK));
+    kept.map_err(|error| ApiError::unavailable(error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,12 +2,15 @@
 
 pub mod agent;
 pub mod anomalies;
+pub mod ask;
 pub mod entities;
 pub mod entity_metrics;
 pub mod error;
+pub mod fault_graph;
 pub mod faults;
 pub mod health;
 pub mod meta;
+pub mod moment;
 pub mod params;
 pub mod rules;
 pub mod services;
@@ -42,8 +45,10 @@ pub fn router() -> Router<Arc<HubState>> {
         .route("/services", get(services::services))
         .route("/hosts", get(services::hosts))
         .route("/anomalies", get(anomalies::list))
-        .route("/faults", get(faults::list))
+        .route("/anomalies/{event_id}", get(anomalies::one))
+        .route("/faults", get(faults::list).post(ask::ask))
         .route("/faults/{id}", get(faults::one))
+        .route("/faults/{id}/graph", get(fault_graph::graph))
         .route("/faults/{id}/feedback", post(faults::feedback))
         .route("/faults/by-event/{event_id}", get(faults::by_event))
         .route("/agent/probes", get(agent::probes))

@@ -39,6 +39,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     }
 }
 
+/// The body as JSON; `form` says what was expected.
+pub fn body<T: serde::de::DeserializeOwned>(bytes: &[u8], form: &str) -> Result<T, ApiError> {
+    let mut input = serde_json::Deserializer::from_slice(bytes);
+    let whole = serde_path_to_error::deserialize(&mut input).map_err(|error| (error.path().to_string(), error.into_inner()));
+    whole.and_then(|value| input.end().map(|()| value).map_err(|error| (".".to_owned(), error))).map_err(|(path, error)| {
+        let field = if path == "." { "body" } else { path.as_str() };
+        ApiError::bad_request(field, format!("the body cannot be read: {error}; send {form}"))
+    })
+}
+
 impl Params {
     /// Fails on a parameter that the call does not know, so that a typing error is not silently ignored.
     pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {

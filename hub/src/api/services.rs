@@ -11,9 +11,10 @@ use gala_analysis::topology::view::Names;
 use gala_store::promql::{self, QueryValue};
 use serde_json::{Value, json};
 
-use super::anomalies::{self, Row};
+use super::anomalies;
 use super::error::ApiError;
 use super::params::Params;
+use crate::anomalies::Row;
 use crate::state::HubState;
 
 const MAX_SERVICES: usize = 500;
@@ -57,7 +58,7 @@ fn service_rows(hub: &HubState) -> Vec<Value> {
     let now_ms = gala_store::now_ms();
     let snapshot = hub.snapshot();
     let numbers = Numbers::read(hub, now_ms);
-    let anomalies = anomalies::rows(hub, &snapshot);
+    let anomalies = anomalies::rows_at(hub, None);
     let names = Names::new(&snapshot);
     let mut rows: Vec<(u8, Value)> = Vec::new();
     for (key, rate) in &numbers.rate {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use gala_analysis::topology::history::{SnapshotInfo, SnapshotState};
-use gala_analysis::topology::view::{self, Fold, HorizontalQuery, Layer};
+use gala_analysis::topology::view::{self, Fold, HorizontalQuery, Layer, VerticalQuery};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::moment::Moment;
 use super::params::Params;
 use crate::state::HubState;
 
@@ -54,10 +55,11 @@ pub async fn horizontal(State(hub): State<Arc<HubState>>, params: Params) -> Res
         offline: params.flag("offline", true)?,
         fold: params.choice("fold", &folds)?.unwrap_or(Fold::None),
     };
-    let snapshot = hub.snapshot_at(params.millis("at")?);
-    let center = query.center.as_deref().map(|raw| resolve(&snapshot, raw)).transpose()?;
+    let moment = Moment::of(&hub, &params).await?;
+    let snapshot = &*moment.snapshot;
+    let center = query.center.as_deref().map(|raw| resolve(snapshot, raw)).transpose()?;
     let query = HorizontalQuery { center, ..query };
-    let graph = view::horizontal(&snapshot, &query, &|id| hub.badges(id));
+    let graph = view::horizontal(snapshot, &query, &|id| moment.badge(id));
     let (stamp, partial) = stamp(snapshot.info);
     Ok(Json(json!({
         "snapshot": stamp, "partial": partial, "layer": layer, "center": query.center, "nodes": graph.nodes, "edges": graph.edges,
@@ -68,12 +70,19 @@ pub async fn horizontal(State(hub): State<Arc<HubState>>, params: Params) -> Res
 pub async fn vertical(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["entity", "perspective", "at", "highlight", "expand"])?;
     let perspective = params.choice("perspective", LAYERS)?;
-    let snapshot = hub.snapshot_at(params.millis("at")?);
+    let moment = Moment::of(&hub, &params).await?;
+    let snapshot = &*moment.snapshot;
     let entity = match params.text("entity") {
-        Some(raw) => resolve(&snapshot, raw)?,
+        Some(raw) => resolve(snapshot, raw)?,
         None => return Err(ApiError::bad_request("entity", "entity is missing; give the id of what to look at")),
     };
-    let answer = view::vertical(&snapshot, &entity, perspective, &params.list("highlight"), &|id| hub.badges(id))
+    let expand = params.list("expand");
+    if let Some(unknown) = expand.iter().find(|kind| gala_model::entity::entity_type(kind).is_none()) {
+        let message = format!("no entity type {unknown:?}; `GET /api/v1/meta/types` lists them");
+        return Err(ApiError::bad_request("expand", message));
+    }
+    let query = VerticalQuery { entity: entity.clone(), perspective, highlight: params.list("highlight"), expand };
+    let answer = view::vertical(snapshot, &query, &|id| moment.badge(id))
         .ok_or_else(|| ApiError::not_found(format!("no entity {entity:?} at that time")))?;
     let (stamp, partial) = stamp(snapshot.info);
     Ok(Json(json!({

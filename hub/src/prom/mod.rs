@@ -14,6 +14,8 @@ mod time;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use time::show as show_time;
+
 use axum::Router;
 use axum::routing::{get, post};
 use gala_store::SeriesRead;

@@ -1,6 +1,8 @@
 //! A hub of its own on a free port with a data folder of its own, and the little HTTP that asking it takes.
 #![allow(dead_code)] // each test uses its part
 
+pub mod schema;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,9 @@ pub struct TestHub {
     hub: Option<Hub>,
     pub address: SocketAddr,
 }
+
+/// Name, labels besides the machine, value.
+type PutSample<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 
 pub struct Answer {
     pub status: u16,
@@ -53,7 +58,7 @@ impl TestHub {
     }
 
     /// Appends one sample per series, all at one time, and makes them safe.
-    pub fn put(&self, t_ms: i64, samples: &[(&str, &[(&str, &str)], f64)]) {
+    pub fn put(&self, t_ms: i64, samples: &[PutSample<'_>]) {
         let store = &self.hub().state().store;
         let rows: Vec<_> = samples
             .iter()
@@ -69,7 +74,7 @@ impl TestHub {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        self.send(&format!("GET /api/v1{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address))
+        self.send(format!("GET /api/v1{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address))
     }
 
     pub fn json(&self, path: &str) -> Value {
@@ -156,4 +161,77 @@ pub fn put_process(hub: &TestHub, t_ms: i64, tgid: &str, start_time: &str) {
 
 pub fn process_id(tgid: &str) -> String {
     format!("{MACHINE}_proc_{tgid}")
+}
+
+/// How often the story's agent reports.
+const STEP_MS: i64 = 5_000;
+/// Length of the story: long enough for detection to know what is usual.
+pub const STORY_MS: i64 = 1_500_000;
+/// The slow end of the story.
+const SLOW_MS: i64 = 80_000;
+
+/// Redis as an agent of this host would have reported it up to now: 100 requests a second from one client, quick for 24
+/// minutes, then slow because it waits for a CPU. Written into the data folder before a hub opens it.
+pub fn write_story(data_dir: &Path) -> i64 {
+    let store = gala_store::Store::open(gala_store::StoreOptions::new(data_dir.join("store"))).unwrap();
+    let end_ms = now_ms() / STEP_MS * STEP_MS;
+    let redis = [("tgid", "4711"), ("comm", "redis-server"), ("pgid", "4711"), ("start_time", "100")];
+    let client = [("tgid", "4712"), ("comm", "shop"), ("pgid", "4712"), ("start_time", "100")];
+    let requests = [("tgid", "4711"), ("ins_id", "0"), ("app", "REDIS"), ("method", "GET")];
+    let address = [("server_ip", "127.0.0.1"), ("server_port", "6379"), ("comm", "redis-server")];
+    let link = |tgid: &'static str, comm: &'static str, role: &'static str| {
+        let ends = [("client_ip", "127.0.0.1"), ("server_ip", "127.0.0.1"), ("client_port", "0"), ("server_port", "6379")];
+        [("tgid", tgid), ("comm", comm), ("role", role), ("protocol", "2")].into_iter().chain(ends)
+    };
+    let mut batch = Vec::new();
+    let mut add = |t_ms: i64, name: &str, labels: Vec<(&str, &str)>, value: f64| {
+        let labels = Labels::new([("__name__", name), ("machine_id", MACHINE)].into_iter().chain(labels));
+        batch.push((store.resolve(&labels).unwrap(), t_ms, value));
+    };
+    let (mut count, mut sum_ns, mut sched_ns, mut slow_count) = (0.0, 0.0, 0.0, 0.0);
+    for step in 0..=STORY_MS / STEP_MS {
+        let t_ms = end_ms - STORY_MS + step * STEP_MS;
+        let is_slow = t_ms > end_ms - SLOW_MS;
+        // A little uneven, as life is.
+        let jitter = 1.0 + 0.05 * ((step * 7919 % 13) as f64 / 13.0);
+        let latency_ns = if is_slow { 30e6 } else { 300e3 } * jitter;
+        count += 500.0;
+        sum_ns += 500.0 * latency_ns;
+        sched_ns += 500.0 * (latency_ns - 200e3);
+        slow_count += if is_slow { 500.0 } else { 0.0 };
+        let of_requests = || requests.into_iter().chain(address).collect::<Vec<_>>();
+        add(t_ms, "gala_gopher_host_value", vec![("hostname", "alpha"), ("os_version", "1")], 1.0);
+        add(t_ms, "gala_gopher_proc_fd_count", redis.to_vec(), 12.0);
+        add(t_ms, "gala_gopher_proc_fd_count", client.to_vec(), 9.0);
+        add(t_ms, "gala_gopher_proc_run_delay_ns", redis.to_vec(), if is_slow { 3e9 } else { 4e6 } * jitter);
+        add(t_ms, "gala_gopher_proc_run_delay_per", redis.to_vec(), if is_slow { 80.0 } else { 0.2 } * jitter);
+        for (name, value) in [
+            ("requests_total", count),
+            ("errors_total", 0.0),
+            ("latency_nsec_sum", sum_ns),
+            ("latency_nsec_count", count),
+            ("sched_nsec_sum", sched_ns),
+            ("sched_nsec_count", count),
+            ("proc_nsec_sum", count * 150e3),
+            ("proc_nsec_count", count),
+        ] {
+            add(t_ms, &format!("gala_gopher_sli_{name}"), of_requests(), value);
+        }
+        for (edge, value) in [("500000", count - slow_count), ("50000000", count), ("+Inf", count)] {
+            let labels = of_requests().into_iter().chain([("le", edge)]).collect();
+            add(t_ms, "gala_gopher_sli_latency_nsec", labels, value);
+        }
+        for (tgid, comm, role) in [("4711", "redis-server", "server"), ("4712", "shop", "client")] {
+            add(t_ms, "gala_gopher_tcp_link_rx_bytes", link(tgid, comm, role).collect(), 20_000.0);
+            add(t_ms, "gala_gopher_tcp_link_tx_bytes", link(tgid, comm, role).collect(), 30_000.0);
+        }
+    }
+    let appended = store.append(&batch).unwrap();
+    assert!(appended.rejected.is_empty(), "{:?}", appended.rejected.first());
+    end_ms
+}
+
+/// Entity of the story's requests.
+pub fn requests_id() -> String {
+    format!("{MACHINE}_sli_4711_0_REDIS_GET")
 }

@@ -255,6 +255,9 @@ impl History {
             self.journal.put_edge(&ended);
             self.push_past_edge(ended);
         }
+        // As old as what it was seen in: an end that is new and its relations begin together.
+        let sampled = [&edge.from, &edge.to].into_iter().filter_map(|id| self.entities.get(id)).map(|end| end.last_seen_ms).max();
+        let first_seen_ms = sampled.map_or(now, |sampled| sampled.min(now));
         let record = EdgeRecord {
             relation: edge.relation,
             from: edge.from,
@@ -262,7 +265,7 @@ impl History {
             attributes: edge.attributes,
             via: edge.via,
             ambiguous: edge.ambiguous,
-            first_seen_ms: now,
+            first_seen_ms,
             last_seen_ms: now,
             offline_at_ms: None,
         };

@@ -1,0 +1,49 @@
+//! The topology at the moment a request asks about, with the anomalies of then.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gala_analysis::topology::Snapshot;
+use gala_analysis::topology::view::Badges;
+
+use super::error::ApiError;
+use super::params::Params;
+use crate::state::HubState;
+
+pub struct Moment {
+    /// Absent where now is meant.
+    pub at_ms: Option<i64>,
+    pub snapshot: Arc<Snapshot>,
+    badges: Arc<HashMap<String, Badges>>,
+}
+
+impl Moment {
+    pub fn at(hub: &HubState, at_ms: Option<i64>) -> Self {
+        let badges = match at_ms {
+            None => hub.progress.lock().anomalies.clone(),
+            Some(at_ms) => Arc::new(hub.anomalies.read().badges_at(at_ms)),
+        };
+        Self { at_ms, snapshot: hub.snapshot_at(at_ms), badges }
+    }
+
+    /// A moment at which the entity is known: the one asked for, else now.
+    pub fn knowing(hub: &HubState, entity_id: &str, at_ms: i64) -> Self {
+        Self { snapshot: hub.snapshot_knowing(entity_id, at_ms), ..Self::at(hub, Some(at_ms)) }
+    }
+
+    /// The parameter `at`; a past state is put together off the threads that serve connections.
+    pub async fn of(hub: &Arc<HubState>, params: &Params) -> Result<Self, ApiError> {
+        let at_ms = params.millis("at")?;
+        if at_ms.is_none() {
+            return Ok(Self::at(hub, None));
+        }
+        let worker = hub.clone();
+        let past = tokio::task::spawn_blocking(move || Self::at(&worker, at_ms));
+        past.await.map_err(|_| ApiError::unavailable("the state of then could not be put together; ask again"))
+    }
+
+    /// Anomalies of one entity.
+    pub fn badge(&self, id: &str) -> Badges {
+        self.badges.get(id).cloned().unwrap_or_default()
+    }
+}
