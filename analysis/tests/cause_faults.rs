@@ -95,11 +95,15 @@ struct Host {
     other_core: f64,
     other_written: f64,
     other_runs: bool,
+    /// Processes among which it shares its work.
+    other_workers: u32,
     /// Whether it is known who ran while the server waited.
     preempts: bool,
     core_busy: f64,
     disk_await_ms: f64,
     disk_written_kb: f64,
+    /// Time of a sync of a file, counted at the disk.
+    sync_us: f64,
     disk_writes: f64,
     flushes: f64,
     /// Part of a disk request's time inside the device.
@@ -148,10 +152,12 @@ fn usual(noise: &mut Noise) -> Host {
         other_core: 1.0,
         other_written: 0.0,
         other_runs: false,
+        other_workers: 1,
         preempts: false,
         core_busy: noise.around(60.0, 0.1),
         disk_await_ms: noise.around(0.8, 0.3),
         disk_written_kb: noise.around(600.0, 0.4),
+        sync_us: 400.0,
         disk_writes: noise.around(80.0, 0.3),
         flushes: noise.around(10.0, 0.4),
         device_share: 0.6,
@@ -240,7 +246,9 @@ fn report(host: &Host, noise: &mut Noise, out: &mut Recorder) {
     out.put("proc_wait_fsync_ns", &server, host.storage_delay_ms * 1e6);
     out.put("proc_fsync_count", &server, 100.0);
     out.put("proc_fsync_sum_ns", &server, host.fsync_us * 1e5);
-    let on_disk = |tgid, submitter| [("tgid", tgid), ("disk_name", "vdb"), ("submitter", submitter)];
+    fn on_disk<'a>(tgid: &'a str, submitter: &'a str) -> [(&'a str, &'a str); 3] {
+        [("tgid", tgid), ("disk_name", "vdb"), ("submitter", submitter)]
+    }
     out.put("proc_block_writes", &on_disk(SERVER, "process"), host.disk_writes.min(80.0));
     // The journal writes for whoever asks it to.
     out.put("proc_block_writes", &on_disk("90", "kernel"), host.flushes * 2.0);
@@ -257,15 +265,19 @@ fn report(host: &Host, noise: &mut Noise, out: &mut Recorder) {
         out.put("proc_write_bytes", &labels, noise.around(100_000.0, 0.8));
     }
     if host.other_runs {
-        let labels = [("tgid", OTHER), ("comm", "batch")];
-        out.put("proc_cpu_util", &labels, host.other_cpu);
-        out.put("proc_cpu", &labels, host.other_core);
-        out.put("proc_write_bytes", &labels, host.other_written);
-        out.put("proc_block_writes", &on_disk(OTHER, "process"), host.other_written / 50_000.0);
-        if host.preempts {
-            let waits =
-                [("tgid", SERVER), ("comm", "kv-server"), ("by_tgid", OTHER), ("by_comm", "batch"), ("by_kind", "process")];
-            out.put("proc_preempted_ns", &waits, host.run_delay_ms * 0.9e6);
+        let first: u32 = OTHER.parse().unwrap();
+        for worker in 0..host.other_workers {
+            let (tgid, share) = ((first + 1_000 * worker).to_string(), f64::from(host.other_workers).recip());
+            let labels = [("tgid", tgid.as_str()), ("comm", "batch")];
+            out.put("proc_cpu_util", &labels, host.other_cpu * share);
+            out.put("proc_cpu", &labels, host.other_core);
+            out.put("proc_write_bytes", &labels, host.other_written * share);
+            out.put("proc_block_writes", &on_disk(&tgid, "process"), host.other_written * share / 50_000.0);
+            if host.preempts {
+                let waits =
+                    [("tgid", SERVER), ("comm", "kv-server"), ("by_tgid", &tgid), ("by_comm", "batch"), ("by_kind", "process")];
+                out.put("proc_preempted_ns", &waits, host.run_delay_ms * 0.9e6 * share);
+            }
         }
     }
     for cpu in ["0", "1", "2", "3"] {
@@ -286,6 +298,8 @@ fn report(host: &Host, noise: &mut Noise, out: &mut Recorder) {
     out.put("block_count_latency_req", &block, host.disk_writes);
     out.put("block_latency_device_sum", &block, host.device_share * host.disk_await_ms * 1e6 * host.disk_writes);
     out.put("block_count_latency_device", &block, host.disk_writes);
+    out.put("block_latency_sync_sum", &block, host.sync_us * 1e3 * host.flushes);
+    out.put("block_latency_sync_count", &block, host.flushes);
     let link = [
         ("tgid", SERVER),
         ("comm", "kv-server"),
@@ -340,6 +354,13 @@ fn cpu_neighbour_seen_preempting(host: &mut Host, noise: &mut Noise) {
     host.preempts = true;
 }
 
+fn eight_neighbours_of_one_program(host: &mut Host, noise: &mut Noise) {
+    cpu_neighbour_seen_preempting(host, noise);
+    host.server_cpu = noise.around(20.0, 0.05);
+    host.other_cpu = noise.around(80.0, 0.05);
+    host.other_workers = 8;
+}
+
 fn packet_loss(host: &mut Host, noise: &mut Noise) {
     host.rate *= 0.05;
     host.sending_us = noise.around(9_000.0, 0.4);
@@ -373,9 +394,17 @@ fn slow_disk(host: &mut Host, noise: &mut Noise) {
     host.server_cpu *= 0.1;
     host.core_busy *= 0.2;
     host.disk_await_ms = noise.around(48.0, 0.2);
+    host.sync_us = noise.around(60_000.0, 0.3);
     host.disk_written_kb *= 0.2;
     host.disk_writes *= 0.2;
     host.flushes *= 0.3;
+}
+
+/// The device is well, but what is written to it is held back: syncs of files take long.
+fn limited_disk(host: &mut Host, noise: &mut Noise) {
+    slow_disk(host, noise);
+    host.disk_await_ms = noise.around(0.9, 0.3);
+    host.sync_us = noise.around(60_000.0, 0.3);
 }
 
 fn fsync_flood(host: &mut Host, noise: &mut Noise) {
@@ -387,6 +416,7 @@ fn fsync_flood(host: &mut Host, noise: &mut Noise) {
     host.run_delay_ms *= 2.0;
     host.disk_await_ms = noise.around(7.0, 0.3);
     host.disk_written_kb = noise.around(20_000.0, 0.2);
+    host.sync_us = noise.around(15_000.0, 0.4);
     host.disk_writes = noise.around(2_000.0, 0.2);
     host.flushes = noise.around(900.0, 0.2);
     (host.other_runs, host.other_cpu, host.other_core) = (true, noise.around(9.0, 0.3), 3.0);
@@ -470,6 +500,18 @@ fn a_process_that_takes_the_servers_core_is_the_cause() {
 }
 
 #[test]
+fn the_workers_of_one_program_are_one_cause() {
+    each(eight_neighbours_of_one_program, &incident("sli", "sli_latency_nsec"), |result| {
+        let first = result.resource.cause_metrics.first();
+        first.is_some_and(|cause| {
+            cause.fault_category == "S1"
+                && cause.probability > 0.5
+                && cause.metric_labels.get("comm").is_some_and(|comm| comm == "batch")
+        })
+    });
+}
+
+#[test]
 fn loss_on_the_link_is_a_network_fault_of_the_link_or_its_interface() {
     let link = format!("tcp_link_{SERVER}_kv-server_server_10.0.0.2_10.0.0.1_0_6379_2");
     each(packet_loss, &incident("sli", "sli_latency_nsec"), |result| first_is(result, &link, "S4"));
@@ -484,6 +526,11 @@ fn a_disk_that_slows_down_with_less_to_do_is_the_cause_itself() {
     each(slow_disk, &incident("sli", "sli_latency_nsec"), |result| {
         first_is(result, "disk_vdb", "S3") || first_is(result, "block_253_16", "S3")
     });
+}
+
+#[test]
+fn a_disk_that_holds_syncs_back_is_the_cause_though_its_requests_are_quick() {
+    each(limited_disk, &incident("sli", "sli_latency_nsec"), |result| first_is(result, "block_253_16", "S3"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! From flow to answer: hypotheses of entity and category, their probabilities with "none of these", evidence and path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gala_model::entity::{entity_type, id};
 use gala_model::incident::{
@@ -124,8 +124,12 @@ fn hypotheses(answer: &Answer<'_>) -> Vec<Hypothesis> {
         {
             category = "H1".to_owned();
         }
-        // A disk and the block device it is are one thing to blame.
-        let key = device.filter(|_| entity_type != "proc").map_or_else(|| entity_id.clone(), |device| format!("device {device}"));
+        // A disk and the block device it is are one thing to blame; so are the processes of one program beside the service.
+        let key = match (entity_type.as_str(), device, labels.get("comm")) {
+            ("proc", _, Some(comm)) if labels.get("tgid").is_some_and(|tgid| tgid != answer.tgid) => format!("program {comm}"),
+            ("proc", ..) | (_, None, _) => entity_id.clone(),
+            (_, Some(device), _) => format!("device {device}"),
+        };
         let hypothesis = by_key.entry((key, category.clone())).or_insert_with(|| Hypothesis {
             entity_id: entity_id.clone(),
             entity_type: entity_type.clone(),
@@ -142,6 +146,8 @@ fn hypotheses(answer: &Answer<'_>) -> Vec<Hypothesis> {
         hypothesis.nodes.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
         hypothesis.impact += impact;
     }
+    // No cause explains more than all of the symptom, however many processes of it were counted.
+    by_key.values_mut().for_each(|one| one.impact = one.impact.min(1.0));
     let mut all: Vec<Hypothesis> = by_key.into_values().collect();
     all.sort_by(|left, right| right.impact.total_cmp(&left.impact).then_with(|| left.entity_id.cmp(&right.entity_id)));
     all
@@ -158,7 +164,9 @@ fn hardware_devices(answer: &Answer<'_>) -> Vec<String> {
         .filter_map(|edge| {
             let inside = answer.found.nodes[edge.cause].judged.as_ref()?;
             let whole = answer.found.nodes[edge.effect].judged.as_ref()?;
-            let share = inside.best().deviation / whole.best().deviation;
+            // Of requests both; how long a sync of a file takes is made of several.
+            let requests = whole.observations.iter().find(|seen| seen.metric_id.contains("latency_req")).unwrap_or(whole.best());
+            let share = inside.best().deviation / requests.deviation;
             (share >= DEVICE_SHARE).then(|| inside.labels.get("disk_name").or(inside.labels.get("blk_name")).cloned()).flatten()
         })
         .collect()
@@ -233,6 +241,17 @@ fn level(answer: &Answer<'_>, one: &Hypothesis) -> (&'static str, String) {
     }
 }
 
+/// "stress (4711) +3": the one that weighs most, and how many more of its program.
+fn name(answer: &Answer<'_>, one: &Hypothesis) -> String {
+    let name = text::entity_name(&one.entity_type, &one.labels, &one.entity_id);
+    let judged = one.nodes.iter().filter_map(|(at, _)| answer.found.nodes[*at].judged.as_ref());
+    let processes: BTreeSet<&String> = judged.filter_map(|judged| judged.labels.get("tgid")).collect();
+    match processes.len() {
+        0 | 1 => name,
+        several => format!("{name} +{}", several - 1),
+    }
+}
+
 fn cause(answer: &Answer<'_>, one: &Hypothesis, rank: usize) -> CauseMetric {
     let (lead, _) = one.nodes[0];
     let node = &answer.found.nodes[lead];
@@ -269,7 +288,7 @@ fn cause(answer: &Answer<'_>, one: &Hypothesis, rank: usize) -> CauseMetric {
         metric_id: judged.map_or_else(|| HIDDEN_METRIC.to_owned(), |judged| judged.best().metric_id.clone()),
         entity_id: one.entity_id.clone(),
         entity_type: one.entity_type.clone(),
-        entity_name: text::entity_name(&one.entity_type, &one.labels, &one.entity_id),
+        entity_name: name(answer, one),
         machine_id: answer.incident.machine_id.clone(),
         host_name: host.map(|host| host.name).or_else(|| one.labels.get("hostname").cloned()).unwrap_or_default(),
         metric_labels: shown_labels(&one.labels),
@@ -361,7 +380,7 @@ fn considered(answer: &Answer<'_>, lower: &[Hypothesis]) -> Vec<Considered> {
             Considered {
                 entity_id: one.entity_id.clone(),
                 entity_type: one.entity_type.clone(),
-                entity_name: text::entity_name(&one.entity_type, &one.labels, &one.entity_id),
+                entity_name: name(answer, one),
                 fault_category: one.category.clone(),
                 metric_id: seen.map(|seen| seen.metric_id.clone()).unwrap_or_default(),
                 probability: one.probability,
