@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use gala_analysis::cause::{self, ExplainConfig};
-use gala_analysis::incident::Incident;
+use gala_analysis::incident::{Incident, Symptom};
 use gala_analysis::topology::Snapshot;
 use gala_model::incident::{IncidentInput, RootCause, Stage};
 
@@ -42,7 +42,7 @@ impl Explainer {
         for incident in incidents {
             if self.is_due(incident, now_ms) {
                 self.last_run_ms.insert(incident.id.clone(), now_ms);
-                let result = self.explain(&input_of(incident), &self.hub.snapshot(), now_ms);
+                let result = self.explain(&inputs_of(incident), &self.hub.snapshot(), now_ms);
                 self.keep(incident, result);
             }
         }
@@ -55,9 +55,10 @@ impl Explainer {
         self.last_run_ms.retain(|id, _| is_known(id));
     }
 
-    fn explain(&self, input: &IncidentInput, snapshot: &Snapshot, until_ms: i64) -> RootCause {
+    fn explain(&self, inputs: &[IncidentInput], snapshot: &Snapshot, until_ms: i64) -> RootCause {
         let rules = self.hub.rules.read().clone();
-        cause::explain(input, snapshot, &*self.hub.store, until_ms, &rules, &self.config)
+        cause::explain_common(inputs, snapshot, &*self.hub.store, until_ms, &rules, &self.config)
+            .unwrap_or_else(|| RootCause::detected(&IncidentInput::default()))
     }
 
     /// A question about the past is answered at once and once; one about now like an incident.
@@ -70,7 +71,7 @@ impl Explainer {
         // When it began is part of the question.
         let input = IncidentInput { onset_ms: None, ..input_of(incident) };
         let snapshot = self.hub.snapshot_knowing(&incident.entity_id, incident.opened_ms);
-        let mut result = self.explain(&input, &snapshot, question.until_ms(now_ms));
+        let mut result = self.explain(&[input], &snapshot, question.until_ms(now_ms));
         if is_last {
             result.resource.stage = Stage::Final;
         }
@@ -152,11 +153,32 @@ const fn stage_name(stage: Stage) -> &'static str {
 
 /// What the explanation needs to know of an incident.
 pub fn input_of(incident: &Incident) -> IncidentInput {
-    let symptom = incident.primary();
+    IncidentInput { onset_ms: Some(incident.onset_ms), ..input(incident, incident.primary()) }
+}
+
+/// The primary symptom and, of the other processes that the incident hurts, the worst symptom of each, worst first.
+fn inputs_of(incident: &Incident) -> Vec<IncidentInput> {
+    let primary = incident.primary();
+    let place = |symptom: &Symptom| symptom.process_id.clone().unwrap_or_else(|| symptom.entity_id.clone());
+    let mut others: Vec<&Symptom> =
+        incident.symptoms.iter().filter(|symptom| symptom.class == primary.class && symptom.closed_ms.is_none()).collect();
+    others.sort_by(|left, right| right.score.total_cmp(&left.score));
+    let mut known = vec![place(primary)];
+    let mut inputs = vec![input_of(incident)];
+    for symptom in others {
+        if !known.contains(&place(symptom)) {
+            known.push(place(symptom));
+            inputs.push(input(incident, symptom));
+        }
+    }
+    inputs
+}
+
+fn input(incident: &Incident, symptom: &Symptom) -> IncidentInput {
     IncidentInput {
         event_id: incident.event_id.clone(),
         at_ms: incident.opened_ms,
-        onset_ms: Some(incident.onset_ms),
+        onset_ms: Some(symptom.onset_ms),
         entity_id: symptom.entity_id.clone(),
         entity_type: symptom.entity_type.clone(),
         machine_id: symptom.machine_id.clone(),

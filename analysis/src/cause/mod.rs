@@ -6,6 +6,7 @@
 
 mod answer;
 mod attribution;
+mod common;
 pub mod evidence;
 mod explain;
 pub mod graph;
@@ -17,6 +18,7 @@ pub mod series;
 pub mod stats;
 pub mod text;
 
+pub use common::explain_common;
 pub use explain::{ExplainConfig, explain};
 pub use graph::{CauseGraph, GraphEntity};
 pub use offline::{CaseError, rca_case};
