@@ -10,6 +10,7 @@ use gala_agent::control::file::FileConfig;
 use gala_agent::{Agent, AgentConfig, AgentHandle};
 use gala_hub::{Hub, HubConfig};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 use crate::options::{AgentOptions, Common, HubOptions, LogFormat, address, bytes, duration, number, pick};
 use crate::view::AgentPages;
@@ -20,13 +21,13 @@ const LOCAL_TOPOLOGY_PERIOD: Duration = Duration::from_secs(10);
 const REMOTE_TOPOLOGY_PERIOD: Duration = Duration::from_secs(60);
 
 /// `gala up`
-pub fn up(common: Common, options: AgentOptions, hub: HubOptions) -> Result<ExitCode> {
+pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Result<ExitCode> {
     let file = common.file()?;
-    start_logging(&common, &file)?;
+    let logging = start_logging(&common, &file)?;
     let mut agent_config = self::agent_config(&common, &options, &file)?;
     agent_config.alone = false;
     // The agent's lock comes first: of two starts on one host the second must touch nothing.
-    let hub_config = hub_config(&common, &hub, &file, LOCAL_TOPOLOGY_PERIOD)?;
+    let hub_config = hub_config(&common, &hub_options, &file, LOCAL_TOPOLOGY_PERIOD)?;
     let lock = lock_data(&hub_config.data_dir)?;
     let hub = Hub::start(hub_config)?;
     let agent = match Agent::start(agent_config, hub.sink()) {
@@ -38,11 +39,15 @@ pub fn up(common: Common, options: AgentOptions, hub: HubOptions) -> Result<Exit
     };
     hub.set_agent(Arc::new(AgentPages::new(agent.clone())));
     announce(Some(&hub), Some(&agent));
-    wait(&common, |file| {
-        let mut config = self::agent_config(&common, &options, file)?;
-        config.alone = false;
-        Ok(agent.reload(config)?)
-    })?;
+    let take = |file: &FileConfig| {
+        let new_hub = self::hub_config(&common, &hub_options, file, LOCAL_TOPOLOGY_PERIOD)?;
+        let mut new_agent = self::agent_config(&common, &options, file)?;
+        new_agent.alone = false;
+        hub.can_take(&new_hub)?;
+        agent.reload(new_agent)?;
+        Ok(hub.reload(new_hub)?)
+    };
+    wait(&common, &logging, take, |taken| hub.note_configuration(taken))?;
     agent.stop();
     hub.stop();
     drop(lock);
@@ -62,10 +67,10 @@ pub fn agent(common: Common, options: AgentOptions, hub: Option<String>, check_o
         crate::print("configuration is valid");
         return Ok(ExitCode::SUCCESS);
     }
-    start_logging(&common, &file)?;
+    let logging = start_logging(&common, &file)?;
     let agent = Agent::start(config, Arc::new(gala_agent::sinks::Discard))?;
     announce(None, Some(&agent));
-    wait(&common, |file| Ok(agent.reload(configure(file)?)?))?;
+    wait(&common, &logging, |file| Ok(agent.reload(configure(file)?)?), |_| {})?;
     agent.stop();
     Ok(ExitCode::SUCCESS)
 }
@@ -73,12 +78,13 @@ pub fn agent(common: Common, options: AgentOptions, hub: Option<String>, check_o
 /// `gala hub`
 pub fn hub(common: Common, options: HubOptions) -> Result<ExitCode> {
     let file = common.file()?;
-    start_logging(&common, &file)?;
+    let logging = start_logging(&common, &file)?;
     let config = hub_config(&common, &options, &file, REMOTE_TOPOLOGY_PERIOD)?;
     let lock = lock_data(&config.data_dir)?;
     let hub = Hub::start(config)?;
     announce(Some(&hub), None);
-    wait(&common, |_| bail!("a hub takes no new configuration while it runs; restart it"))?;
+    let take = |file: &FileConfig| Ok(hub.reload(hub_config(&common, &options, file, REMOTE_TOPOLOGY_PERIOD)?)?);
+    wait(&common, &logging, take, |taken| hub.note_configuration(taken))?;
     hub.stop();
     drop(lock);
     Ok(ExitCode::SUCCESS)
@@ -121,7 +127,7 @@ fn hub_config(common: &Common, options: &HubOptions, file: &FileConfig, topology
         retention: duration("--retention", &text(&options.retention, "retention", "7d"))?,
         store_bytes: bytes("--store-size", &text(&options.store_size, "store_size", "2GiB"))?,
         topology_period,
-        version: crate::VERSION,
+        build: crate::BUILD,
     })
 }
 
@@ -151,17 +157,31 @@ fn lock_data(dir: &std::path::Path) -> Result<std::fs::File> {
     Ok(file)
 }
 
-fn start_logging(common: &Common, file: &FileConfig) -> Result<()> {
-    use std::io::IsTerminal as _;
+/// Changes what is logged while the program runs.
+type Logging = tracing_subscriber::reload::Handle<EnvFilter, tracing_subscriber::Registry>;
+
+fn log_filter(common: &Common, file: &FileConfig) -> Result<EnvFilter> {
     let level = pick(common.log.as_deref(), file, "log", "info");
-    let filter = tracing_subscriber::EnvFilter::try_new(level).with_context(|| format!("--log {level:?}"))?;
+    EnvFilter::try_new(level).with_context(|| format!("--log {level:?}"))
+}
+
+fn start_logging(common: &Common, file: &FileConfig) -> Result<Logging> {
+    use std::io::IsTerminal as _;
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    let (filter, logging) = tracing_subscriber::reload::Layer::new(log_filter(common, file)?);
     let json = match common.log_format {
         Some(format) => matches!(format, LogFormat::Json),
         None => file.option("log_format") == Some("json"),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let started = if json { builder.json().try_init() } else { builder.with_ansi(std::io::stderr().is_terminal()).try_init() };
-    started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match json {
+        true => registry.with(lines.json()).try_init(),
+        false => registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
+    };
+    started.context("logging cannot start")?;
+    Ok(logging)
 }
 
 /// Says where to look, and tells systemd.
@@ -192,8 +212,15 @@ fn notify(states: &[sd_notify::NotifyState]) {
     }
 }
 
-/// Until SIGTERM or SIGINT; SIGHUP reads the configuration again and keeps the old one if the new is wrong.
-fn wait(common: &Common, mut reload: impl FnMut(&FileConfig) -> Result<()>) -> Result<()> {
+/// Until SIGTERM or SIGINT; SIGHUP reads the configuration again and keeps the old one if the new is wrong. `note` hears
+/// whether it was taken.
+fn wait(common: &Common, logging: &Logging, take: impl Fn(&FileConfig) -> Result<()>, note: impl Fn(bool)) -> Result<()> {
+    let reload = || -> Result<()> {
+        let file = common.file()?;
+        let filter = log_filter(common, &file)?;
+        take(&file)?;
+        logging.reload(filter).context("the log level cannot be changed")
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("signal handling")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
@@ -207,7 +234,9 @@ fn wait(common: &Common, mut reload: impl FnMut(&FileConfig) -> Result<()>) -> R
                 _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
                 _ = hangup.recv() => {
                     notify(&[sd_notify::NotifyState::Reloading]);
-                    match common.file().and_then(|file| reload(&file)) {
+                    let outcome = reload();
+                    note(outcome.is_ok());
+                    match outcome {
                         Ok(()) => tracing::info!("configuration is read again"),
                         Err(error) => tracing::error!("the new configuration is refused, the old one stays: {error:#}"),
                     }

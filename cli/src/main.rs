@@ -21,8 +21,10 @@ use options::{AgentOptions, Common, HubOptions};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Version, commit and date.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GALA_COMMIT"), ", ", env!("GALA_DATE"), ")");
+/// What program this is.
+pub const BUILD: gala_hub::Build =
+    gala_hub::Build { full: VERSION, version: env!("CARGO_PKG_VERSION"), commit: env!("GALA_COMMIT"), date: env!("GALA_DATE") };
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GALA_COMMIT"), ", ", env!("GALA_DATE"), ")");
 
 /// Tells why a Linux service got slow, in a minute, without touching it.
 #[derive(Parser)]

@@ -21,5 +21,5 @@ mod ui;
 mod vocabulary;
 mod words;
 
-pub use server::{Hub, HubConfig, HubError};
+pub use server::{Build, Hub, HubConfig, HubError};
 pub use state::{AgentView, Component, Status};

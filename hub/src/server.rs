@@ -20,11 +20,13 @@ use tower_http::compression::CompressionLayer;
 
 use crate::anomalies::AnomalyLog;
 use crate::api::error::ApiError;
+use crate::api::levels::UsualP99;
 use crate::asked::AskedBook;
 use crate::documents::{DocumentError, Documents, Shelf};
 use crate::engine::{DETECTOR_KEY, Engine};
 use crate::history;
 use crate::ingest::local::LocalIngest;
+use crate::prom::About;
 use crate::safety::{Guard, guard};
 use crate::state::{AgentView, HubState, Progress};
 use crate::stream::Stream;
@@ -43,8 +45,17 @@ pub struct HubConfig {
     pub store_bytes: u64,
     /// Time between two topology cycles.
     pub topology_period: Duration,
+    pub build: Build,
+}
+
+/// What program this is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Build {
     /// Version, commit and date, as `--version` prints them.
+    pub full: &'static str,
     pub version: &'static str,
+    pub commit: &'static str,
+    pub date: &'static str,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +68,8 @@ pub enum HubError {
     Listen { address: SocketAddr, reason: String },
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    #[error("{what} cannot change while the hub runs; restart it")]
+    NeedsRestart { what: &'static str },
 }
 
 /// A running hub.
@@ -68,6 +81,7 @@ pub struct Hub {
     shutdown: Option<tokio::sync::oneshot::Sender<()>>,
     upkeep: Upkeep,
     sink: Arc<LocalIngest>,
+    config: Mutex<HubConfig>,
 }
 
 impl Hub {
@@ -100,7 +114,8 @@ impl Hub {
             .map_err(|error| HubError::Store { dir: config.data_dir.display().to_string(), reason: error.to_string() })?;
         let sink = Arc::new(LocalIngest::new(state.store.clone(), on_event(&state), state.refused.clone()));
         tracing::info!(%address, data = %config.data_dir.display(), "hub is ready");
-        Ok(Self { state, engine, runtime: Some(runtime), address, shutdown: Some(shutdown), upkeep, sink })
+        let config = Mutex::new(config);
+        Ok(Self { state, engine, runtime: Some(runtime), address, shutdown: Some(shutdown), upkeep, sink, config })
     }
 
     /// Where it listens; tells the port when asked for port 0.
@@ -116,6 +131,36 @@ impl Hub {
     /// Lets the API tell of the agent of this process.
     pub fn set_agent(&self, agent: Arc<dyn AgentView>) {
         *self.state.agent.write() = Some(agent);
+    }
+
+    /// Whether a running hub can take a configuration.
+    pub fn can_take(&self, new: &HubConfig) -> Result<(), HubError> {
+        let old = self.config.lock();
+        let fixed = [
+            ("listen", old.listen != new.listen),
+            ("data", old.data_dir != new.data_dir),
+            ("the topology's period", old.topology_period != new.topology_period),
+        ];
+        match fixed.into_iter().find(|(_, differs)| *differs) {
+            Some((what, _)) => Err(HubError::NeedsRestart { what }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a new configuration, or none of it.
+    pub fn reload(&self, new: HubConfig) -> Result<(), HubError> {
+        self.can_take(&new)?;
+        self.state.store.set_limits(new.retention, new.store_bytes);
+        self.state.about.write().retention = retention_text(&new);
+        *self.config.lock() = new;
+        Ok(())
+    }
+
+    /// Notes that the configuration was read again, and whether it was taken.
+    pub fn note_configuration(&self, is_taken: bool) {
+        let mut about = self.state.about.write();
+        about.configured_ms = gala_store::now_ms();
+        about.configuration_refused = !is_taken;
     }
 
     pub fn state(&self) -> &Arc<HubState> {
@@ -171,14 +216,40 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         rules,
         asked,
         anomalies,
+        usual_p99: UsualP99::default(),
         progress: Mutex::new(Progress::default()),
         events: Mutex::new(VecDeque::new()),
         stream: Stream::default(),
         agent: RwLock::new(None),
         refused: Arc::new(AtomicU64::new(0)),
-        version: config.version,
+        version: config.build.full,
+        about: Arc::new(RwLock::new(about(config))),
         started: Instant::now(),
     }))
+}
+
+fn about(config: &HubConfig) -> About {
+    let now_ms = gala_store::now_ms();
+    About {
+        version: config.build.version.to_owned(),
+        revision: config.build.commit.to_owned(),
+        build_date: config.build.date.to_owned(),
+        started_ms: now_ms,
+        retention: retention_text(config),
+        configured_ms: now_ms,
+        configuration_refused: false,
+    }
+}
+
+/// `7d or 2GiB`: the largest units that say it exactly.
+fn retention_text(config: &HubConfig) -> String {
+    let exact = |value: u64, units: &[(u64, &str)]| {
+        let (size, name) = units.iter().find(|(size, _)| value.is_multiple_of(*size)).copied().unwrap_or((1, ""));
+        format!("{}{name}", value / size)
+    };
+    let time = exact(config.retention.as_secs(), &[(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")]);
+    let bytes = exact(config.store_bytes, &[(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")]);
+    format!("{time} or {bytes}")
 }
 
 async fn no_such_call() -> ApiError {

@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::anomalies::AnomalyLog;
+use crate::api::levels::UsualP99;
 use crate::asked::AskedBook;
 use crate::documents::Documents;
 use crate::prom::{About, Metadata, MetadataSource, PromState, QueryLimits};
@@ -80,6 +81,7 @@ pub struct HubState {
     /// Explanations that people asked for.
     pub asked: Mutex<AskedBook>,
     pub anomalies: RwLock<AnomalyLog>,
+    pub usual_p99: UsualP99,
     pub progress: Mutex<Progress>,
     /// Latest events of this host's agent, newest last.
     pub events: Mutex<VecDeque<Event>>,
@@ -88,6 +90,7 @@ pub struct HubState {
     pub refused: Arc<AtomicU64>,
     pub agent: RwLock<Option<Arc<dyn AgentView>>>,
     pub version: &'static str,
+    pub about: Arc<RwLock<About>>,
     pub started: Instant,
 }
 
@@ -105,9 +108,8 @@ pub struct Progress {
 impl HubState {
     /// What the Prometheus endpoints need.
     pub fn prom_state(&self) -> PromState {
-        let started_ms = gala_store::now_ms() - self.started.elapsed().as_millis() as i64;
-        let about = About { version: self.version.to_owned(), started_ms, ..About::default() };
-        PromState::new(self.store.clone(), Arc::new(Dictionary(self.store.clone())), QueryLimits::default(), about)
+        let dictionary = Arc::new(Dictionary(self.store.clone()));
+        PromState::new(self.store.clone(), dictionary, QueryLimits::default(), self.about.clone())
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {

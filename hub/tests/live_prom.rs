@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use axum::Router;
-use gala_hub::prom::{About, PromState, QueryLimits, router};
+use gala_hub::prom::{PromState, QueryLimits, router};
 use gala_store::{Labels, Matcher, Sample, Series, SeriesRead, StoreError, TimeRange};
 
 struct Fixture;
@@ -41,7 +41,7 @@ fn promtool_reads_every_answer() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let state = PromState::new(Arc::new(Fixture), Arc::new(()), QueryLimits::default(), About::default());
+    let state = PromState::new(Arc::new(Fixture), Arc::new(()), QueryLimits::default(), Arc::default());
     runtime.spawn(async move { axum::serve(listener, Router::new().nest("/api/v1", router(state))).await });
     let run = |args: &[&str]| {
         let output = Command::new("promtool").arg("query").args(args).output().unwrap();

@@ -7,6 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use gala_hub::prom::{About, Metadata, MetadataSource, PromState, QueryLimits, router};
 use gala_store::{Labels, Matcher, Sample, Series, SeriesRead, StoreError, TimeRange};
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -73,7 +74,7 @@ impl MetadataSource for Dictionary {
 }
 
 fn app_over(fixture: Fixture, limits: QueryLimits) -> axum::Router {
-    let about = About { version: "0.1.0".into(), ..About::default() };
+    let about = Arc::new(RwLock::new(About { version: "0.1.0".into(), ..About::default() }));
     router(PromState::new(Arc::new(fixture), Arc::new(Dictionary), limits, about))
 }
 

@@ -14,7 +14,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How a store is opened.
@@ -108,6 +108,8 @@ pub struct Store {
     /// Why the last write to the log failed, until one succeeds.
     pub(crate) write_failure: Mutex<Option<String>>,
     pub(crate) upkeep_failure: Mutex<Option<String>>,
+    retention_ms: AtomicI64,
+    max_bytes: AtomicU64,
     replayed: u64,
     /// Held for the store's life; the lock goes with it.
     _lock: Option<File>,
@@ -197,6 +199,8 @@ impl Store {
         first_segment: u64,
     ) -> Self {
         Self {
+            retention_ms: AtomicI64::new(millis(options.retention)),
+            max_bytes: AtomicU64::new(options.max_bytes),
             options,
             progress: Mutex::new(Progress { first_segment, frozen: None, last_flush: Instant::now(), pace: (Instant::now(), 0) }),
             head: RwLock::new(head),
@@ -216,6 +220,20 @@ impl Store {
 
     pub(crate) fn blocks_dir(&self) -> PathBuf {
         self.options.dir.join("blocks")
+    }
+
+    /// How long and how much is kept from now on; what is beyond goes with the next upkeep.
+    pub fn set_limits(&self, retention: Duration, max_bytes: u64) {
+        self.retention_ms.store(millis(retention), Ordering::Relaxed);
+        self.max_bytes.store(max_bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn retention_ms(&self) -> i64 {
+        self.retention_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.max_bytes.load(Ordering::Relaxed)
     }
 
     /// What could not be read when the store was opened or since.
@@ -284,7 +302,7 @@ impl Store {
         let now_ms = now_ms();
         Bounds {
             now_ms,
-            oldest_ms: now_ms.saturating_sub(millis(self.options.retention)),
+            oldest_ms: now_ms.saturating_sub(self.retention_ms()),
             newest_ms: now_ms.saturating_add(millis(self.options.max_ahead)),
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::block::{Block, BlockReader, BlockWriter, read::block_name};
 use crate::chunk::Chunk;
-use crate::store::{millis, now_ms};
+use crate::store::now_ms;
 use crate::wal::{self, io_error};
 use crate::{Labels, Sample, Store, StoreError, TimeRange};
 use parking_lot::{Condvar, Mutex};
@@ -180,7 +180,7 @@ impl Store {
 
     /// Deletes blocks beyond the retention, and the oldest ones while all files take more than allowed.
     fn drop_old(&self, now: i64) -> Result<usize, StoreError> {
-        let cutoff = now.saturating_sub(millis(self.options.retention));
+        let cutoff = now.saturating_sub(self.retention_ms());
         let blocks = self.blocks.read().clone();
         let log_bytes = self.log_bytes();
         let mut total: u64 = log_bytes + blocks.iter().map(|block| block.file_bytes).sum::<u64>();
@@ -188,7 +188,7 @@ impl Store {
         oldest_first.sort_by_key(|block| block.footer.max_t_ms);
         let mut doomed = Vec::new();
         for block in oldest_first {
-            if block.footer.max_t_ms < cutoff || total > self.options.max_bytes {
+            if block.footer.max_t_ms < cutoff || total > self.max_bytes() {
                 total -= block.file_bytes;
                 doomed.push(block.clone());
             }
@@ -242,7 +242,7 @@ impl Store {
     pub(crate) fn merge(&self, run: &[Arc<Block>]) -> Result<usize, StoreError> {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(0) };
         let path = self.blocks_dir().join(block_name(first.from_segment, last.to_segment));
-        let cutoff = now_ms().saturating_sub(millis(self.options.retention));
+        let cutoff = now_ms().saturating_sub(self.retention_ms());
         let _one_at_a_time = self.progress.lock();
         if !self.write_merged(run, &path, cutoff)? {
             self.change_blocks(|list| list.retain(|block| !run.iter().any(|gone| Arc::ptr_eq(gone, block))));

@@ -2,13 +2,14 @@
 //!
 //! One cycle: [`collect`] folds the store's series into entities, [`relations`] finds direct relations by label
 //! equality, [`connect`] pairs both ends of connections and lifts them to processes, applications and hosts,
-//! [`history`] keeps intervals so that the state at any moment can be told. [`view`] answers the two maps.
+//! [`requests`] says what is asked over them, [`history`] keeps intervals so that the state at any moment can be told. [`view`] answers the two maps.
 
 pub mod collect;
 pub mod connect;
 pub mod history;
 pub mod names;
 pub mod relations;
+pub mod requests;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -132,7 +133,11 @@ pub struct EdgeAttributes {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_rx: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests_per_s: Option<f64>,
+    /// Requests that clients send.
+    pub rate_per_s: Option<f64>,
+    /// The server has several clients and counts their requests together: they are divided by the bytes each sent.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub rate_is_estimate: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_mean_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,6 +152,43 @@ pub struct EdgeAttributes {
     pub protocols: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub server_ports: Vec<u16>,
+}
+
+impl EdgeAttributes {
+    /// Adds what flows over another connection between the same ends.
+    pub fn merge(&mut self, other: &Self) {
+        let sum = |left: Option<f64>, right: Option<f64>| match (left, right) {
+            (Some(left), Some(right)) => Some(left + right),
+            (left, right) => left.or(right),
+        };
+        let mean = |left: Option<f64>, right: Option<f64>, weights: (f64, f64)| match (left, right) {
+            (Some(left), Some(right)) => {
+                Some((left * weights.0 + right * weights.1) / (weights.0 + weights.1).max(f64::MIN_POSITIVE))
+            }
+            (left, right) => left.or(right),
+        };
+        let by_connections = (self.connections.max(1) as f64, other.connections.max(1) as f64);
+        let by_requests = match (self.rate_per_s, other.rate_per_s) {
+            (Some(left), Some(right)) => (left, right),
+            _ => by_connections,
+        };
+        self.latency_mean_ms = mean(self.latency_mean_ms, other.latency_mean_ms, by_requests);
+        self.error_ratio = mean(self.error_ratio, other.error_ratio, by_requests);
+        // Quantiles do not add; the larger one is not exceeded by more requests than either says.
+        self.latency_p95_ms = self.latency_p95_ms.into_iter().chain(other.latency_p95_ms).reduce(f64::max);
+        self.srtt_mean_ms = mean(self.srtt_mean_ms, other.srtt_mean_ms, by_connections);
+        self.retransmission_ratio = mean(self.retransmission_ratio, other.retransmission_ratio, by_connections);
+        self.bytes_tx = sum(self.bytes_tx, other.bytes_tx);
+        self.bytes_rx = sum(self.bytes_rx, other.bytes_rx);
+        self.rate_per_s = sum(self.rate_per_s, other.rate_per_s);
+        self.rate_is_estimate |= other.rate_is_estimate;
+        self.connections += other.connections;
+        let ports = other.server_ports.iter().filter(|port| !self.server_ports.contains(port)).copied().collect::<Vec<_>>();
+        self.server_ports.extend(ports);
+        self.server_ports.sort_unstable();
+        let protocols = other.protocols.iter().filter(|name| !self.protocols.contains(name)).cloned().collect::<Vec<_>>();
+        self.protocols.extend(protocols);
+    }
 }
 
 fn is_zero(value: &u64) -> bool {
@@ -254,5 +296,6 @@ pub fn observe(config: &Config, now_ms: i64, store: &dyn SeriesRead) -> Result<O
     let mut observed = collect::collect(config, now_ms, store)?;
     relations::relate(&mut observed);
     connect::connect(&mut observed);
+    requests::attribute(config, store, &mut observed)?;
     Ok(observed)
 }

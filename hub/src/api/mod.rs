@@ -9,6 +9,8 @@ pub mod error;
 pub mod fault_graph;
 pub mod faults;
 pub mod health;
+pub mod hosts;
+pub mod levels;
 pub mod meta;
 pub mod moment;
 pub mod params;
@@ -43,7 +45,7 @@ pub fn router() -> Router<Arc<HubState>> {
         .route("/meta/relations", get(meta::relations))
         .route("/cause/rules", get(rules::get).put(rules::put).delete(rules::delete))
         .route("/services", get(services::services))
-        .route("/hosts", get(services::hosts))
+        .route("/hosts", get(hosts::hosts))
         .route("/anomalies", get(anomalies::list))
         .route("/anomalies/{event_id}", get(anomalies::one))
         .route("/faults", get(faults::list).post(ask::ask))

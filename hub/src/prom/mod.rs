@@ -19,6 +19,7 @@ pub use time::show as show_time;
 use axum::Router;
 use axum::routing::{get, post};
 use gala_store::SeriesRead;
+use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What is known about a metric family.
@@ -70,7 +71,7 @@ impl Default for QueryLimits {
     }
 }
 
-/// What the status answers say about this process.
+/// What the status answers say about this process; may change while it runs.
 #[derive(Clone, Debug, Default)]
 pub struct About {
     /// Version of the program.
@@ -80,6 +81,9 @@ pub struct About {
     pub started_ms: i64,
     /// As configured, for example `7d or 2GiB`.
     pub retention: String,
+    /// The last time the configuration was read, at the start or later, and whether it was taken.
+    pub configured_ms: i64,
+    pub configuration_refused: bool,
 }
 
 /// Everything the handlers share; cheap to clone.
@@ -89,13 +93,18 @@ pub struct PromState {
     metadata: Arc<dyn MetadataSource>,
     limits: QueryLimits,
     places: Arc<Semaphore>,
-    about: Arc<About>,
+    about: Arc<RwLock<About>>,
 }
 
 impl PromState {
-    pub fn new(read: Arc<dyn SeriesRead>, metadata: Arc<dyn MetadataSource>, limits: QueryLimits, about: About) -> Self {
+    pub fn new(
+        read: Arc<dyn SeriesRead>,
+        metadata: Arc<dyn MetadataSource>,
+        limits: QueryLimits,
+        about: Arc<RwLock<About>>,
+    ) -> Self {
         let places = Arc::new(Semaphore::new(limits.concurrency));
-        Self { read, metadata, limits, places, about: Arc::new(about) }
+        Self { read, metadata, limits, places, about }
     }
 
     /// A place among the queries that run at once; waits for one a while.

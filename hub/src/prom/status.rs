@@ -32,7 +32,7 @@ pub async fn targets() -> Response {
 }
 
 pub async fn buildinfo(State(state): State<PromState>) -> Response {
-    let about = &state.about;
+    let about = state.about.read().clone();
     let version = if about.version.is_empty() { String::new() } else { format!("+gala.{}", about.version) };
     let data = json!({
         "version": format!("{PROMETHEUS_LEVEL}{version}"),
@@ -46,14 +46,14 @@ pub async fn buildinfo(State(state): State<PromState>) -> Response {
 }
 
 pub async fn runtimeinfo(State(state): State<PromState>) -> Response {
-    let started = time::show(state.about.started_ms);
+    let about = state.about.read().clone();
     let data = json!({
-        "startTime": started,
+        "startTime": time::show(about.started_ms),
         "serverTime": time::show(time::now_ms()),
         "hostname": std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim(),
-        "reloadConfigSuccess": true,
-        "lastConfigTime": started,
-        "storageRetention": state.about.retention,
+        "reloadConfigSuccess": !about.configuration_refused,
+        "lastConfigTime": time::show(about.configured_ms),
+        "storageRetention": about.retention,
     });
     success_of(&data, &[])
 }
@@ -66,7 +66,7 @@ pub async fn flags(State(state): State<PromState>) -> Response {
         "query.max-concurrency": limits.concurrency.to_string(),
         "query.max-samples": limits.max_samples.to_string(),
         "query.timeout": seconds(limits.timeout),
-        "storage.tsdb.retention": state.about.retention,
+        "storage.tsdb.retention": state.about.read().retention.clone(),
         "web.enable-remote-write-receiver": "true",
     });
     success_of(&data, &[])

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use gala_hub::{Hub, HubConfig};
+use gala_hub::{Build, Hub, HubConfig};
 use gala_store::{Labels, SeriesWrite};
 use serde_json::Value;
 
@@ -40,20 +40,23 @@ impl Answer {
 
 impl TestHub {
     pub fn start(data_dir: &Path) -> Self {
-        let hub = Hub::start(HubConfig {
+        let hub = Hub::start(Self::config(data_dir)).unwrap();
+        let address = hub.address();
+        Self { hub: Some(hub), address }
+    }
+
+    pub fn config(data_dir: &Path) -> HubConfig {
+        HubConfig {
             data_dir: PathBuf::from(data_dir),
             listen: "127.0.0.1:0".parse().unwrap(),
             retention: Duration::from_secs(7 * 86_400),
             store_bytes: 1 << 30,
             topology_period: PERIOD,
-            version: "0.0.0-test",
-        })
-        .unwrap();
-        let address = hub.address();
-        Self { hub: Some(hub), address }
+            build: Build { full: "0.1.0 (abc, 2026-01-02)", version: "0.1.0", commit: "abc", date: "2026-01-02" },
+        }
     }
 
-    fn hub(&self) -> &Hub {
+    pub fn hub(&self) -> &Hub {
         self.hub.as_ref().expect("the hub runs until it is dropped")
     }
 
@@ -170,9 +173,14 @@ pub const STORY_MS: i64 = 1_500_000;
 /// The slow end of the story.
 const SLOW_MS: i64 = 80_000;
 
-/// Redis as an agent of this host would have reported it up to now: 100 requests a second from one client, quick for 24
-/// minutes, then slow because it waits for a CPU. Written into the data folder before a hub opens it.
+/// Redis as an agent of this host would have reported it up to now: 100 requests a second from one client, quick until
+/// the last minute, then slow because it waits for a CPU. Written into the data folder before a hub opens it.
 pub fn write_story(data_dir: &Path) -> i64 {
+    write_long_story(data_dir, STORY_MS)
+}
+
+/// The same of another length.
+pub fn write_long_story(data_dir: &Path, length_ms: i64) -> i64 {
     let store = gala_store::Store::open(gala_store::StoreOptions::new(data_dir.join("store"))).unwrap();
     let end_ms = now_ms() / STEP_MS * STEP_MS;
     let redis = [("tgid", "4711"), ("comm", "redis-server"), ("pgid", "4711"), ("start_time", "100")];
@@ -189,8 +197,8 @@ pub fn write_story(data_dir: &Path) -> i64 {
         batch.push((store.resolve(&labels).unwrap(), t_ms, value));
     };
     let (mut count, mut sum_ns, mut sched_ns, mut slow_count) = (0.0, 0.0, 0.0, 0.0);
-    for step in 0..=STORY_MS / STEP_MS {
-        let t_ms = end_ms - STORY_MS + step * STEP_MS;
+    for step in 0..=length_ms / STEP_MS {
+        let t_ms = end_ms - length_ms + step * STEP_MS;
         let is_slow = t_ms > end_ms - SLOW_MS;
         // A little uneven, as life is.
         let jitter = 1.0 + 0.05 * ((step * 7919 % 13) as f64 / 13.0);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::{BadgeOf, EdgeView, Fold, Graph, Layer, Names, Node, edge_view};
+use crate::topology::Relation;
 use crate::topology::history::{LifeState, Snapshot};
-use crate::topology::{EdgeAttributes, Relation};
 
 /// What to show of the horizontal map.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ fn lifted_edges(snapshot: &Snapshot, query: &HorizontalQuery) -> BTreeMap<(Arc<s
         let state = snapshot.state_of_edge(index);
         match lifted.get_mut(&(from.clone(), to.clone())) {
             Some(seen) => {
-                merge_attributes(&mut seen.attributes, &edge.attributes);
+                seen.attributes.merge(&edge.attributes);
                 seen.ambiguous |= edge.ambiguous;
                 if state == LifeState::Online {
                     seen.state = state;
@@ -134,36 +134,10 @@ fn merge_opposite(edges: &mut BTreeMap<(Arc<str>, Arc<str>), EdgeView>) {
         if let Some(back) = edges.remove(&(to.clone(), from.clone()))
             && let Some(edge) = edges.get_mut(&(from, to))
         {
-            merge_attributes(&mut edge.attributes, &back.attributes);
+            edge.attributes.merge(&back.attributes);
             edge.directed = false;
         }
     }
-}
-
-fn merge_attributes(into: &mut EdgeAttributes, from: &EdgeAttributes) {
-    let weights = (into.connections as f64, from.connections as f64);
-    let sum = |left: Option<f64>, right: Option<f64>| match (left, right) {
-        (Some(left), Some(right)) => Some(left + right),
-        (left, right) => left.or(right),
-    };
-    let mean = |left: Option<f64>, right: Option<f64>| match (left, right) {
-        (Some(left), Some(right)) => Some((left * weights.0 + right * weights.1) / (weights.0 + weights.1).max(1.0)),
-        (left, right) => left.or(right),
-    };
-    into.bytes_tx = sum(into.bytes_tx, from.bytes_tx);
-    into.bytes_rx = sum(into.bytes_rx, from.bytes_rx);
-    into.requests_per_s = sum(into.requests_per_s, from.requests_per_s);
-    into.latency_mean_ms = mean(into.latency_mean_ms, from.latency_mean_ms);
-    into.srtt_mean_ms = mean(into.srtt_mean_ms, from.srtt_mean_ms);
-    into.error_ratio = mean(into.error_ratio, from.error_ratio);
-    into.retransmission_ratio = mean(into.retransmission_ratio, from.retransmission_ratio);
-    into.connections += from.connections;
-    for port in &from.server_ports {
-        if !into.server_ports.contains(port) {
-            into.server_ports.push(*port);
-        }
-    }
-    into.server_ports.sort_unstable();
 }
 
 /// Ids at most `hops` edges away, in either direction.

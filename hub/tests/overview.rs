@@ -1,0 +1,94 @@
+//! What Now and the status answers show, over the story of a Redis that gets slow.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{TestHub, process_id, wait_for, write_story};
+
+fn about(actual: f64, expected: f64) -> bool {
+    (actual - expected).abs() <= expected.abs() * 0.1
+}
+
+#[test]
+fn a_service_has_its_range_and_its_fullest_resource() {
+    let dir = tempfile::tempdir().unwrap();
+    // Most of an hour and a half of five-minute rates lies before the last quarter of an hour.
+    let end_ms = common::write_long_story(dir.path(), 6_300_000);
+    let hub = TestHub::start(dir.path());
+    hub.put(end_ms, &[("gala_gopher_proc_fd_free_per", &[("tgid", "4711")], 4.0), ("gala_gopher_mem_util", &[("infos", "m")], 40.0)]);
+    let row = wait_for("the service", || {
+        let services = hub.json("/services");
+        services["items"].as_array()?.iter().find(|row| row["entity_id"] == process_id("4711")).cloned()
+    });
+    assert!(about(row["rate_per_s"].as_f64().unwrap(), 100.0), "{row}");
+    assert_eq!(row["app"], "redis");
+    let normal = &row["p99_normal_ms"];
+    let (low, high) = (normal["lo"].as_f64().unwrap(), normal["hi"].as_f64().unwrap());
+    assert!(low <= high && high <= 0.5 && row["p99_ms"].as_f64().unwrap() > high, "{row}");
+    assert_eq!(row["saturation"]["what"], "open files");
+    assert!(about(row["saturation"]["ratio"].as_f64().unwrap(), 0.96), "{row}");
+}
+
+#[test]
+fn edges_tell_what_is_asked_over_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let end_ms = write_story(dir.path());
+    let hub = TestHub::start(dir.path());
+    let edge = |hub: &TestHub| {
+        let map = hub.json("/topology/horizontal?layer=process");
+        let edges = map["edges"].as_array()?.clone();
+        edges.into_iter().find(|edge| edge["from"] == process_id("4712") && edge["to"] == process_id("4711"))
+    };
+    let found = wait_for("the edge with its rate", || edge(&hub).filter(|edge| edge["attributes"]["rate_per_s"].is_number()));
+    let attributes = &found["attributes"];
+    assert!(about(attributes["rate_per_s"].as_f64().unwrap(), 100.0), "{attributes}");
+    // All of the last minute was slow: 30 ms and a little, in the bucket that ends at 50 ms.
+    assert!(about(attributes["latency_mean_ms"].as_f64().unwrap(), 30.7), "{attributes}");
+    let p95 = attributes["latency_p95_ms"].as_f64().unwrap();
+    assert!((0.5..=50.0).contains(&p95), "{attributes}");
+    assert_eq!(attributes["error_ratio"], 0.0);
+    assert_eq!(attributes["protocols"], serde_json::json!(["tcp", "redis"]));
+    assert!(attributes.get("rate_is_estimate").is_none(), "{attributes}");
+
+    // A second client that sends a third of what the first sends: the rate is divided and says so.
+    let link = |tgid: &'static str, comm: &'static str, role: &'static str, client: &'static str| {
+        [
+            ("tgid", tgid),
+            ("comm", comm),
+            ("role", role),
+            ("protocol", "2"),
+            ("client_ip", client),
+            ("server_ip", "127.0.0.1"),
+            ("client_port", "0"),
+            ("server_port", "6379"),
+        ]
+    };
+    let (from, to) = (link("4713", "batch", "client", "127.0.0.2"), link("4711", "redis-server", "server", "127.0.0.2"));
+    hub.put(end_ms, &[("gala_gopher_tcp_link_tx_bytes", &from, 10_000.0), ("gala_gopher_tcp_link_rx_bytes", &to, 10_000.0)]);
+    let shared = wait_for("the divided rate", || edge(&hub).filter(|edge| edge["attributes"]["rate_is_estimate"] == true));
+    assert!(about(shared["attributes"]["rate_per_s"].as_f64().unwrap(), 75.0), "{shared}");
+}
+
+#[test]
+fn status_says_what_runs_and_how_long_it_keeps() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = TestHub::start(dir.path());
+    let build = hub.json("/status/buildinfo")["data"].clone();
+    assert!(build["version"].as_str().unwrap().ends_with("+gala.0.1.0"), "{build}");
+    assert_eq!((build["revision"].as_str(), build["buildDate"].as_str()), (Some("abc"), Some("2026-01-02")));
+    let runtime = || hub.json("/status/runtimeinfo")["data"].clone();
+    assert_eq!(runtime()["storageRetention"], "7d or 1GiB");
+
+    let mut config = TestHub::config(dir.path());
+    (config.retention, config.store_bytes) = (Duration::from_secs(36 * 3_600), 512 << 20);
+    config.listen = hub.address;
+    let refused = hub.hub().reload(config.clone()).unwrap_err().to_string();
+    assert_eq!(refused, "listen cannot change while the hub runs; restart it");
+    assert_eq!(runtime()["storageRetention"], "7d or 1GiB");
+    config.listen = TestHub::config(dir.path()).listen;
+    hub.hub().reload(config).unwrap();
+    assert_eq!(runtime()["storageRetention"], "36h or 512MiB");
+    hub.hub().note_configuration(false);
+    assert_eq!(runtime()["reloadConfigSuccess"], false);
+}
