@@ -125,9 +125,11 @@ impl SeriesRead for Memory {
             let to = samples.partition_point(|sample| sample.t_ms <= range.to_ms);
             samples[from..to.max(from)].to_vec()
         };
-        // Every series here has the prefix; the other matcher asks for no bucket label, which none has.
-        assert!(matchers.len() == 2);
-        let picked = series.iter().map(|(labels, samples)| Series { labels: labels.clone(), samples: inside(samples) });
+        let wanted = |labels: &Labels| matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name).unwrap_or("")));
+        let picked = series
+            .iter()
+            .filter(|(labels, _)| wanted(labels))
+            .map(|(labels, samples)| Series { labels: labels.clone(), samples: inside(samples) });
         Ok(picked.filter(|series| !series.samples.is_empty()).collect())
     }
 
@@ -172,9 +174,24 @@ pub struct Service {
     pub latency_ns: f64,
     pub failing: f64,
     pub tail: f64,
+    /// Share of the requests that take `slow_ns` more.
+    pub slow: f64,
+    pub slow_ns: f64,
     requests_total: f64,
     errors_total: f64,
     names: [Labels; 4],
+    buckets: Vec<(f64, Labels)>,
+}
+
+/// Upper edges of the latency's buckets, nanoseconds.
+const EDGES_NS: [f64; 14] = [1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 1e9];
+/// Spread of single requests, in logarithms.
+const SPREAD: f64 = 0.5;
+
+/// Share of a normal distribution below `z`.
+fn normal_share(z: f64) -> f64 {
+    // Logistic approximation, right to 1 %.
+    1.0 / (1.0 + (-1.702 * z).exp())
 }
 
 impl Service {
@@ -184,7 +201,25 @@ impl Service {
             labels(&format!("sli_{name}"), &[("tgid", &id), ("ins_id", "1"), ("app", "KV"), ("method", "GET"), ("comm", "kv")])
         };
         let names = [series("latency_sum"), series("latency_count"), series("requests_total"), series("errors_total")];
-        Self { per_s, latency_ns, failing: 0.0, tail: 3.0, requests_total: 0.0, errors_total: 0.0, names }
+        let bucket = |edge: f64| {
+            let mut all: Vec<(String, String)> =
+                series("latency").iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            all.push(("le".to_owned(), if edge.is_finite() { edge.to_string() } else { "+Inf".to_owned() }));
+            (edge, Labels::new(all))
+        };
+        let buckets = EDGES_NS.into_iter().chain([f64::INFINITY]).map(bucket).collect();
+        Self {
+            per_s,
+            latency_ns,
+            failing: 0.0,
+            tail: 3.0,
+            slow: 0.0,
+            slow_ns: 0.0,
+            requests_total: 0.0,
+            errors_total: 0.0,
+            names,
+            buckets,
+        }
     }
 
     pub fn report(&mut self, memory: &Memory, t_ms: i64, seconds: f64, random: &mut Random) {
@@ -196,7 +231,18 @@ impl Service {
         let wander = (0.15 * (t_ms as f64 / 600_000.0).sin() + 0.05 * random.normal()).exp();
         self.requests_total += count;
         self.errors_total += (count * self.failing).round();
-        memory.put(&self.names[0], t_ms, (self.latency_ns * mean * wander * count).round());
+        memory.put(&self.names[0], t_ms, ((self.latency_ns * mean * wander + self.slow * self.slow_ns) * count).round());
+        let middle = self.latency_ns * wander * (-SPREAD * SPREAD / 2.0).exp();
+        let mut below = 0.0f64;
+        for (edge, labels) in &self.buckets {
+            let usual = normal_share((edge / middle).ln() / SPREAD);
+            let slowed = normal_share(((edge - self.slow_ns).max(1.0) / middle).ln() / SPREAD);
+            let share = (1.0 - self.slow) * usual + self.slow * slowed;
+            let luck = (count * share * (1.0 - share)).max(0.0).sqrt() * random.normal();
+            let events = if edge.is_finite() { (count * share + luck).round().clamp(0.0, count) } else { count };
+            below = below.max(events);
+            memory.put(labels, t_ms, below);
+        }
         memory.put(&self.names[1], t_ms, count);
         memory.put(&self.names[2], t_ms, self.requests_total);
         memory.put(&self.names[3], t_ms, self.errors_total);

@@ -1,6 +1,6 @@
 //! What must be found, and how soon.
 
-use gala_analysis::incident::Class;
+use gala_analysis::incident::{Class, Source};
 
 use crate::host::{Host, Service};
 
@@ -29,6 +29,33 @@ fn a_doubled_latency_is_an_incident_within_thirty_seconds_and_closes_when_healed
         host.run(120);
         assert_eq!((host.opened.len(), host.open(), host.closed.len()), (1, 0, 1));
     }
+}
+
+#[test]
+fn what_hurts_a_seventh_of_the_requests_is_found_by_their_tail() {
+    let mut host = Host::new(vec![Service::new(7, 1_000.0, 100_000.0)]);
+    host.run(1_500);
+    let injected_ms = host.now_ms;
+    (host.services[0].slow, host.services[0].slow_ns) = (0.15, 600_000.0);
+    host.run(60);
+    assert!(found_after_ms(&host, injected_ms) <= 40_000);
+    let incident = host.detector.incident(&host.opened[0].1.id).unwrap();
+    let tail = incident.symptoms.iter().find(|symptom| matches!(symptom.source, Source::Tail { .. })).expect("a tail");
+    assert!(tail.peak > 500_000.0 && tail.peak < 1_000_000.0, "{} ns", tail.peak);
+    assert!(!tail.lead_labels.contains_key("le"));
+    assert!(incident.summary.en.contains("request latency"), "{}", incident.summary.en);
+}
+
+#[test]
+fn a_series_that_reports_twice_in_a_second_counts_once() {
+    let mut host = Host::new(Vec::new());
+    host.run_with(60, &mut |host| {
+        for later_ms in [0, 200, 400] {
+            let series = crate::host::labels("fs_UsePer", &[("MountOn", "/")]);
+            host.memory.put(&series, host.now_ms + later_ms, 60.0);
+        }
+    });
+    assert_eq!(host.opened, [], "60 % thrice is not 180 %");
 }
 
 #[test]
@@ -110,7 +137,8 @@ fn everything_that_one_fault_does_is_one_incident_named_after_what_users_feel() 
     host.run_with(60, &mut |host| report(host, lost, cpu));
     assert_eq!(host.opened.len(), 1);
     let incident = host.detector.incidents().next().unwrap().clone();
-    assert_eq!(incident.symptoms.len(), 3);
+    // Mean and slow tenth of two services, and the loss.
+    assert_eq!(incident.symptoms.len(), 5);
     assert_eq!((incident.class, incident.primary().metric.as_str()), (Class::App, "gala_gopher_sli_latency"));
     let related = incident.related.iter().map(|related| related.entity_id.as_str()).collect::<Vec<_>>();
     assert_eq!(related, ["m_proc_99"]);
