@@ -12,5 +12,10 @@ fn main() {
     let date = git(&["log", "-1", "--format=%cs"]).unwrap_or_else(|| "no date".into());
     println!("cargo:rustc-env=GALA_COMMIT={commit}");
     println!("cargo:rustc-env=GALA_DATE={date}");
-    println!("cargo:rerun-if-changed=../.git/HEAD");
+    // The log of HEAD grows with every commit and checkout; HEAD itself only names the branch.
+    for file in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", file]) {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
 }
