@@ -48,11 +48,10 @@ pub fn note(text: &str) {
     println!("  {text}");
 }
 
-/// Three significant digits, none of them needless.
+/// Three or four significant digits, none of them needless.
 fn shown(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 100.0 || size == 0.0 => 0,
-        size if size >= 10.0 => 1,
         size if size >= 1.0 => 2,
         _ => 3,
     };
