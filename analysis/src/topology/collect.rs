@@ -248,6 +248,9 @@ impl<'a> Builder<'a> {
             if let Some(app) = entity.label("app") {
                 app.clone_into(&mut group.name);
             }
+            if key_is_kernel(entity) {
+                "kernel threads".clone_into(&mut group.name);
+            }
             group.members.push(index);
         }
         for ((machine_id, key), group) in groups {
@@ -279,6 +282,11 @@ struct Application {
 fn host_address(host: &Entity) -> Option<Arc<str>> {
     let first = host.label("ip_addr").and_then(|list| list.split([',', ' ']).next()).filter(|ip| !ip.is_empty());
     first.map(Arc::from).or_else(|| id::split_machine(&host.machine_id).1.map(|ip| ip.to_string().into()))
+}
+
+/// Kernel threads are all of process group 0.
+fn key_is_kernel(process: &Entity) -> bool {
+    process.label("pgid") == Some("0") && process.label("container_id").is_none() && process.label("app").is_none()
 }
 
 /// Key of the application a process belongs to and where the key comes from.
