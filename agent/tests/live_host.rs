@@ -455,6 +455,26 @@ fn a_throttled_group_shows_at_its_processes() {
     assert_eq!(row.number("quota_cores"), Some(0.2));
 }
 
+#[test]
+fn a_process_that_is_killed_for_lack_of_memory_is_told() {
+    let limit = ("memory.limit_in_bytes", "memory.max");
+    let Some(group) = Group::of_controller("memory", "gala-live-memory", limit.0, limit.1) else {
+        return skip("no memory control group can be made here");
+    };
+    let mut probe = probes::proc::start(&settings()).unwrap();
+    if !works(&*probe, "mark_victim") {
+        return;
+    }
+    group.write(if group.unified { limit.1 } else { limit.0 }, "16777216");
+    let script = format!("echo $$ > {}/cgroup.procs; exec tail /dev/zero", group.folder.display());
+    let mut greedy = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).spawn().unwrap();
+    let pid = greedy.id().to_string();
+    assert!(!greedy.wait().unwrap().success(), "it was killed");
+    let rows = collect_until(&mut *probe, |rows| rows.events.iter().any(|event| event.kind == "oom"));
+    let event = rows.events.iter().find(|event| event.kind == "oom").unwrap();
+    assert!(event.body.contains(&format!("process {pid} was chosen")), "{}", event.body);
+}
+
 /// A control group of either version.
 struct Group {
     folder: PathBuf,

@@ -120,11 +120,6 @@ struct task_struct___cpu_old {
 	unsigned int cpu;
 };
 
-struct trace_event_raw_mark_victim {
-	struct trace_entry ent;
-	int pid;
-};
-
 #pragma clang attribute pop
 
 static __always_inline bool is_user(struct task_struct *task)

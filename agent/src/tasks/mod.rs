@@ -45,7 +45,7 @@ pub const WATCH: ObjectSpec = ObjectSpec {
         HookSpec { hook: "sched_switch", ladder: &[step(Rung::TpBtf, &["on_switch"])] },
         HookSpec { hook: "task_newtask", ladder: &[step(Rung::TpBtf, &["on_new_task"])] },
         HookSpec { hook: "sched_process_exit", ladder: &[step(Rung::TpBtf, &["on_exit"])] },
-        HookSpec { hook: "mark_victim", ladder: &[step(Rung::Tracepoint, &["on_oom"])] },
+        HookSpec { hook: "mark_victim", ladder: &[step(Rung::RawTracepoint, &["on_oom"])] },
         HookSpec {
             hook: "vfs_fsync_range",
             ladder: &[

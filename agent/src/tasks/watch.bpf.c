@@ -116,16 +116,18 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	return 0;
 }
 
-SEC("?tp/oom/mark_victim")
-int on_oom(struct trace_event_raw_mark_victim *context)
+/* A raw tracepoint needs no tracefs, which is not mounted everywhere. Its argument was the id until 6.7, since then the task. */
+SEC("?raw_tp/mark_victim")
+int on_oom(__u64 *args)
 {
 	struct notice *notice = new_notice();
+	__u64 victim = args[0];
 
 	if (!notice)
 		return 0;
 	__builtin_memset(notice, 0, sizeof(*notice));
 	notice->kind = NOTICE_OOM;
-	notice->tgid = context->pid;
+	notice->tgid = victim >> 32 ? BPF_CORE_READ((struct task_struct *)victim, tgid) : (__u32)victim;
 	bpf_ringbuf_submit(notice, BPF_RB_NO_WAKEUP);
 	return 0;
 }
