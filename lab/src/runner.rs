@@ -191,9 +191,8 @@ fn wait_until_warm(product: &Product) -> Result<()> {
             let left = at_ms.map_or_else(String::new, |at| format!(", about {} s to go", ((at - now_ms()) / 1000).max(0)));
             say(&format!("  {passed} s: {warm} of {total} KPIs are warm{left}"));
         }
-        // The service's own KPIs began with it and are warm after five minutes and a report or two. Short-lived
-        // processes keep others from it for as long as they come and go.
-        let enough = passed >= 345 && warm > 0;
+        // The service's own KPIs began with it: sixty reports and a few more. Short-lived processes keep others from it.
+        let enough = passed >= 330 && warm > 0;
         Ok(enough.then_some(()))
     })?;
     if warm.is_none() {

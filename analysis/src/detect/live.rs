@@ -71,7 +71,8 @@ pub struct Warmup {
     pub entities: usize,
     /// Entities all of whose KPIs are judged.
     pub entities_warm: usize,
-    /// When the last of them will be, milliseconds since 1970; absent if all are or the pace is unknown.
+    /// When nine of ten of the KPIs will be, milliseconds since 1970; absent if they are or the pace is unknown. Those of
+    /// short-lived processes never get there, so all never are.
     pub warm_at_ms: Option<i64>,
 }
 
@@ -434,16 +435,18 @@ impl Detector {
     pub fn warmup(&self, now_ms: i64) -> Warmup {
         let mut entities: BTreeMap<(&str, String), bool> = BTreeMap::new();
         let mut warmup = Warmup::default();
+        let mut waits_ms: Vec<i64> = Vec::new();
         for entry in self.kpis.values().filter(|entry| now_ms - entry.kpi.state.last_ms < self.config.gone_ms) {
             let warm = entry.kpi.is_warm();
             warmup.kpis += 1;
             warmup.kpis_warm += usize::from(warm);
             let labels: Vec<&str> = entry.labels.values().map(String::as_str).collect();
             entities.entry((entry.entity.name, labels.join("\u{1f}"))).and_modify(|all| *all &= warm).or_insert(warm);
-            if !warm && let Some(in_ms) = entry.kpi.warm_in_ms() {
-                warmup.warm_at_ms = warmup.warm_at_ms.max(Some(now_ms + in_ms));
-            }
+            waits_ms.push(if warm { 0 } else { entry.kpi.warm_in_ms().unwrap_or(i64::MAX) });
         }
+        waits_ms.sort_unstable();
+        let most = waits_ms.get((waits_ms.len() * 9 / 10).min(waits_ms.len().saturating_sub(1)));
+        warmup.warm_at_ms = most.filter(|wait| (1..i64::MAX).contains(*wait)).map(|wait| now_ms + wait);
         warmup.entities = entities.len();
         warmup.entities_warm = entities.values().filter(|warm| **warm).count();
         warmup
