@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use gala_agent::budget::THREAD_PREFIX;
 use gala_agent::control::catalogue::PROBES;
 use gala_agent::kernel::RunTimeWindow;
+use libbpf_rs::libbpf_sys;
 use libbpf_rs::query::ProgInfoIter;
 
 /// Report period of the probes, as by default.
@@ -239,6 +241,39 @@ pub fn measure(gala: &Gala, periods: u32) -> Result<Cost> {
     cost.bpf_runs = cost.programs.values().map(|(runs, _)| runs).sum();
     cost.bpf = cost.programs.values().map(|(_, nanos)| *nanos as f64 / 1e9).sum();
     Ok(cost)
+}
+
+/// Nanoseconds that an empty program seems to run: what the kernel's measuring adds to each run time, at least.
+#[allow(unsafe_code)]
+pub fn measuring_ns() -> Result<f64> {
+    const RUNS: u32 = 100_000;
+    let exit = libbpf_sys::bpf_insn { code: (libbpf_sys::BPF_JMP | libbpf_sys::BPF_EXIT) as u8, ..Default::default() };
+    // r0 = 0
+    let zero = libbpf_sys::bpf_insn { code: (libbpf_sys::BPF_ALU64 | libbpf_sys::BPF_MOV) as u8, ..Default::default() };
+    let (program, frame) = ([zero, exit], [0u8; 64]);
+    // SAFETY: name, license and program live through the call; a good descriptor is ours alone.
+    let fd = unsafe {
+        let (kind, length) = (libbpf_sys::BPF_PROG_TYPE_SOCKET_FILTER, program.len() as u64);
+        let fd =
+            libbpf_sys::bpf_prog_load(kind, c"empty".as_ptr(), c"GPL".as_ptr(), program.as_ptr(), length, std::ptr::null_mut());
+        ensure!(fd >= 0, "an empty BPF program does not load: {}", std::io::Error::from_raw_os_error(-fd));
+        OwnedFd::from_raw_fd(fd)
+    };
+    let window = RunTimeWindow::open(vec![(String::new(), fd.as_raw_fd())])?;
+    let mut options = libbpf_sys::bpf_test_run_opts {
+        sz: size_of::<libbpf_sys::bpf_test_run_opts>() as u64,
+        data_in: frame.as_ptr().cast(),
+        data_size_in: frame.len() as u32,
+        repeat: RUNS as i32,
+        ..Default::default()
+    };
+    // SAFETY: options and the frame they point to live through the call.
+    let result = unsafe { libbpf_sys::bpf_prog_test_run_opts(fd.as_raw_fd(), &raw mut options) };
+    ensure!(result == 0, "an empty BPF program does not run: {}", std::io::Error::from_raw_os_error(-result));
+    let cost = window.read();
+    let runs = cost.first().map_or(0, |cost| cost.runs);
+    ensure!(runs > 0, "the kernel did not count the runs of an empty BPF program");
+    Ok(cost[0].run_ns as f64 / runs as f64)
 }
 
 /// A Redis that keeps everything in memory, on the first processor.
