@@ -8,9 +8,16 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-/// A noisy neighbour on one processor.
-pub fn burn(cpu: usize) -> Result<ExitCode> {
+/// A noisy neighbour on one processor, with several threads as a build or a batch job has.
+pub fn burn(cpu: usize, threads: usize) -> Result<ExitCode> {
     crate::pin(cpu)?;
+    for _ in 1..threads {
+        std::thread::spawn(spin);
+    }
+    spin()
+}
+
+fn spin() -> ! {
     let mut value = 1u64;
     loop {
         value = std::hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));

@@ -49,6 +49,8 @@ enum Command {
     Burn {
         #[arg(long)]
         cpu: usize,
+        #[arg(long, default_value_t = 4)]
+        threads: usize,
     },
     /// Writes and syncs small blocks as fast as the disk takes them
     FsyncFlood {
@@ -71,7 +73,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Accuracy(accuracy) => accuracy.run(),
         Command::Client { address, connections, rate, reconnect } => loads::client(address, connections, rate, reconnect),
-        Command::Burn { cpu } => injectors::burn(cpu),
+        Command::Burn { cpu, threads } => injectors::burn(cpu, threads),
         Command::FsyncFlood { dir, threads } => injectors::fsync_flood(&dir, threads),
         Command::ConnectFlood { address, cpu, burst } => injectors::connect_flood(address, cpu, burst),
     };

@@ -29,11 +29,9 @@ const STEADY_SPREAD: f64 = 0.12;
 const UNSTEADY_READINGS: u32 = 3;
 /// Else it must last so many readings.
 const LASTING: u32 = 10;
-/// A mean of fewer events must stand out further; so must a tail of fewer slow ones.
+/// A mean of fewer events must stand out further; so must a quantile with fewer beyond it.
 const THIN_BELOW: f64 = 30.0;
-const THIN_TAIL_BELOW: f64 = 60.0;
-/// What the tail stands for: so many of the events take no longer.
-const TAIL: f64 = 0.9;
+const THIN_BEYOND: f64 = 6.0;
 /// Samples above this interval are scarce: two of three suffice.
 const SCARCE_FROM_MS: f64 = 30_000.0;
 
@@ -79,7 +77,7 @@ struct Report {
     has_over: bool,
     /// Wall time at which the first part was read.
     read_ms: i64,
-    /// Events up to each edge, for a tail.
+    /// Events up to each edge, for a quantile.
     buckets: Buckets,
     heaviest: f64,
     heaviest_labels: Option<Labels>,
@@ -240,7 +238,7 @@ impl Kpi {
         };
         let report = &mut self.reports[at];
         match input {
-            Input::Over if self.shape == Shape::Tail => {
+            Input::Over if matches!(self.shape, Shape::Quantile(_)) => {
                 let Some(edge) = labels.get("le").and_then(|edge| edge.parse().ok()) else { return };
                 report.buckets.add(edge, amount);
                 report.has_over = true;
@@ -289,7 +287,7 @@ impl Kpi {
 
     /// Of few requests the mean says little: puts reports together until there are enough, for a minute at most.
     fn pool(&mut self, report: &mut Report) -> bool {
-        if !matches!(self.shape, Shape::Mean | Shape::Tail) {
+        if !matches!(self.shape, Shape::Mean | Shape::Quantile(_)) {
             return true;
         }
         let fresh = || Pool { from_ms: report.t_ms, over: 0.0, under: 0.0, buckets: Buckets::default() };
@@ -318,12 +316,12 @@ impl Kpi {
                 judged: report.under >= self.policy.events,
                 thin: report.under < THIN_BELOW,
             }),
-            Shape::Tail => report.buckets.quantile(TAIL).map(|value| Reading {
+            Shape::Quantile(percent) => report.buckets.quantile(f64::from(percent) / 100.0).map(|value| Reading {
                 t_ms,
                 value,
                 load: report.under / seconds,
                 judged: report.under >= self.policy.events,
-                thin: report.under < THIN_TAIL_BELOW,
+                thin: report.under * f64::from(100 - percent) / 100.0 < THIN_BEYOND,
             }),
             Shape::Share => (report.has_over && report.under > 0.0).then(|| Reading {
                 t_ms,

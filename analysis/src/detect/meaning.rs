@@ -26,8 +26,8 @@ pub enum Part {
 pub enum Shape {
     /// Sum over events divided by their number; the number is also the load.
     Mean,
-    /// The time that nine of ten events stay within, from the buckets of a histogram; their number is the load.
-    Tail,
+    /// The value that so many percent of the events stay within, from the buckets of a histogram; their number is the load.
+    Quantile(u8),
     /// Something counted, as a share of something else counted.
     Share,
     /// The number itself, beside a load where there is one; several series of one KPI add up.
@@ -124,7 +124,8 @@ impl Dictionary {
 
     fn role(&mut self, name: &str, role: KpiRole) {
         if let Some(meaning) = self.by_name.get_mut(name).map(Arc::make_mut) {
-            let known = meaning.roles.iter().any(|other| other.metric == role.metric && other.input == role.input);
+            let same = |other: &KpiRole| (other.metric, other.shape, other.input) == (role.metric, role.shape, role.input);
+            let known = meaning.roles.iter().any(same);
             if !known {
                 meaning.roles.push(role);
             }
@@ -140,8 +141,8 @@ impl Dictionary {
                     self.role(field.series.sum, role(Input::Over));
                     self.role(field.series.count, role(Input::Under));
                 }
-                if let Some(policy) = tail_policy(table.entity, field.name) {
-                    self.add_tail(table, field, policy);
+                for (percent, policy) in quantile_policies(table.entity, field.name) {
+                    self.add_quantile(table, field, *percent, policy);
                 }
             } else if !histogram {
                 self.add_plain(table, field);
@@ -149,11 +150,11 @@ impl Dictionary {
         }
     }
 
-    fn add_tail(&mut self, table: &'static TableDef, field: &'static FieldDef, policy: &'static Policy) {
+    fn add_quantile(&mut self, table: &'static TableDef, field: &'static FieldDef, percent: u8, policy: &'static Policy) {
         let Some(entity) = entity::entity_type(table.entity) else { return };
         let bucket = || Arc::new(Meaning { entity, field, part: Part::Bucket, roles: Vec::new() });
         self.by_name.entry(field.series.base).or_insert_with(bucket);
-        let role = KpiRole { shape: Shape::Tail, input: Input::Over, policy, metric: field.series.base, field };
+        let role = KpiRole { shape: Shape::Quantile(percent), input: Input::Over, policy, metric: field.series.base, field };
         self.role(field.series.base, role);
     }
 
@@ -191,10 +192,11 @@ fn latency_policy(entity: &str, field: &str) -> Option<&'static Policy> {
     }
 }
 
-/// Requests are judged by their slow tenth too: what hurts some of them moves the mean little.
-fn tail_policy(entity: &str, field: &str) -> Option<&'static Policy> {
+/// Requests are judged by their slow tenth and hundredth too: what hurts some of them moves the mean little.
+fn quantile_policies(entity: &str, field: &str) -> &'static [(u8, &'static Policy)] {
+    const REQUESTS: [(u8, &Policy); 2] = [(90, &policy::REQUEST_P90), (99, &policy::REQUEST_P99)];
     let requests = latency_policy(entity, field).is_some_and(|policy| std::ptr::eq(policy, &policy::REQUEST_LATENCY));
-    requests.then_some(&policy::REQUEST_TAIL)
+    if requests { &REQUESTS } else { &[] }
 }
 
 /// One unit of what a person would notice, for evidence on metrics of that unit.

@@ -36,8 +36,8 @@ pub fn group(labels: &Labels, entity: &EntityType, role: &KpiRole) -> Option<(St
         }
     }
     let mut text = role.metric.to_owned();
-    if role.shape == Shape::Tail {
-        text.push_str(":tail");
+    if let Shape::Quantile(percent) = role.shape {
+        text.push_str(&format!(":p{percent}"));
     }
     let head = text.len();
     for (name, value) in &selected {
@@ -62,7 +62,7 @@ pub fn source(meaning: &Meaning, role: &KpiRole, name: &str, known: Option<&Sour
     }
     match role.shape {
         Shape::Mean => Source::Mean { over: meaning.field.series.sum.to_owned(), under: meaning.field.series.count.to_owned() },
-        Shape::Tail => Source::Tail { name: name.to_owned() },
+        Shape::Quantile(percent) => Source::Quantile { name: name.to_owned(), percent },
         Shape::Share => Source::Share { over, under },
         Shape::Number => Source::Number { name: name.to_owned() },
     }

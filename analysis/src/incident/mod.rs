@@ -41,8 +41,8 @@ pub enum State {
 pub enum Source {
     /// Sum over events by their number, both added over all series that match, from the increase in a report.
     Mean { over: String, under: String },
-    /// The time that nine of ten events stay within, from the buckets added over all series that match.
-    Tail { name: String },
+    /// The value that so many percent of the events stay within, from the buckets added over all series that match.
+    Quantile { name: String, percent: u8 },
     /// A share of two counts, likewise.
     Share { over: String, under: String },
     /// The number itself, added over all series that match.

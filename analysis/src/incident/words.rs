@@ -12,9 +12,7 @@ pub fn summary(symptom: &Symptom) -> Text {
     let of = &symptom.entity_name;
     let peak = value(symptom.peak);
     let (noun_en, noun_zh) = match symptom.source {
-        Source::Tail { .. } => {
-            (format!("{noun_en} (slowest tenth)"), format!("{noun_zh}\u{ff08}\u{6700}\u{6162}\u{7684} 10 %\u{ff09}"))
-        }
+        Source::Quantile { percent, .. } => (format!("p{percent} {noun_en}"), format!("p{percent} {noun_zh}")),
         _ => (noun_en, noun_zh),
     };
     Text {

@@ -1,6 +1,6 @@
 //! What must be found, and how soon.
 
-use gala_analysis::incident::{Class, Source};
+use gala_analysis::incident::{Class, Source, Symptom};
 
 use crate::host::{Host, Service};
 
@@ -32,7 +32,7 @@ fn a_doubled_latency_is_an_incident_within_thirty_seconds_and_closes_when_healed
 }
 
 #[test]
-fn what_hurts_a_seventh_of_the_requests_is_found_by_their_tail() {
+fn what_hurts_a_seventh_of_the_requests_is_found_by_the_slow_tenth() {
     let mut host = Host::new(vec![Service::new(7, 1_000.0, 100_000.0)]);
     host.run(1_500);
     let injected_ms = host.now_ms;
@@ -40,10 +40,22 @@ fn what_hurts_a_seventh_of_the_requests_is_found_by_their_tail() {
     host.run(60);
     assert!(found_after_ms(&host, injected_ms) <= 40_000);
     let incident = host.detector.incident(&host.opened[0].1.id).unwrap();
-    let tail = incident.symptoms.iter().find(|symptom| matches!(symptom.source, Source::Tail { .. })).expect("a tail");
+    let slow_tenth = |symptom: &&Symptom| matches!(symptom.source, Source::Quantile { percent: 90, .. });
+    let tail = incident.symptoms.iter().find(slow_tenth).expect("p90");
     assert!(tail.peak > 500_000.0 && tail.peak < 1_000_000.0, "{} ns", tail.peak);
     assert!(!tail.lead_labels.contains_key("le"));
     assert!(incident.summary.en.contains("request latency"), "{}", incident.summary.en);
+}
+
+#[test]
+fn what_hurts_one_request_in_fifty_is_found_by_the_slow_hundredth() {
+    let mut host = Host::new(vec![Service::new(7, 1_000.0, 100_000.0)]);
+    host.run(1_500);
+    let injected_ms = host.now_ms;
+    (host.services[0].slow, host.services[0].slow_ns) = (0.02, 4_000_000.0);
+    host.run(60);
+    assert!(found_after_ms(&host, injected_ms) <= 45_000);
+    assert!(host.opened[0].1.summary.en.starts_with("p99 request latency"), "{}", host.opened[0].1.summary.en);
 }
 
 #[test]
@@ -137,8 +149,8 @@ fn everything_that_one_fault_does_is_one_incident_named_after_what_users_feel() 
     host.run_with(60, &mut |host| report(host, lost, cpu));
     assert_eq!(host.opened.len(), 1);
     let incident = host.detector.incidents().next().unwrap().clone();
-    // Mean and slow tenth of two services, and the loss.
-    assert_eq!(incident.symptoms.len(), 5);
+    // Mean, p90 and p99 of two services, and the loss.
+    assert_eq!(incident.symptoms.len(), 7);
     assert_eq!((incident.class, incident.primary().metric.as_str()), (Class::App, "gala_gopher_sli_latency"));
     let related = incident.related.iter().map(|related| related.entity_id.as_str()).collect::<Vec<_>>();
     assert_eq!(related, ["m_proc_99"]);

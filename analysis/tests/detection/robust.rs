@@ -69,7 +69,7 @@ fn a_start_without_saved_state_warms_from_the_store() {
     host.detector = gala_analysis::detect::Detector::new(Default::default(), &crate::host::tables());
     host.run(10);
     let warmup = host.detector.warmup(host.now_ms);
-    assert_eq!((warmup.kpis, warmup.kpis_warm, warmup.entities_warm), (3, 3, 1));
+    assert_eq!((warmup.kpis, warmup.kpis_warm, warmup.entities_warm), (4, 4, 1));
     host.services[0].latency_ns *= 6.0;
     host.run(40);
     assert_eq!(host.opened.len(), 1);
@@ -80,7 +80,7 @@ fn the_report_says_when_the_rest_is_warm() {
     let mut host = host();
     host.run(100);
     let warmup = host.detector.warmup(host.now_ms);
-    assert_eq!((warmup.kpis, warmup.kpis_warm), (3, 1));
+    assert_eq!((warmup.kpis, warmup.kpis_warm), (4, 1));
     let in_s = (warmup.warm_at_ms.unwrap() - host.now_ms) / 1_000;
     assert!((190..=230).contains(&in_s), "{in_s} s");
 }
