@@ -44,6 +44,7 @@
 mod block;
 mod chunk;
 mod head;
+mod lookup;
 mod metadata;
 mod postings;
 pub mod promql;

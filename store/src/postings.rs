@@ -1,6 +1,6 @@
 //! Which series carry which label: an inverted index over small integers, and matchers evaluated on it.
 
-use crate::Matcher;
+use crate::{Cardinality, Matcher};
 use ahash::AHashMap;
 use roaring::RoaringBitmap;
 use smallvec::SmallVec;
@@ -40,6 +40,20 @@ impl Members {
             Self::Many(bitmap) => {
                 bitmap.remove(id);
             }
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Few(ids) => ids.len() as u64,
+            Self::Many(bitmap) => bitmap.len(),
+        }
+    }
+
+    fn any(&self, mut holds: impl FnMut(u32) -> bool) -> bool {
+        match self {
+            Self::Few(ids) => ids.iter().any(|id| holds(*id)),
+            Self::Many(bitmap) => bitmap.iter().any(holds),
         }
     }
 
@@ -96,6 +110,23 @@ impl Postings {
                 self.names.remove(name);
             }
         }
+    }
+
+    /// Label names of series that `holds` is true of; the first such series settles it.
+    pub fn names_with(&self, holds: impl Fn(u32) -> bool) -> impl Iterator<Item = &str> {
+        self.names.iter().filter(move |(_, values)| values.values().any(|members| members.any(&holds))).map(|(name, _)| &**name)
+    }
+
+    /// Values of one label, likewise.
+    pub fn values_with(&self, name: &str, holds: impl Fn(u32) -> bool) -> impl Iterator<Item = &str> {
+        let values = self.names.get(name).into_iter().flatten();
+        values.filter(move |(_, members)| members.any(&holds)).map(|(value, _)| &**value)
+    }
+
+    pub fn cardinality(&self, top: usize) -> Cardinality {
+        let values =
+            self.names.iter().flat_map(|(name, values)| values.iter().map(move |(value, members)| (name, value, members)));
+        Cardinality::of(self.all.len(), values.map(|(name, value, members)| (&**name, &**value, members.len())), top)
     }
 
     /// Series that satisfy every matcher; all of them if there is none.

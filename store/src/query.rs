@@ -2,9 +2,8 @@
 
 use crate::block::{Block, BlockIndex, BlockReader, ReadError};
 use crate::store::{Damage, set_aside};
-use crate::{Labels, Matcher, Sample, Series, SeriesRead, Store, StoreError, TimeRange};
+use crate::{Cardinality, Labels, Matcher, Sample, Series, SeriesRead, Store, StoreError, TimeRange};
 use ahash::AHashMap;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Heap bytes of decoded block indexes kept between queries.
@@ -55,7 +54,7 @@ impl Store {
         Ok(blocks.iter().filter(|block| block.overlaps(range)).cloned().collect())
     }
 
-    fn index_of(&self, block: &Block) -> Option<Arc<BlockIndex>> {
+    pub(crate) fn index_of(&self, block: &Block) -> Option<Arc<BlockIndex>> {
         block.index(&self.hasher).inspect_err(|error| self.report_damage(block, error)).ok()
     }
 
@@ -69,7 +68,7 @@ impl Store {
         }
     }
 
-    fn trim_index_cache(&self) {
+    pub(crate) fn trim_index_cache(&self) {
         let blocks = self.blocks.read().clone();
         let mut kept: usize = blocks.iter().map(|block| block.index_heap_bytes()).sum();
         // Oldest first: dashboards ask for the newest.
@@ -141,11 +140,7 @@ impl SeriesRead for Store {
         for block in &blocks {
             let Some(index) = self.index_of(block) else { continue };
             for series in index.select(matchers) {
-                let touches = |column| {
-                    let bounds = index.time_of(column).1;
-                    bounds.min_t_ms <= range.to_ms && bounds.max_t_ms >= range.from_ms
-                };
-                if index.columns(series).any(touches) {
+                if index.touches(series, range) {
                     gathering.entry(
                         index.fingerprint(series),
                         |labels| index.has_labels(series, labels),
@@ -161,14 +156,14 @@ impl SeriesRead for Store {
     }
 
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError> {
-        let found = self.series(matchers, range)?;
-        let names: BTreeSet<&str> = found.iter().flat_map(Labels::iter).map(|(name, _)| name).collect();
-        Ok(names.into_iter().map(str::to_owned).collect())
+        self.find_label_names(matchers, range)
     }
 
     fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError> {
-        let found = self.series(matchers, range)?;
-        let values: BTreeSet<&str> = found.iter().filter_map(|labels| labels.get(name)).collect();
-        Ok(values.into_iter().map(str::to_owned).collect())
+        self.find_label_values(name, matchers, range)
+    }
+
+    fn cardinality(&self, top: usize) -> Result<Cardinality, StoreError> {
+        Ok(self.count_labels(top))
     }
 }

@@ -1,6 +1,7 @@
 //! What every store offers: labels, matchers, samples, and the two traits analysis and the query engine are written
 //! against. The embedded store and a Prometheus-compatible server both stand behind them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Label names and values, sorted by name, `__name__` among them. Cheap to clone.
@@ -153,6 +154,51 @@ pub struct Appended {
 /// A series known to the store; stable until restart.
 pub type SeriesRef = u64;
 
+/// How many series stand behind metrics and labels; the largest of each kind, largest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cardinality {
+    pub series: u64,
+    pub label_pairs: u64,
+    pub oldest_ms: Option<i64>,
+    pub newest_ms: Option<i64>,
+    pub series_by_metric: Vec<(String, u64)>,
+    pub values_by_label: Vec<(String, u64)>,
+    pub bytes_by_label: Vec<(String, u64)>,
+    /// By `name=value`.
+    pub series_by_pair: Vec<(String, u64)>,
+}
+
+impl Cardinality {
+    /// From every label pair with its number of series.
+    pub fn of<'a>(series: u64, pairs: impl Iterator<Item = (&'a str, &'a str, u64)>, top: usize) -> Self {
+        let mut counts = Self { series, ..Self::default() };
+        let mut labels: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        let mut by_pair: Vec<(&str, &str, u64)> = Vec::new();
+        let mut by_metric: Vec<(&str, u64)> = Vec::new();
+        for (name, value, count) in pairs {
+            counts.label_pairs += 1;
+            let label = labels.entry(name).or_default();
+            (label.0, label.1) = (label.0 + 1, label.1 + value.len() as u64);
+            if name == "__name__" {
+                by_metric.push((value, count));
+            }
+            by_pair.push((name, value, count));
+        }
+        by_pair.sort_by(|left, right| right.2.cmp(&left.2).then_with(|| (left.0, left.1).cmp(&(right.0, right.1))));
+        let pair = |(name, value, count): (&str, &str, u64)| (format!("{name}={value}"), count);
+        counts.series_by_pair = by_pair.into_iter().take(top).map(pair).collect();
+        counts.series_by_metric = largest(by_metric, top);
+        counts.values_by_label = largest(labels.iter().map(|(name, (values, _))| (*name, *values)).collect(), top);
+        counts.bytes_by_label = largest(labels.iter().map(|(name, (_, bytes))| (*name, *bytes)).collect(), top);
+        counts
+    }
+}
+
+fn largest(mut rows: Vec<(&str, u64)>, top: usize) -> Vec<(String, u64)> {
+    rows.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(right.0)));
+    rows.into_iter().take(top).map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
 /// Reading; what analysis, the query engine and the HTTP API use.
 pub trait SeriesRead: Send + Sync {
     /// Series that match all matchers and have samples in the range; at most `max_samples` samples in all.
@@ -161,6 +207,14 @@ pub trait SeriesRead: Send + Sync {
     fn series(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>, StoreError>;
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError>;
     fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError>;
+
+    /// Where the series are: at most `top` rows of each kind. A store that knows better than by listing all says so.
+    fn cardinality(&self, top: usize) -> Result<Cardinality, StoreError> {
+        let all = self.series(&[], TimeRange { from_ms: i64::MIN / 4, to_ms: i64::MAX / 4 })?;
+        let mut pairs: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        all.iter().flat_map(Labels::iter).for_each(|pair| *pairs.entry(pair).or_default() += 1);
+        Ok(Cardinality::of(all.len() as u64, pairs.into_iter().map(|((name, value), count)| (name, value, count)), top))
+    }
 }
 
 /// Writing; one writer path for the agent in process, remote write and backfill.

@@ -1,7 +1,5 @@
 //! The small answers dashboards ask for before they query: what this is, what it allows, that there are no rules.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -77,40 +75,28 @@ pub async fn config() -> Response {
     success_of(&json!({"yaml": "global:\n  evaluation_interval: 1m\n"}), &[])
 }
 
-/// Where the series are: counts by metric, by label and by pair.
+/// Where the series are that report now: counts by metric, by label and by pair.
 pub async fn tsdb(State(state): State<PromState>) -> Response {
-    let range = gala_store::TimeRange { from_ms: time::MIN_MS, to_ms: time::MAX_MS };
-    let listed = tokio::task::spawn_blocking(move || state.read.series(&[], range)).await;
-    let series = match listed {
-        Ok(Ok(series)) => series,
+    let counted = tokio::task::spawn_blocking(move || state.read.cardinality(TOP)).await;
+    let counts = match counted {
+        Ok(Ok(counts)) => counts,
         Ok(Err(error)) => return Refusal::from(error).into_response(),
         Err(error) => return Refusal::internal(format!("the request ended unexpectedly: {error}")).into_response(),
     };
-    let mut by_metric: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut by_pair: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for labels in &series {
-        *by_metric.entry(labels.metric()).or_default() += 1;
-        labels.iter().for_each(|pair| *by_pair.entry(pair).or_default() += 1);
-    }
-    let (mut by_label, mut bytes): (BTreeMap<&str, usize>, BTreeMap<&str, usize>) = Default::default();
-    for (name, value) in by_pair.keys() {
-        *by_label.entry(name).or_default() += 1;
-        *bytes.entry(name).or_default() += value.len();
-    }
-    let pairs: BTreeMap<String, usize> =
-        by_pair.iter().map(|((name, value), count)| (format!("{name}={value}"), *count)).collect();
+    let rows = |counts: &[(String, u64)]| -> Vec<serde_json::Value> {
+        counts.iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
+    };
     let data = json!({
-        "headStats": {"numSeries": series.len(), "numLabelPairs": by_pair.len()},
-        "seriesCountByMetricName": top(&by_metric),
-        "labelValueCountByLabelName": top(&by_label),
-        "memoryInBytesByLabelName": top(&bytes),
-        "seriesCountByLabelValuePair": top(&pairs),
+        "headStats": {
+            "numSeries": counts.series,
+            "numLabelPairs": counts.label_pairs,
+            "minTime": counts.oldest_ms,
+            "maxTime": counts.newest_ms,
+        },
+        "seriesCountByMetricName": rows(&counts.series_by_metric),
+        "labelValueCountByLabelName": rows(&counts.values_by_label),
+        "memoryInBytesByLabelName": rows(&counts.bytes_by_label),
+        "seriesCountByLabelValuePair": rows(&counts.series_by_pair),
     });
     success_of(&data, &[])
-}
-
-fn top<K: AsRef<str> + Ord>(counts: &BTreeMap<K, usize>) -> Vec<serde_json::Value> {
-    let mut rows: Vec<(&K, &usize)> = counts.iter().collect();
-    rows.sort_by(|left, right| right.1.cmp(left.1));
-    rows.into_iter().take(TOP).map(|(name, value)| json!({"name": name.as_ref(), "value": value})).collect()
 }

@@ -5,7 +5,7 @@
 use crate::head::mix;
 use crate::postings::{self, Wanted};
 use crate::varint::{self, Reader};
-use crate::{Labels, Matcher};
+use crate::{Labels, Matcher, TimeRange};
 use ahash::RandomState;
 use roaring::RoaringBitmap;
 use std::ops::Range;
@@ -228,6 +228,36 @@ impl BlockIndex {
     pub fn time_of(&self, column: u32) -> (u32, TimeColumn) {
         let time = self.column_times[column as usize];
         (time, self.time_columns[time as usize])
+    }
+
+    /// Whether a series may have samples in the range, by the bounds of its columns.
+    pub fn touches(&self, series: u32, range: TimeRange) -> bool {
+        self.columns(series).any(|column| {
+            let bounds = self.time_of(column).1;
+            bounds.min_t_ms <= range.to_ms && bounds.max_t_ms >= range.from_ms
+        })
+    }
+
+    /// Names that the labels of some series have, each once.
+    pub fn label_names(&self, series: impl Iterator<Item = u32>) -> impl Iterator<Item = &str> {
+        let mut is_used = vec![false; self.symbol_ends.len()];
+        series.for_each(|series| self.pairs(series).iter().for_each(|pair| is_used[pair.0 as usize] = true));
+        self.used(is_used)
+    }
+
+    /// Values that a label has in some series, each once.
+    pub fn label_values(&self, name: &str, series: impl Iterator<Item = u32>) -> impl Iterator<Item = &str> {
+        let name = (0..self.symbol_ends.len() as u32).find(|&symbol| self.symbol(symbol) == name);
+        let mut is_used = vec![false; self.symbol_ends.len()];
+        if let Some(name) = name {
+            let value_of = |series| self.pairs(series).iter().find(|pair| pair.0 == name).map(|pair| pair.1);
+            series.filter_map(value_of).for_each(|value| is_used[value as usize] = true);
+        }
+        self.used(is_used)
+    }
+
+    fn used(&self, is_used: Vec<bool>) -> impl Iterator<Item = &str> {
+        is_used.into_iter().enumerate().filter(|(_, is_used)| *is_used).map(|(symbol, _)| self.symbol(symbol as u32))
     }
 
     /// Newest time of a series.

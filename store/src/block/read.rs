@@ -4,6 +4,7 @@
 use super::column::Column;
 use super::{BlockIndex, FOOTER_BYTES, Footer, MAGIC};
 use crate::block::index::Group;
+use crate::lookup::BlockNames;
 use crate::varint::Reader;
 use crate::{Sample, TimeRange};
 use ahash::{AHashMap, RandomState};
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Tokens of one group are never larger than this; more in an index is damage.
 const MAX_GROUP_BYTES: u32 = 64 << 20;
@@ -35,6 +36,7 @@ pub struct Block {
     pub file_bytes: u64,
     file: File,
     index: Mutex<Option<Arc<BlockIndex>>>,
+    names: OnceLock<Arc<BlockNames>>,
     /// Offsets of groups that failed their check, so that each is reported once.
     bad_groups: Mutex<BTreeSet<u64>>,
 }
@@ -68,6 +70,7 @@ impl Block {
             file_bytes,
             file,
             index: Mutex::new(None),
+            names: OnceLock::new(),
             bad_groups: Mutex::default(),
         };
         let index = block.read_index(hasher)?;
@@ -95,6 +98,17 @@ impl Block {
         let index = Arc::new(self.read_index(hasher)?);
         *kept = Some(index.clone());
         Ok(index)
+    }
+
+    /// Label and metric names, found once; what cannot be read is not remembered.
+    pub fn names(&self, find: impl FnOnce() -> Option<BlockNames>) -> Arc<BlockNames> {
+        if let Some(known) = self.names.get() {
+            return known.clone();
+        }
+        match find() {
+            Some(found) => self.names.get_or_init(|| Arc::new(found)).clone(),
+            None => Arc::default(),
+        }
     }
 
     /// Heap bytes of the index kept, and lets go of it.
