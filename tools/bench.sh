@@ -17,8 +17,12 @@ for part in "${parts[@]}"; do
   esac
 done
 [ -x "${GALA:-target/release/gala}" ] || { echo "bench: ${GALA:-target/release/gala} is missing; make build makes it" >&2; exit 1; }
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# Whatever ends this, the folders of what is measured go too.
+TMPDIR=$(mktemp -d)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+log=$TMPDIR/log
+touch "$log"
 broken=0
 run() { # command...: its figures go to the terminal and the log
   "$@" 2>&1 | tee -a "$log" || broken=$((broken + 1))

@@ -16,6 +16,7 @@ mod figures;
 mod measure;
 
 const MORE_PROCESSES: usize = 500;
+const LATE: Duration = Duration::from_secs(90);
 const MIB: f64 = (1 << 20) as f64;
 
 /// Seconds to settle, stretches to measure, periods in each.
@@ -49,10 +50,13 @@ fn start() -> Result<()> {
     let gala = Gala::start("up")?;
     within(Duration::from_secs(30), "a metric", || gala.has_metrics())?;
     figure("first metrics after", gala.started.elapsed().as_secs_f64(), "s", Less, 2.0, 2.0);
-    let served_by = format!("_proc_{}\"", redis.process.0.id());
-    within(Duration::from_secs(90), "a service on the first page", || {
+    let pid = redis.process.0.id();
+    let known = format!("/api/v1/query?query=gala_gopher_sli_requests_total%7Btgid%3D%22{pid}%22%7D");
+    within(LATE, "the requests in the store", || get(gala.hub_port, &known)?.contains("\"metric\"").then_some(()))?;
+    also("its requests are in the store after", gala.started.elapsed().as_secs_f64(), "s");
+    within(LATE, "a service on the first page", || {
         get(gala.hub_port, "/")?;
-        get(gala.hub_port, "/api/v1/services")?.contains(&served_by).then_some(())
+        get(gala.hub_port, "/api/v1/services")?.contains(&format!("_proc_{pid}\"")).then_some(())
     })?;
     figure("first useful screen after: Redis with rate and latency", gala.started.elapsed().as_secs_f64(), "s", Less, 30.0, 30.0);
     Ok(())

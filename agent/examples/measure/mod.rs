@@ -70,7 +70,7 @@ pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Optio
             return Ok(found);
         }
         ensure!(begun.elapsed() < patience, "{what} did not happen within {} s", patience.as_secs());
-        sleep(Duration::from_millis(20));
+        sleep(Duration::from_millis(50));
     }
 }
 
