@@ -425,6 +425,7 @@ struct tcp_skb_cb {
 	__u32 ack_seq;
 };
 
+/* Its numbers changed more than once: ask for those of the running kernel. */
 enum iter_type {
 	ITER_UBUF = 0,
 	ITER_IOVEC = 1,
@@ -447,6 +448,16 @@ struct iov_iter {
 			size_t count;
 		};
 	};
+};
+
+/* `iov` until 6.3 (de4f5fed3f23). */
+struct iov_iter___iov {
+	const struct iovec *iov;
+};
+
+/* With the direction in the lowest bit, until 5.13 (8cd54c1c8480). */
+struct iov_iter___type {
+	unsigned int type;
 };
 
 struct msghdr {

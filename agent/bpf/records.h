@@ -123,13 +123,19 @@ static __always_inline void *listeners_record(void *listeners, void *records, co
 }
 
 /* The socket goes, and its address may soon be another's. */
-static __always_inline void forget(void *listeners, void *records, const struct sock *sk)
+static __always_inline void forget_record(void *records, const struct sock *sk)
 {
-	struct port_key port = port_of(sk);
-	__u64 address = (__u64)sk, *listener = bpf_map_lookup_elem(listeners, &port);
+	__u64 address = (__u64)sk;
 
 	bpf_map_delete_elem(records, &address);
-	if (listener && *listener == address)
+}
+
+static __always_inline void forget_listener(void *listeners, const struct sock *sk)
+{
+	struct port_key port = port_of(sk);
+	__u64 *address = bpf_map_lookup_elem(listeners, &port);
+
+	if (address && *address == (__u64)sk)
 		bpf_map_delete_elem(listeners, &port);
 }
 

@@ -32,10 +32,6 @@ struct resp_bytes {
 	__u8 at[RESP_CARRY];
 };
 
-struct resp_name {
-	char at[RESP_NAME];
-};
-
 struct resp_parser {
 	/* Arguments of the current command that are not over yet. */
 	__u32 arguments;
@@ -52,21 +48,22 @@ struct resp_parser {
 	__u8 broken;
 	/* Right-aligned start of a line whose end has not come yet. */
 	__u8 carry[RESP_CARRY];
-	struct resp_name name;
+	char name[RESP_NAME];
 	/* The bytes behind `name` where they are fewer than eight, else 0. */
 	__u64 raw_name;
 };
 
-/* A piece: `carry` room, then the bytes themselves. */
+/* A piece: `carry` room, then the bytes themselves; the place in it. In a map: the verifier counts what is on the stack. */
 struct resp_piece {
 	__u8 bytes[RESP_CARRY + RESP_CHUNK + RESP_CARRY];
+	__u32 pos;
+	__u32 end;
+	__s64 number;
 };
 
 struct resp_run {
 	struct resp_parser *parser;
 	struct resp_piece *piece;
-	__u32 pos;
-	__u32 end;
 };
 
 static __always_inline void resp_reset(struct resp_parser *parser)
@@ -79,32 +76,30 @@ static __always_inline void resp_reset(struct resp_parser *parser)
 	parser->broken = 0;
 }
 
-/* These are global functions, so that the verifier walks their many branches once and not at every call. */
+/*
+ * The verifier must not walk their many branches anew with all that follows. So these are global functions, which it walks
+ * once. Before 5.12 those take no pointers: there (BY_ADDRESS) results pass through memory, of which it knows nothing.
+ */
+#ifdef BY_ADDRESS
+#define RESP_FUNCTION static __always_inline
+#else
+#define RESP_FUNCTION __noinline
+#endif
 
-/* Letters in upper case as far as they go; what has none is no name. */
-__noinline int resp_keep_name(struct resp_name *name, const struct resp_bytes *bytes, __u32 length)
+static __always_inline __s64 resp_pass(struct resp_piece *piece, __s64 number)
 {
-	bool ended = false;
-
-	if (!name || !bytes)
-		return 0;
-	for (__u32 i = 0; i < RESP_NAME; i++) {
-		__u8 c = bytes->at[i];
-
-		if (i >= length || i == RESP_NAME - 1 || c <= ' ' || c > '~')
-			ended = true;
-		if (c >= 'a' && c <= 'z')
-			c -= 'a' - 'A';
-		name->at[i] = ended ? 0 : c;
-	}
-	return 0;
+#ifdef BY_ADDRESS
+	*(volatile __s64 *)&piece->number = number;
+	number = *(volatile __s64 *)&piece->number;
+#endif
+	return number;
 }
 
 /*
  * Reads the number of `*3\r\n` from its second byte on. Answers the number, with the bytes of the line in the upper half,
  * or an enum resp_line.
  */
-__noinline __s64 resp_number(const struct resp_bytes *line, __u32 left)
+RESP_FUNCTION __s64 resp_number(const struct resp_bytes *line, __u32 left)
 {
 	__u64 value = 0;
 
@@ -125,7 +120,7 @@ __noinline __s64 resp_number(const struct resp_bytes *line, __u32 left)
 }
 
 /* Bytes up to and with the line feed, as many as there are when there is none; then the upper half is 0. */
-__noinline __u64 resp_text(const struct resp_bytes *line, __u32 left)
+RESP_FUNCTION __u64 resp_text(const struct resp_bytes *line, __u32 left)
 {
 	if (!line)
 		return 0;
@@ -138,58 +133,85 @@ __noinline __u64 resp_text(const struct resp_bytes *line, __u32 left)
 	return RESP_CARRY;
 }
 
-/*
- * The place in the piece. The mask changes nothing (a piece is shorter) but makes all ways here look the same to the
- * verifier, which otherwise follows each of them through the loop.
- */
+/* The mask changes nothing (a piece is shorter) but makes all ways here look the same to the verifier. */
 static __always_inline void resp_advance(struct resp_run *run, __u32 used)
 {
-	run->pos = (run->pos + used) & 1023;
+	run->piece->pos = (run->piece->pos + used) & 1023;
 }
 
 static __always_inline void resp_carry(struct resp_run *run)
 {
-	__u32 left = run->end - run->pos;
-	__u32 end = run->end;
+	__u32 left = run->piece->end - run->piece->pos;
+	__u32 start = run->piece->end - RESP_CARRY;
 
-	if (left >= RESP_CARRY || end < RESP_CARRY || end > RESP_CARRY + RESP_CHUNK) {
+	/* Or both bounds become one of a sum, from which older verifiers learn nothing. */
+	barrier_var(start);
+	if (left >= RESP_CARRY || start > RESP_CHUNK) {
 		run->parser->broken = 1;
 		return;
 	}
-	__builtin_memcpy(run->parser->carry, &run->piece->bytes[end - RESP_CARRY], RESP_CARRY);
+	__builtin_memcpy(run->parser->carry, &run->piece->bytes[start], RESP_CARRY);
 	run->parser->carried = left;
 }
 
-/* The name of a command, found again without a look at its letters when it is the one before. */
+#define RESP_EACH 0x0101010101010101ULL
+
+/* The first `length` of eight bytes. */
+static __always_inline __u64 resp_first(__u64 word, __u32 length)
+{
+	return length < 8 ? word & ((1ULL << (8 * length & 63)) - 1) : word;
+}
+
+/* Eight letters at once: in upper case, as far as they are visible ASCII. The top bit of each byte holds what was compared. */
+static __always_inline __u64 resp_letters(__u64 word)
+{
+	__u64 tops = RESP_EACH << 7, low = word & ~tops;
+	__u64 visible = (low + RESP_EACH * (0x80 - '!')) & ~(low + RESP_EACH * (0x80 - 0x7f)) & ~word & tops;
+	__u64 small = (low + RESP_EACH * (0x80 - 'a')) & ~(low + RESP_EACH * (0x80 - '{')) & ~word & tops;
+	__u64 end = visible ^ tops;
+
+	word -= small >> 2;
+	return end ? word & (((end & -end) >> 7) - 1) : word;
+}
+
+/* The name of a command, found again without a look at its letters when it is the one before. What has none is no name. */
 static __always_inline void resp_name(struct resp_parser *parser, const __u8 *bytes, __u32 length)
 {
-	__u64 raw = *(const __u64 *)bytes;
+	__u64 raw = *(const __u64 *)bytes, head, tail = 0;
 
 	if (length < sizeof(raw)) {
-		raw &= (1ULL << (8 * length & 63)) - 1;
+		raw = resp_first(raw, length);
 		if (raw == parser->raw_name)
 			return;
+		parser->raw_name = raw;
 	} else {
-		raw = 0;
+		parser->raw_name = 0;
 	}
-	parser->raw_name = raw;
-	resp_keep_name(&parser->name, (const void *)bytes, length);
+	head = resp_letters(raw);
+	if (head >> 56 && length > sizeof(head)) {
+		length -= sizeof(head);
+		tail = *(const __u32 *)(bytes + sizeof(head));
+		tail = resp_letters(resp_first(tail, length < 3 ? length : 3));
+	}
+	*(__u64 *)parser->name = head;
+	*(__u32 *)(parser->name + sizeof(head)) = tail;
 }
 
 /* One step: an argument with its length before it, a count of arguments or a bit of an inline command. 1 ends the piece. */
 static long resp_step(__u32 index, struct resp_run *run)
 {
 	struct resp_parser *parser = run->parser;
-	__u32 pos = run->pos, left, used = 0;
+	struct resp_piece *piece = run->piece;
+	__u32 pos = piece->pos, end = piece->end, left, used = 0;
 	const __u8 *line;
 	__s64 number;
 
-	if (pos >= run->end || pos >= RESP_CARRY + RESP_CHUNK)
+	if (pos >= end || pos >= RESP_CARRY + RESP_CHUNK)
 		return 1;
-	left = run->end - pos;
-	line = &run->piece->bytes[pos];
+	left = end - pos;
+	line = &piece->bytes[pos];
 	if (parser->in_line) {
-		__u64 text = resp_text((const void *)line, left);
+		__u64 text = resp_pass(piece, resp_text((const void *)line, left));
 
 		if (text >> 32) {
 			parser->in_line = 0;
@@ -199,7 +221,7 @@ static long resp_step(__u32 index, struct resp_run *run)
 		return 0;
 	}
 	if (!parser->skip) {
-		__u32 most = parser->arguments ? RESP_MAX_LENGTH : RESP_MAX_ARGUMENTS;
+		__u32 most;
 
 		if (parser->arguments) {
 			if (line[0] != '$') {
@@ -219,13 +241,14 @@ static long resp_step(__u32 index, struct resp_run *run)
 			parser->in_line = 1;
 			return 0;
 		}
-		number = resp_number((const void *)line, left);
+		number = resp_pass(piece, resp_number((const void *)line, left));
 		if (number == RESP_LINE_CUT) {
 			resp_carry(run);
 			return 1;
 		}
 		used = number >> 32;
 		number = (__u32)number;
+		most = parser->arguments ? RESP_MAX_LENGTH : RESP_MAX_ARGUMENTS;
 		if (!used || used > RESP_CARRY || number > most) {
 			parser->broken = 1;
 			return 1;
@@ -237,13 +260,18 @@ static long resp_step(__u32 index, struct resp_run *run)
 			return 0;
 		}
 		parser->skip = number + 2;
+#ifdef BY_ADDRESS
+		/* The argument itself is another step's: the verifier has fewer ways to follow. */
+		resp_advance(run, used);
+		return 0;
+#endif
 		pos += used;
 		left -= used;
-		if (pos >= run->end || pos >= RESP_CARRY + RESP_CHUNK) {
+		if (pos >= end || pos >= RESP_CARRY + RESP_CHUNK) {
 			resp_advance(run, used);
 			return 1;
 		}
-		line = &run->piece->bytes[pos];
+		line = &piece->bytes[pos];
 	}
 	if (parser->at_name) {
 		__u32 length = parser->skip - 2;
@@ -265,6 +293,18 @@ static long resp_step(__u32 index, struct resp_run *run)
 		parser->complete += !parser->arguments;
 	}
 	return 0;
+}
+
+/* Opens a piece of `length` bytes that lie behind the room for what the piece before left over. */
+static __always_inline void resp_open(struct resp_parser *parser, struct resp_piece *piece, __u32 length)
+{
+	piece->pos = RESP_CARRY;
+	piece->end = RESP_CARRY + length;
+	if (parser->carried && parser->carried < RESP_CARRY) {
+		__builtin_memcpy(piece->bytes, parser->carry, RESP_CARRY);
+		piece->pos = RESP_CARRY - parser->carried;
+		parser->carried = 0;
+	}
 }
 
 /* Whether bytes at the start of a stream may be those of a command, as far as they go. */

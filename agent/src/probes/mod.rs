@@ -16,7 +16,7 @@ pub mod tcp;
 
 /// What every probe hooks, for reports without running it: its objects, best first.
 pub fn object_specs() -> [&'static [crate::kernel::ObjectSpec]; 5] {
-    [&[io::SPEC], &[proc::SPEC], tcp::OBJECTS, &[sli::SPEC], socket::OBJECTS]
+    [&[io::SPEC], &[proc::SPEC], tcp::OBJECTS, sli::OBJECTS, socket::OBJECTS]
 }
 
 /// The process's name now; the one the kernel side noted when the process is gone.

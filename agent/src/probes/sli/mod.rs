@@ -24,18 +24,69 @@ const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
     Step { rung, programs, lacks: "" }
 }
 
-/// What the probe hooks.
-pub const SPEC: ObjectSpec = ObjectSpec {
-    probe: "ksli",
-    object: crate::bpf_object!("sli"),
-    hooks: &[
-        HookSpec { hook: "tcp_probe", ladder: &[step(Rung::TpBtf, &["sli_packet"])] },
-        HookSpec { hook: "tcp_sendmsg_locked", ladder: &[step(Rung::TpBtf, &["sli_write"])] },
-        HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["sli_state"])] },
-        HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["sli_files"])] },
-        HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["sli_walk"])] },
-    ],
-};
+const PROBE: &str = "ksli";
+
+const FILES: HookSpec = HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["sli_files"])] };
+
+/// What the probe hooks: with records at sockets, and for older kernels and kprobes with records by address (`records.h`).
+/// Requests are followed in the packets where programs may read them, else in what the application reads. That function had
+/// an argument more until 5.18: newer kernels refuse the first of both programs.
+pub const OBJECTS: &[ObjectSpec] = &[
+    ObjectSpec {
+        probe: PROBE,
+        object: crate::bpf_object!("sli"),
+        hooks: &[
+            HookSpec {
+                hook: "tcp_probe",
+                ladder: &[
+                    step(Rung::TpBtf, &["sli_packet"]),
+                    step(Rung::Fexit, &["sli_read_old", "sli_arrival"]),
+                    step(Rung::Fexit, &["sli_read", "sli_arrival"]),
+                ],
+            },
+            HookSpec {
+                hook: "tcp_sendmsg_locked",
+                ladder: &[step(Rung::TpBtf, &["sli_write"]), step(Rung::Fexit, &["sli_write_enters"])],
+            },
+            HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["sli_state"])] },
+            FILES,
+            HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["sli_walk"])] },
+        ],
+    },
+    ObjectSpec {
+        probe: PROBE,
+        object: crate::bpf_object!("sli.by_address"),
+        hooks: &[
+            HookSpec {
+                hook: "tcp_probe",
+                ladder: &[
+                    first_commands(Rung::Fexit, &["sli_read_old", "sli_arrival"]),
+                    first_commands(Rung::Fexit, &["sli_read", "sli_arrival"]),
+                    first_commands(Rung::Kprobe, &["sli_read_enters", "sli_read_returns", "sli_arrival"]),
+                ],
+            },
+            HookSpec {
+                hook: "tcp_sendmsg_locked",
+                ladder: &[step(Rung::Fexit, &["sli_write_enters"]), step(Rung::Kprobe, &["sli_write_called"])],
+            },
+            HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["sli_state", "sli_gone"])] },
+            FILES,
+            HookSpec {
+                hook: "bpf_sk_storage_map",
+                ladder: &[Step {
+                    rung: Rung::Iterator,
+                    programs: &["sli_walk"],
+                    lacks: "single connections of other network namespaces have no row",
+                }],
+            },
+        ],
+    },
+];
+
+/// A rung that follows a read no further than a loop can be verified.
+const fn first_commands(rung: Rung, programs: &'static [&'static str]) -> Step {
+    Step { rung, programs, lacks: "of many commands read at once some fifty are counted" }
+}
 
 const APP: &str = "REDIS";
 /// Rows of single connections in one period; further ones are left to the sums.
@@ -58,7 +109,7 @@ impl Sli {
     /// Attaches the hooks and takes up the connections that exist. Never fails: what does not work is in [`Probe::hooks`].
     pub fn start(settings: &ProbeSettings) -> Self {
         let config = Config::new();
-        let loaded = load::load(&SPEC, |open| load::set_config(open, plain::bytes(&config)));
+        let loaded = load::load_best(OBJECTS, |open| load::set_config(open, plain::bytes(&config)));
         let probe = Self {
             walker: loaded.iterator("sli_walk", Some("conns")).ok(),
             files: loaded.iterator("sli_files", None).ok(),
@@ -201,7 +252,7 @@ fn sums_of(map: &MapHandle, key: &[u8]) -> Result<Option<Requests>> {
 
 impl Probe for Sli {
     fn name(&self) -> &'static str {
-        SPEC.probe
+        PROBE
     }
 
     fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> Result<()> {

@@ -217,7 +217,8 @@ int BPF_PROG(socket_state, const struct sock *sk, int old, int new)
 SEC("?tp_btf/tcp_destroy_sock")
 int BPF_PROG(socket_gone, const struct sock *sk)
 {
-	forget(&listening, &owners, sk);
+	forget_listener(&listening, sk);
+	forget_record(&owners, sk);
 	return 0;
 }
 #endif

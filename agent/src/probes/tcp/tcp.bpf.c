@@ -372,7 +372,8 @@ int BPF_PROG(tcp_set_state, const struct sock *sk, int old, int new)
 SEC("?tp_btf/tcp_destroy_sock")
 int BPF_PROG(tcp_gone, const struct sock *sk)
 {
-	forget(&listening, &socks, sk);
+	forget_listener(&listening, sk);
+	forget_record(&socks, sk);
 	return 0;
 }
 #endif
