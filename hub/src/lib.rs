@@ -10,6 +10,7 @@ mod asked;
 mod documents;
 mod engine;
 mod explain;
+mod form;
 mod history;
 mod ingest;
 pub mod prom;

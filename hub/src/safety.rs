@@ -51,7 +51,9 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 fn check(guard: &Guard, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).or_else(|| uri.authority().map(|a| a.as_str()));
+    // An absolute target names the host too, and then wins over the header.
+    let target = uri.authority().map(|authority| authority.as_str());
+    let host = target.or_else(|| headers.get(header::HOST).and_then(|value| value.to_str().ok()));
     if guard.loopback_only && !host.is_some_and(is_loopback_host) {
         let asked = host.unwrap_or("(none)");
         return Err(ApiError::status(
@@ -59,7 +61,8 @@ fn check(guard: &Guard, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
             format!("host {asked:?} is not served here; use 127.0.0.1 or localhost"),
         ));
     }
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+    // Other methods change nothing: no call takes them.
+    if !matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE) {
         return Ok(());
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
@@ -77,6 +80,11 @@ fn check_content_type(path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let media = given.split(';').next().unwrap_or("").trim();
     let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    let is_packed = headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
+    if is_packed && !matches!(path, "/write" | "/read") {
+        let message = "packed bodies are not taken here; send the body without content encoding";
+        return Err(ApiError::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    }
     let expected = match path {
         "/write" => "application/x-protobuf",
         "/query" | "/query_range" | "/series" | "/labels" | "/query_exemplars" | "/format_query" | "/parse_query" | "/read" => {
@@ -116,6 +124,7 @@ mod tests {
         for host in ["127.0.0.1:7070", "localhost:7070", "[::1]:7070", "localhost"] {
             assert_eq!(verdict(Method::GET, "/", &[("host", host)]), Ok(()), "{host}");
         }
+        assert_eq!(verdict(Method::GET, "http://evil.example/", &[("host", "localhost")]), Err(StatusCode::MISDIRECTED_REQUEST));
         for host in ["evil.example:7070", "127.0.0.1.evil.example", "10.0.0.1:7070"] {
             assert_eq!(verdict(Method::GET, "/", &[("host", host)]), Err(StatusCode::MISDIRECTED_REQUEST), "{host}");
         }
@@ -139,6 +148,8 @@ mod tests {
     fn queries_may_come_as_forms() {
         let headers = [("host", "localhost"), ("content-type", "application/x-www-form-urlencoded")];
         assert_eq!(verdict(Method::POST, "/api/v1/query", &headers), Ok(()));
+        let packed = [headers[0], headers[1], ("content-encoding", "gzip")];
+        assert_eq!(verdict(Method::POST, "/api/v1/query", &packed), Err(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         assert_eq!(verdict(Method::POST, "/api/v1/write", &headers), Err(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
 }

@@ -17,6 +17,7 @@ use gala_model::{Event, ObservationSink};
 use gala_store::{SeriesWrite, Store, StoreOptions, Upkeep};
 use parking_lot::{Mutex, RwLock};
 use tower_http::compression::CompressionLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::anomalies::AnomalyLog;
 use crate::api::error::ApiError;
@@ -34,6 +35,9 @@ use crate::{api, prom, ui};
 
 /// Bodies above this are refused.
 const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// A body that stands still for so long is given up.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a hub runs.
 #[derive(Clone, Debug)]
@@ -268,9 +272,11 @@ fn application(state: Arc<HubState>, loopback_only: bool) -> Router {
     Router::new()
         .nest("/api/v1", api)
         .route("/api/v1/", axum::routing::any(no_such_call))
+        .route("/api/{*rest}", axum::routing::any(no_such_call))
         .fallback(ui::serve)
         .layer(CompressionLayer::new())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PATIENCE))
         .layer(axum::middleware::from_fn_with_state(Arc::new(Guard { loopback_only }), guard))
 }
 

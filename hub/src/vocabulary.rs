@@ -1,6 +1,6 @@
 //! Look-ups in the vocabulary that answers need: which field a metric is, in which table, with what unit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use gala_model::{FieldDef, TableDef};
@@ -22,6 +22,18 @@ static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
 pub fn field(entity: &str, name: &str) -> Option<Found> {
     let exact = |name: &str| FIELDS.get(entity)?.get(name).copied();
     exact(name).or_else(|| ["_sum", "_max", "_count"].into_iter().find_map(|suffix| exact(name.strip_suffix(suffix)?)))
+}
+
+/// Whether series of some table carry a label of that name.
+pub fn is_label(name: &str) -> bool {
+    static LABELS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+        let of_tables = gala_model::tables::all().into_iter().flat_map(|table| table.labels().map(|field| field.name));
+        let keys = gala_model::entity::TYPES.iter().flat_map(|kind| kind.keys.iter().copied());
+        let common = ["machine_id", "hostname", "comm", "cmdline", "start_time", "container_id", "container_name"];
+        let of_pods = ["container_image", "pod_id", "pod", "pod_namespace", "app"];
+        of_tables.chain(keys).chain(common).chain(of_pods).collect()
+    });
+    LABELS.contains(name)
 }
 
 /// Type, help and unit per metric, as `/metadata` lists them.

@@ -67,7 +67,7 @@ fn merged(rows: Vec<Row>) -> Vec<Row> {
 /// `GET /anomalies`
 pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["from", "to", "kind", "severity", "entity", "machine", "metric", "dedup", "limit", "cursor"])?;
-    let (from, to) = (params.millis("from")?, params.millis("to")?.unwrap_or(i64::MAX));
+    let (from, to) = params.span()?;
     let dedup = params.flag("dedup", true)?;
     let kind = params.choice("kind", &[("app", "app"), ("sys", "sys")])?;
     let severity = params.choice("severity", &[("INFO", "INFO"), ("WARN", "WARN"), ("ERROR", "ERROR"), ("FATAL", "FATAL")])?;

@@ -45,6 +45,10 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     }
     let own = ["type", "machine", "state", "q", "limit", "cursor", "at"];
     let filters: Vec<(&str, &str)> = params.others(&own).collect();
+    if let Some((name, _)) = filters.iter().find(|(name, _)| !is_label(snapshot, name)) {
+        let message = format!("{name:?} is neither a parameter ({}) nor a label of any entity", own.join(", "));
+        return Err(ApiError::bad_request(name, message));
+    }
     let words = params.text("q").map(str::to_lowercase);
     let names = Names::new(snapshot);
     let mut records: Vec<&EntityRecord> = snapshot
@@ -61,6 +65,11 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     let items: Vec<Node> = page.items.iter().map(|record| names.node(record, &|id| moment.badge(id))).collect();
     let (stamp, partial) = stamp(snapshot.info);
     Ok(Json(json!({"snapshot": stamp, "partial": partial, "items": items, "next_cursor": page.next_cursor})))
+}
+
+/// Whether entities have a label of that name, now or by the vocabulary: a typing error must not look like an empty answer.
+fn is_label(snapshot: &Snapshot, name: &str) -> bool {
+    vocabulary::is_label(name) || snapshot.entities.values().any(|record| record.labels.contains_key(name))
 }
 
 fn is_machine(record: &EntityRecord, machine: &str) -> bool {

@@ -42,11 +42,21 @@ pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Param
     let id = resolve(&snapshot, &id)?;
     let record = snapshot.entities[id.as_str()].clone();
     let wanted = params.list("metric");
+    if let Some(unknown) = wanted.iter().find(|metric| !is_of(&record, metric)) {
+        let message =
+            format!("{unknown:?} is no metric of an entity of type {}; `GET /api/v1/meta/types` lists them", record.kind.name);
+        return Err(ApiError::bad_request("metric", message));
+    }
     let worker = hub.clone();
     let charts = tokio::task::spawn_blocking(move || charts(&worker, &record, &wanted, from, to, step));
     let items = charts.await.map_err(|_| ApiError::unavailable("the query was interrupted; try again"))??;
     let (stamp, partial) = stamp(snapshot.info);
     Ok(Json(json!({"snapshot": stamp, "partial": partial, "from": from, "to": to, "step_ms": step, "items": items})))
+}
+
+fn is_of(record: &EntityRecord, metric: &str) -> bool {
+    let found = gala_model::entity::split_metric(metric).filter(|(kind, _)| kind.name == record.kind.name);
+    found.is_some_and(|(kind, name)| vocabulary::field(kind.name, name).is_some())
 }
 
 /// Charts of an entity's metrics; of all where none is named.

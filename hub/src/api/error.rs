@@ -46,6 +46,11 @@ impl ApiError {
         Self::new(status, message)
     }
 
+    /// The same, of a parameter.
+    pub fn about(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
+    }
+
     fn code(&self) -> &'static str {
         match self.status {
             StatusCode::BAD_REQUEST => "bad_request",

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
+use gala_analysis::cause::rules::CATEGORIES;
 use gala_analysis::incident::{Incident, Scope, Symptom};
 use gala_model::incident::RootCause;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,8 @@ use crate::state::HubState;
 
 /// Versions count from 1 and come every few seconds for some minutes.
 pub const MAX_VERSION: usize = 1_000_000;
+/// Where a fault can sit.
+const DOMAINS: [&str; 7] = ["process", "container", "pod", "vm", "machine", "network", "external"];
 /// Faults given with an entity at most.
 const MAX_OF_ENTITY: usize = 20;
 
@@ -68,9 +71,13 @@ fn name_of(snapshot: &gala_analysis::topology::Snapshot, id: &str, given: &str) 
 /// `GET /faults`
 pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["from", "to", "state", "scope", "entity", "category", "domain", "limit", "cursor"])?;
-    let (from, to) = (params.millis("from")?.unwrap_or(0), params.millis("to")?.unwrap_or(i64::MAX));
+    let (from, to) = params.span()?;
+    let from = from.unwrap_or(0);
     let open = params.choice("state", &[("open", true), ("closed", false)])?;
     let scope = params.choice("scope", &[("single_node", Scope::SingleNode), ("cross_node", Scope::CrossNode)])?;
+    let codes: Vec<(&str, ())> = CATEGORIES.iter().map(|(code, ..)| (*code, ())).chain([("unknown", ())]).collect();
+    params.choice("category", &codes)?;
+    params.choice("domain", &DOMAINS.map(|level| (level, ())))?;
     let mut found = hub.incidents();
     let explanations = hub.explanations.read();
     let resource = |incident: &Incident| explanations.get(&incident.id).map(|result| &result.resource);

@@ -10,13 +10,16 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::error::ApiError;
+use super::params::Params;
 use crate::state::{Component, HubState, Status};
 
 /// `GET /health`
-pub async fn health(State(hub): State<Arc<HubState>>) -> Response {
+pub async fn health(State(hub): State<Arc<HubState>>, params: Params) -> Result<Response, ApiError> {
+    params.only(&[])?;
     let (status, body) = report(&hub);
     let code = if status == Status::Starting { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (code, Json(body)).into_response()
+    Ok((code, Json(body)).into_response())
 }
 
 /// The health answer and its overall status.
@@ -72,7 +75,8 @@ fn detection_health(hub: &HubState, mut component: Component) -> Component {
 }
 
 /// `GET /metrics`: the hub's own numbers, Prometheus text.
-pub async fn own_metrics(State(hub): State<Arc<HubState>>) -> Response {
+pub async fn own_metrics(State(hub): State<Arc<HubState>>, params: Params) -> Result<Response, ApiError> {
+    params.only(&[])?;
     let stats = hub.store.stats();
     let warmup = hub.detector.lock().warmup(gala_store::now_ms());
     let open = hub.detector.lock().incidents().filter(|incident| incident.is_open()).count();
@@ -97,5 +101,5 @@ pub async fn own_metrics(State(hub): State<Arc<HubState>>) -> Response {
         "Samples of this process's agent not stored",
         hub.refused.load(Ordering::Relaxed) as f64,
     );
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

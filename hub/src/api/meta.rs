@@ -60,8 +60,9 @@ pub async fn relations(params: Params) -> Result<Json<Value>, ApiError> {
 }
 
 /// `GET /openapi.json`
-pub async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], include_str!("../../openapi.json")).into_response()
+pub async fn openapi(params: Params) -> Result<Response, ApiError> {
+    params.only(&[])?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], include_str!("../../openapi.json")).into_response())
 }
 
 #[cfg(test)]

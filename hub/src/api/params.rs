@@ -5,9 +5,14 @@ use axum::http::request::Parts;
 use serde::Serialize;
 
 use super::error::ApiError;
+use crate::form;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
+/// Names, ids and values are shorter than this.
+const MAX_TEXT: usize = 4_096;
+/// Parameters that may be given more than once.
+const LISTS: [&str; 6] = ["metric", "relation", "relations", "highlight", "expand", "topics"];
 
 /// The id in the path.
 #[derive(Debug)]
@@ -20,6 +25,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         let axum::extract::Path(id) = axum::extract::Path::<String>::from_request_parts(parts, state).await.map_err(|error| {
             ApiError::bad_request("id", format!("the id in the path cannot be read: {}; give UTF-8", error.body_text()))
         })?;
+        if id.len() > MAX_TEXT || id.chars().any(char::is_control) {
+            let message = format!("the id in the path is longer than {MAX_TEXT} bytes or holds a control character; no id does");
+            return Err(ApiError::bad_request("id", message));
+        }
         Ok(Self(id))
     }
 }
@@ -32,9 +41,23 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let query = parts.uri.query().unwrap_or("");
-        let axum::extract::Query(pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|error| ApiError::bad_request("query", format!("the query string {query:?} cannot be read: {error}")))?;
+        let pairs = form::parse(parts.uri.query().unwrap_or("").as_bytes())
+            .map_err(|error| ApiError::bad_request(&error.name, format!("parameter {:?}: {error}", error.name)))?;
+        for (name, value) in &pairs {
+            if name.len() > MAX_TEXT || value.len() > MAX_TEXT {
+                let shown: String = name.chars().take(100).collect();
+                let message = format!("parameter {shown:?} is longer than {MAX_TEXT} bytes; shorten it");
+                return Err(ApiError::bad_request(&shown, message));
+            }
+            if name.chars().chain(value.chars()).any(char::is_control) {
+                let message = format!("parameter {name:?} holds a control character; leave it out");
+                return Err(ApiError::bad_request(name, message));
+            }
+        }
+        if let Some(name) = form::contradiction(&pairs, |name| LISTS.contains(&name)) {
+            let message = format!("parameter {name:?} stands twice with different values; give one");
+            return Err(ApiError::bad_request(name, message));
+        }
         Ok(Self(pairs))
     }
 }
@@ -87,6 +110,15 @@ impl Params {
                 })
             })
             .transpose()
+    }
+
+    /// `from` and `to`; all times where they are absent.
+    pub fn span(&self) -> Result<(Option<i64>, i64), ApiError> {
+        let (from, to) = (self.millis("from")?, self.millis("to")?);
+        match (from, to) {
+            (Some(first), Some(last)) if first > last => Err(ApiError::bad_request("from", "from lies after to; swap them")),
+            _ => Ok((from, to.unwrap_or(i64::MAX))),
+        }
     }
 
     pub fn flag(&self, name: &str, default: bool) -> Result<bool, ApiError> {

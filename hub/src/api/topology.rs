@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use gala_analysis::topology::Relation;
 use gala_analysis::topology::history::{SnapshotInfo, SnapshotState};
 use gala_analysis::topology::view::{self, Fold, HorizontalQuery, Layer, VerticalQuery};
 use serde_json::{Value, json};
@@ -30,8 +31,8 @@ pub async fn snapshots(State(hub): State<Arc<HubState>>, params: Params) -> Resu
     let rows: Vec<SnapshotInfo> = match params.millis("nearest")? {
         Some(at) => history.snapshot_before(at).into_iter().collect(),
         None => {
-            let (from, to) = (params.millis("from")?.unwrap_or(0), params.millis("to")?.unwrap_or(i64::MAX));
-            history.snapshots(from, to).rev().collect()
+            let (from, to) = params.span()?;
+            history.snapshots(from.unwrap_or(0), to).rev().collect()
         }
     };
     let latest = history.latest();
@@ -57,7 +58,8 @@ pub async fn horizontal(State(hub): State<Arc<HubState>>, params: Params) -> Res
     };
     let moment = Moment::of(&hub, &params).await?;
     let snapshot = &*moment.snapshot;
-    let center = query.center.as_deref().map(|raw| resolve(snapshot, raw)).transpose()?;
+    let center = query.center.as_deref().map(|raw| resolve(snapshot, raw)).transpose();
+    let center = center.map_err(|error| error.about("center"))?;
     let query = HorizontalQuery { center, ..query };
     let graph = view::horizontal(snapshot, &query, &|id| moment.badge(id));
     let (stamp, partial) = stamp(snapshot.info);
@@ -73,7 +75,7 @@ pub async fn vertical(State(hub): State<Arc<HubState>>, params: Params) -> Resul
     let moment = Moment::of(&hub, &params).await?;
     let snapshot = &*moment.snapshot;
     let entity = match params.text("entity") {
-        Some(raw) => resolve(snapshot, raw)?,
+        Some(raw) => resolve(snapshot, raw).map_err(|error| error.about("entity"))?,
         None => return Err(ApiError::bad_request("entity", "entity is missing; give the id of what to look at")),
     };
     let expand = params.list("expand");
@@ -106,6 +108,11 @@ pub async fn changes(State(hub): State<Arc<HubState>>, params: Params) -> Result
     let latest = topology.history().latest();
     drop(topology);
     if let Some(kind) = params.text("type") {
+        if gala_model::entity::entity_type(kind).is_none() && Relation::parse(kind).is_none() {
+            let message =
+                format!("{kind:?} is no type of entity or relation; `GET /api/v1/meta/types` and `/meta/relations` list them");
+            return Err(ApiError::bad_request("type", message));
+        }
         rows.retain(|row| row.r#type == kind);
     }
     let density = buckets.map(|count| density(&rows, from, to, count));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, StatusCode, header};
 use gala_store::promql::{duration_ns, parse_selector};
@@ -11,62 +11,47 @@ use gala_store::{Matcher, TimeRange};
 
 use super::answer::{Refusal, bad_parameter};
 use super::time;
-
-/// Bodies of queries larger than this are refused.
-const MAX_BODY: usize = 16 << 20;
+use crate::form;
 
 pub struct Params(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self> {
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        let query = request.uri().query().unwrap_or("").to_owned();
         let mut pairs = Vec::new();
-        let (head, body) = request.into_parts();
-        if head.method == Method::POST {
-            let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-            let is_form = content_type
-                .split(';')
-                .next()
-                .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"));
-            if is_form {
-                let body = to_bytes(body, MAX_BODY).await.map_err(|_| {
-                    let message = format!("the body is larger than {} MiB or was not sent to its end", MAX_BODY >> 20);
-                    Refusal::bad_data(message).with_status(StatusCode::PAYLOAD_TOO_LARGE)
-                })?;
-                pairs.extend(parse_form(&String::from_utf8_lossy(&body)));
+        if request.method() == Method::POST {
+            let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            let content_type = content_type.unwrap_or("").to_owned();
+            let body = Bytes::from_request(request, state).await.map_err(|error| {
+                let message = match error.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than what is taken; send less".to_owned(),
+                    _ => format!("the body was not sent to its end: {}", error.body_text()),
+                };
+                Refusal::bad_data(message).with_status(error.status())
+            })?;
+            let media = content_type.split(';').next().unwrap_or("").trim();
+            if !body.is_empty() && !media.eq_ignore_ascii_case(FORM) {
+                let message = format!("content type {content_type:?} is not taken here; send parameters as {FORM}");
+                return Err(Refusal::bad_data(message).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
             }
+            pairs = read(&body)?;
         }
-        pairs.extend(parse_form(head.uri.query().unwrap_or("")));
+        pairs.extend(read(query.as_bytes())?);
         Ok(Self(pairs))
     }
 }
 
-fn parse_form(text: &str) -> impl Iterator<Item = (String, String)> + '_ {
-    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(name), decode(value))
-    })
-}
+const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Undoes form encoding; what is no escape stays as it is.
-fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = |index: usize| bytes.get(index).and_then(|byte| (*byte as char).to_digit(16));
-        match (bytes[at], hex(at + 1), hex(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 2;
-            }
-            (b'+', _, _) => out.push(b' '),
-            (byte, _, _) => out.push(byte),
-        }
-        at += 1;
+/// What stands in one place; a parameter of one value must not say two things there.
+fn read(text: &[u8]) -> Result<Vec<(String, String)>> {
+    let pairs = form::parse(text).map_err(|error| bad_parameter(&error.name, &error))?;
+    match form::contradiction(&pairs, |name| name == "match[]") {
+        Some(name) => Err(bad_parameter(name, "it is given twice with different values; give one")),
+        None => Ok(pairs),
     }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 type Result<T> = std::result::Result<T, Refusal>;
@@ -81,9 +66,18 @@ impl Params {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Milliseconds since 1970.
-    pub fn time(&self, name: &str) -> Result<i64> {
-        time::parse(self.get(name)).map_err(|error| bad_parameter(name, error))
+    /// Milliseconds since 1970, of a moment that is computed at: bounds that mean "always" are none.
+    pub fn moment(&self, name: &str) -> Result<i64> {
+        let ms = time::parse(self.get(name)).map_err(|error| bad_parameter(name, error))?;
+        if !time::COMPUTED_MS.contains(&ms) {
+            return Err(bad_parameter(name, "it lies outside of the years 1 to 9999; give unix seconds or RFC 3339"));
+        }
+        Ok(ms)
+    }
+
+    pub fn moment_or(&self, name: &str, default: i64) -> Result<i64> {
+        let given = self.time_or(name, default)?;
+        if self.get(name).is_empty() { Ok(given) } else { self.moment(name) }
     }
 
     pub fn time_or(&self, name: &str, default: i64) -> Result<i64> {
@@ -103,7 +97,10 @@ impl Params {
         if self.get("timeout").is_empty() {
             return Ok(None);
         }
-        Ok(Some(Duration::from_nanos(self.duration("timeout")?.max(0) as u64)))
+        match u64::try_from(self.duration("timeout")?) {
+            Ok(ns) if ns > 0 => Ok(Some(Duration::from_nanos(ns))),
+            _ => Err(bad_parameter("timeout", "it must be more than zero; give seconds or a duration like 30s")),
+        }
     }
 
     /// Milliseconds, if given and not zero.
@@ -112,9 +109,9 @@ impl Params {
         if text.is_empty() {
             return Ok(None);
         }
-        match duration(text) {
-            Ok(ns) => Ok(Some(ns / 1_000_000).filter(|ms| *ms > 0)),
-            Err(error) => Err(Refusal::bad_data(format!("error parsing lookback delta duration: {error}"))),
+        match self.duration("lookback_delta")? / 1_000_000 {
+            ms if ms < 0 => Err(bad_parameter("lookback_delta", "it must not be negative; give seconds or a duration like 5m")),
+            ms => Ok(Some(ms).filter(|ms| *ms > 0)),
         }
     }
 
@@ -132,18 +129,22 @@ impl Params {
     }
 
     /// The sets of matchers of all `match[]`.
-    pub fn matcher_sets(&self) -> std::result::Result<Vec<Vec<Matcher>>, String> {
-        let sets = self.all("match[]").map(|text| parse_selector(text).map_err(|error| error.to_string()));
-        let sets = sets.collect::<std::result::Result<Vec<_>, String>>()?;
+    pub fn matcher_sets(&self) -> Result<Vec<Vec<Matcher>>> {
+        let sets = self.all("match[]").map(|text| parse_selector(text).map_err(|error| bad_parameter("match[]", error)));
+        let sets = sets.collect::<Result<Vec<_>>>()?;
         if sets.iter().any(|set| set.iter().all(|matcher| matcher.matches(""))) {
-            return Err("match[] must contain at least one non-empty matcher".into());
+            return Err(Refusal::bad_data("match[] must contain at least one non-empty matcher"));
         }
         Ok(sets)
     }
 
     /// From `start` and `end`, both optional.
     pub fn time_range(&self) -> Result<TimeRange> {
-        Ok(TimeRange { from_ms: self.time_or("start", time::MIN_MS)?, to_ms: self.time_or("end", time::MAX_MS)? })
+        let range = TimeRange { from_ms: self.time_or("start", time::MIN_MS)?, to_ms: self.time_or("end", time::MAX_MS)? };
+        if range.to_ms < range.from_ms {
+            return Err(bad_parameter("end", "end timestamp must not be before start timestamp"));
+        }
+        Ok(range)
     }
 }
 
@@ -161,14 +162,6 @@ fn duration(text: &str) -> std::result::Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn forms_decode() {
-        let pairs: Vec<_> = parse_form("query=up%7Bjob%3D%22a+b%22%7D&match[]=x&match%5B%5D=y&bad=%zz").collect();
-        assert_eq!(pairs[0].1, "up{job=\"a b\"}");
-        assert_eq!(pairs[2], ("match[]".into(), "y".into()));
-        assert_eq!(pairs[3].1, "%zz");
-    }
 
     #[test]
     fn durations_are_seconds_or_words() {

@@ -33,7 +33,7 @@ fn answer(result: Result<Response>) -> Response {
 
 async fn instant_query(state: PromState, params: Params) -> Result<Response> {
     let limit = params.limit()?;
-    let at_ms = params.time_or("time", time::now_ms())?;
+    let at_ms = params.moment_or("time", time::now_ms())?;
     let job = Job::new(&state, &params)?;
     let query = params.get("query").to_string();
     job.run(state, limit, move |read, options| promql::instant(read, &query, at_ms, options)).await
@@ -41,7 +41,7 @@ async fn instant_query(state: PromState, params: Params) -> Result<Response> {
 
 async fn range_query(state: PromState, params: Params) -> Result<Response> {
     let limit = params.limit()?;
-    let (start, end) = (params.time("start")?, params.time("end")?);
+    let (start, end) = (params.moment("start")?, params.moment("end")?);
     if end < start {
         return Err(bad_parameter("end", "end timestamp must not be before start time"));
     }
@@ -116,11 +116,8 @@ impl Job {
 /// There are no exemplars; the query must be one all the same.
 pub async fn exemplars(params: Params) -> Response {
     let check = || -> Result<()> {
-        let (start, end) = (params.time_or("start", time::MIN_MS)?, params.time_or("end", time::MAX_MS)?);
-        if end < start {
-            return Err(Refusal::bad_data("end timestamp must not be before start timestamp"));
-        }
-        promql::parse(params.get("query")).map(|_| ()).map_err(|error| Refusal::bad_data(error.to_string()))
+        params.time_range()?;
+        promql::parse(params.get("query")).map(|_| ()).map_err(|error| bad_parameter("query", error))
     };
     answer(check().map(|()| success("[]", &[], &[])))
 }

@@ -28,7 +28,7 @@ pub async fn series(State(state): State<PromState>, params: Params) -> Response 
         }
         let limit = params.limit()?;
         let range = params.time_range()?;
-        let sets = params.matcher_sets().map_err(|error| bad_parameter("match[]", error))?;
+        let sets = params.matcher_sets()?;
         let mut all: Vec<Labels> = Vec::new();
         for set in &sets {
             all.extend(state.read.series(set, range)?);
@@ -58,7 +58,7 @@ fn gather(
 ) -> Result<Response> {
     let limit = params.limit()?;
     let range = params.time_range()?;
-    let sets = params.matcher_sets().map_err(Refusal::bad_data)?;
+    let sets = params.matcher_sets()?;
     let mut all = Vec::new();
     if sets.is_empty() {
         all = find(&[], range)?;

@@ -4,12 +4,17 @@
 pub const MIN_MS: i64 = i64::MIN / 4;
 pub const MAX_MS: i64 = i64::MAX / 4;
 
+/// Times at which something can be computed: years 1 to 9999.
+pub const COMPUTED_MS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
+/// Seconds beyond this are a mistake and not a bound.
+const MAX_S: f64 = 1e16;
+
 /// What the Go client of Prometheus sends for its own bounds.
 const GO_MIN: &str = "-292273086-05-16T16:47:06Z";
 const GO_MAX: &str = "292277025-08-18T07:12:54.999999999Z";
 
 pub fn parse(text: &str) -> Result<i64, String> {
-    if let Some(seconds) = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite()) {
+    if let Some(seconds) = text.parse::<f64>().ok().filter(|seconds| seconds.abs() <= MAX_S) {
         let ms = (seconds * 1000.0).round();
         return Ok((ms as i64).clamp(MIN_MS, MAX_MS));
     }
