@@ -57,7 +57,7 @@ fn decode(text: &[u8]) -> Result<String, String> {
 }
 
 /// The name of a parameter that stands more than once with different values.
-pub fn contradiction<'a>(pairs: &'a [(String, String)], may_repeat: impl Fn(&str) -> bool) -> Option<&'a str> {
+pub fn contradiction(pairs: &[(String, String)], may_repeat: impl Fn(&str) -> bool) -> Option<&str> {
     let differs = |(index, (name, value)): (usize, &(String, String))| {
         !may_repeat(name) && pairs[..index].iter().any(|(other, before)| other == name && before != value)
     };

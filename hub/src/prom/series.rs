@@ -9,7 +9,7 @@ use gala_store::{Labels, Matcher, StoreError, TimeRange};
 use serde_json::json;
 
 use super::PromState;
-use super::answer::{Refusal, TRUNCATED, bad_parameter, push_labels, push_list, success, success_of};
+use super::answer::{Refusal, TRUNCATED, push_labels, push_list, success, success_of};
 use super::params::Params;
 
 type Result<T> = std::result::Result<T, Refusal>;
