@@ -148,9 +148,15 @@ pub struct KpiState {
     pub trouble: Option<Trouble>,
     pub samples: u32,
     pub last_ms: i64,
+    /// Newest value; not a number before the first, which JSON writes as null.
+    #[serde(deserialize_with = "number_or_none")]
     pub value: f64,
     interval_ms: f64,
     first: Option<f64>,
+}
+
+fn number_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 #[derive(Debug)]

@@ -63,6 +63,18 @@ fn a_restart_in_the_middle_keeps_the_incident_and_what_is_usual() {
 }
 
 #[test]
+fn a_number_that_has_not_spoken_yet_does_not_cost_what_is_known() {
+    let mut host = host();
+    // Errors without requests: the share has no value.
+    let silent = crate::host::labels("sli_errors_total", &[("tgid", "50"), ("ins_id", "1"), ("app", "KV"), ("method", "GET")]);
+    host.run_with(900, &mut |host| host.memory.put(&silent, host.now_ms, 0.0));
+    let before = host.detector.warmup(host.now_ms);
+    host.restart();
+    host.run(10);
+    assert_eq!(host.detector.warmup(host.now_ms).kpis_warm, before.kpis_warm);
+}
+
+#[test]
 fn a_start_without_saved_state_warms_from_the_store() {
     let mut host = host();
     host.run(900);
