@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use gala_model::{FieldDef, TableDef};
 
-type Found = (&'static TableDef, &'static FieldDef);
+pub type Found = (&'static TableDef, &'static FieldDef);
 type Fields = HashMap<&'static str, HashMap<&'static str, Found>>;
 
 static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
@@ -22,6 +22,18 @@ static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
 pub fn field(entity: &str, name: &str) -> Option<Found> {
     let exact = |name: &str| FIELDS.get(entity)?.get(name).copied();
     exact(name).or_else(|| ["_sum", "_max", "_count"].into_iter().find_map(|suffix| exact(name.strip_suffix(suffix)?)))
+}
+
+/// Sum and count behind a mean that is no field itself, such as the waiting of requests.
+pub fn mean(entity: &str, name: &str) -> Option<(Found, Found)> {
+    let fields = FIELDS.get(entity)?;
+    Some((*fields.get(format!("{name}_sum").as_str())?, *fields.get(format!("{name}_count").as_str())?))
+}
+
+/// Whether some table knows the metric, or what it is a mean of.
+pub fn is_metric(metric: &str) -> bool {
+    let found = gala_model::entity::split_metric(metric);
+    found.is_some_and(|(kind, name)| field(kind.name, name).is_some() || mean(kind.name, name).is_some())
 }
 
 /// Whether series of some table carry a label of that name.

@@ -78,7 +78,7 @@ fn wrong_values_are_refused_by_name() {
         ("/entities", "cursor", "00ff"),
         ("/entities/{id}/edges", "relation", "loves"),
         ("/entities/{id}/edges", "direction", "up"),
-        ("/entities/{id}/metrics", "metric", "gala_gopher_disk_util"),
+        ("/entities/{id}/metrics", "metric", "gala_gopher_disk_sofa"),
         ("/anomalies", "kind", "odd"),
         ("/anomalies", "severity", "LOUD"),
         ("/anomalies", "dedup", "maybe"),

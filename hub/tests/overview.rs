@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{TestHub, process_id, wait_for, write_story};
+use common::{TestHub, process_id, requests_id, wait_for, write_story};
 
 fn about(actual: f64, expected: f64) -> bool {
     (actual - expected).abs() <= expected.abs() * 0.1
@@ -16,7 +16,10 @@ fn a_service_has_its_range_and_its_fullest_resource() {
     // Most of an hour and a half of five-minute rates lies before the last quarter of an hour.
     let end_ms = common::write_long_story(dir.path(), 6_300_000);
     let hub = TestHub::start(dir.path());
-    hub.put(end_ms, &[("gala_gopher_proc_fd_free_per", &[("tgid", "4711")], 4.0), ("gala_gopher_mem_util", &[("infos", "m")], 40.0)]);
+    hub.put(
+        end_ms,
+        &[("gala_gopher_proc_fd_free_per", &[("tgid", "4711")], 4.0), ("gala_gopher_mem_util", &[("infos", "m")], 40.0)],
+    );
     let row = wait_for("the service", || {
         let services = hub.json("/services");
         services["items"].as_array()?.iter().find(|row| row["entity_id"] == process_id("4711")).cloned()
@@ -68,6 +71,28 @@ fn edges_tell_what_is_asked_over_them() {
     hub.put(end_ms, &[("gala_gopher_tcp_link_tx_bytes", &from, 10_000.0), ("gala_gopher_tcp_link_rx_bytes", &to, 10_000.0)]);
     let shared = wait_for("the divided rate", || edge(&hub).filter(|edge| edge["attributes"]["rate_is_estimate"] == true));
     assert!(about(shared["attributes"]["rate_per_s"].as_f64().unwrap(), 75.0), "{shared}");
+}
+
+#[test]
+fn charts_tell_times_per_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let end_ms = write_story(dir.path());
+    let hub = TestHub::start(dir.path());
+    wait_for("the requests on the map", || (hub.get(&format!("/entities/{}", requests_id())).status == 200).then_some(()));
+    let chart = |metric: &str| {
+        let path =
+            format!("/entities/{}/metrics?metric={metric}&from={}&to={end_ms}&step=10000", requests_id(), end_ms - 900_000);
+        hub.json(&path)["items"][0].clone()
+    };
+    let waiting = chart("gala_gopher_sli_sched_nsec");
+    assert_eq!(waiting["unit"], "ns");
+    let points = waiting["series"][0]["points"].as_array().unwrap();
+    let (early, last) = (points[points.len() / 2][1].as_f64().unwrap(), points.last().unwrap()[1].as_f64().unwrap());
+    assert!(about(last, 30.5e6) && early < 1e6, "{early} {last}");
+    let latency = chart("gala_gopher_sli_latency_nsec");
+    assert_eq!((latency["unit"].as_str(), latency["series"][1]["label"].as_str()), (Some("ns"), Some("p99")));
+    // A metric of another type is no mistake, and nothing of this entity.
+    assert!(chart("gala_gopher_disk_util").is_null());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use gala_analysis::topology::history::EntityRecord;
+use gala_analysis::topology::view;
 use gala_model::{Bad, FieldDef, Kind, Role, Semantics, TableDef};
 use gala_store::{MatchOp, Matcher, Sample, Series, SeriesRead, TimeRange};
 use serde_json::{Value, json};
@@ -38,13 +39,18 @@ pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Param
         Some(step) => (step as i64).max(finest),
         None => ((to - from) / 240).max(5_000),
     };
-    let snapshot = hub.snapshot();
+    let (worker, asked) = (hub.clone(), id.clone());
+    // What is long gone still has a past.
+    let snapshot = tokio::task::spawn_blocking(move || match view::resolve(&worker.snapshot(), &asked) {
+        Some(_) => worker.snapshot(),
+        None => worker.snapshot_at(Some(to)),
+    });
+    let snapshot = snapshot.await.map_err(|_| ApiError::unavailable("the query was interrupted; try again"))?;
     let id = resolve(&snapshot, &id)?;
     let record = snapshot.entities[id.as_str()].clone();
     let wanted = params.list("metric");
-    if let Some(unknown) = wanted.iter().find(|metric| !is_of(&record, metric)) {
-        let message =
-            format!("{unknown:?} is no metric of an entity of type {}; `GET /api/v1/meta/types` lists them", record.kind.name);
+    if let Some(unknown) = wanted.iter().find(|metric| !vocabulary::is_metric(metric)) {
+        let message = format!("{unknown:?} is no metric; `GET /api/v1/meta/types` lists them");
         return Err(ApiError::bad_request("metric", message));
     }
     let worker = hub.clone();
@@ -52,11 +58,6 @@ pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Param
     let items = charts.await.map_err(|_| ApiError::unavailable("the query was interrupted; try again"))??;
     let (stamp, partial) = stamp(snapshot.info);
     Ok(Json(json!({"snapshot": stamp, "partial": partial, "from": from, "to": to, "step_ms": step, "items": items})))
-}
-
-fn is_of(record: &EntityRecord, metric: &str) -> bool {
-    let found = gala_model::entity::split_metric(metric).filter(|(kind, _)| kind.name == record.kind.name);
-    found.is_some_and(|(kind, name)| vocabulary::field(kind.name, name).is_some())
 }
 
 /// Charts of an entity's metrics; of all where none is named.
@@ -72,7 +73,12 @@ pub fn charts(
     let by_field = series_by_field(hub, record, wanted, grid)?;
     let labels = selecting_labels(record);
     let selector = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(",");
-    Ok(by_field.into_values().map(|(found, series)| chart(hub, record, found, &series, &selector, grid)).collect())
+    let mut charts: Vec<Value> =
+        by_field.into_values().map(|(found, series)| chart(hub, record, found, &series, &selector, grid)).collect();
+    for metric in wanted {
+        charts.extend(mean_chart(hub, record, metric, &selector, grid)?);
+    }
+    Ok(charts)
 }
 
 /// What a chart of one metric draws first: p99 of a histogram, the rate of a counter, else the value; of several series
@@ -139,11 +145,9 @@ fn chart(hub: &HubState, record: &EntityRecord, found: Found, series: &[Series],
     } else {
         format!("{name}{{{selector}}}")
     };
-    let query = if field.role == Role::Metric(Kind::Histogram) {
-        format!("histogram_quantile(0.99, sum by (le) ({selected}))")
-    } else {
-        selected
-    };
+    let is_histogram = field.role == Role::Metric(Kind::Histogram);
+    let is_rate = field.semantics == Semantics::Cumulative && !is_histogram;
+    let query = if is_histogram { format!("histogram_quantile(0.99, sum by (le) ({selected}))") } else { selected };
     let lines = lines(field, series, grid);
     let bad = match field.bad {
         Bad::Up => "up",
@@ -158,7 +162,7 @@ fn chart(hub: &HubState, record: &EntityRecord, found: Found, series: &[Series],
         "metric": name,
         "table": table.name,
         "help": field.help,
-        "unit": if field.semantics == Semantics::Cumulative { format!("{}/s", field.unit) } else { field.unit.to_owned() },
+        "unit": if is_rate { format!("{}/s", field.unit) } else { field.unit.to_owned() },
         "query": query,
         "bad": bad,
         "series": lines.into_iter().map(|(label, points)| json!({"label": label, "points": points})).collect::<Vec<_>>(),
@@ -166,6 +170,38 @@ fn chart(hub: &HubState, record: &EntityRecord, found: Found, series: &[Series],
         "onset_ms": open.as_ref().map(|row| row.first_ms),
         "state": match open { None if band.is_none() => "na", None => "ok", Some(row) if row.kind == "app" => "crit", Some(_) => "warn" },
     })
+}
+
+/// Chart of a mean that is no field itself but has sum and count: time per request rather than time per second.
+fn mean_chart(
+    hub: &HubState,
+    record: &EntityRecord,
+    metric: &str,
+    selector: &str,
+    grid: Grid,
+) -> Result<Option<Value>, ApiError> {
+    let name = gala_model::entity::split_metric(metric).filter(|(kind, _)| kind.name == record.kind.name).map(|(_, name)| name);
+    let Some(((table, sum), (_, count))) = name.and_then(|name| vocabulary::mean(record.kind.name, name)) else {
+        return Ok(None);
+    };
+    let parts = series_by_field(hub, record, &[sum.series.base.to_owned(), count.series.base.to_owned()], grid)?;
+    let total = |field: &FieldDef| -> BTreeMap<i64, f64> {
+        let mut total = BTreeMap::new();
+        let series = parts.get(field.series.base).map_or(&[][..], |(_, series)| series.as_slice());
+        let rates = series.iter().flat_map(|one| rate_points(&one.samples, grid));
+        rates.for_each(|(at, rate)| *total.entry(at).or_default() += rate.unwrap_or(0.0));
+        total
+    };
+    let (sums, counts) = (total(sum), total(count));
+    let points: Points =
+        counts.iter().map(|(at, count)| (*at, sums.get(at).filter(|_| *count > 0.0).map(|sum| sum / count))).collect();
+    let rate = |field: &FieldDef| format!("sum(rate({}{{{selector}}}[1m]))", field.series.base);
+    let bad = if sum.bad == Bad::Up { "up" } else { "never" };
+    Ok(Some(json!({
+        "metric": metric, "table": table.name, "help": sum.help, "unit": sum.unit,
+        "query": format!("{} / {}", rate(sum), rate(count)),
+        "bad": bad, "series": [{"label": "", "points": points}], "normal": null, "onset_ms": null, "state": "na",
+    })))
 }
 
 /// Labelled lines of one metric: p50 and p99 of a histogram, else a line per series.
