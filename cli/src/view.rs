@@ -96,6 +96,10 @@ impl AgentView for AgentPages {
         json!({"items": rows, "next_cursor": null})
     }
 
+    fn metrics(&self) -> String {
+        self.agent.metrics_text()
+    }
+
     fn budget(&self) -> Value {
         let budget = self.agent.budget();
         let mut history = self.history.lock();

@@ -33,6 +33,8 @@ pub trait AgentView: Send + Sync {
     fn probes(&self) -> Value;
     fn ledger(&self) -> Value;
     fn budget(&self) -> Value;
+    /// Its own metrics, Prometheus text.
+    fn metrics(&self) -> String;
     fn health(&self) -> Component;
 }
 

@@ -74,7 +74,7 @@ fn detection_health(hub: &HubState, mut component: Component) -> Component {
     component
 }
 
-/// `GET /metrics`: the hub's own numbers, Prometheus text.
+/// `GET /metrics`: the hub's own numbers and those of this process's agent, Prometheus text.
 pub async fn own_metrics(State(hub): State<Arc<HubState>>, params: Params) -> Result<Response, ApiError> {
     params.only(&[])?;
     let stats = hub.store.stats();
@@ -101,5 +101,8 @@ pub async fn own_metrics(State(hub): State<Arc<HubState>>, params: Params) -> Re
         "Samples of this process's agent not stored",
         hub.refused.load(Ordering::Relaxed) as f64,
     );
+    if let Some(agent) = hub.agent.read().clone() {
+        text.push_str(&agent.metrics());
+    }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
