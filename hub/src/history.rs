@@ -8,6 +8,9 @@ use serde::Serialize;
 use crate::documents::{Change, DocumentError, Documents, Shelf};
 use crate::state::HubState;
 
+/// Rows of one transaction.
+const PIECE: usize = 5_000;
+
 /// Fills a new history with what was saved.
 pub fn load(documents: &Documents, history: &mut History) -> Result<(), DocumentError> {
     fn rows<T: serde::de::DeserializeOwned>(documents: &Documents, shelf: Shelf) -> Result<Vec<T>, DocumentError> {
@@ -23,20 +26,23 @@ pub fn load(documents: &Documents, history: &mut History) -> Result<(), Document
 /// Writes what changed since the last time.
 pub fn save(hub: &HubState) -> Result<(), DocumentError> {
     let unsaved = hub.topology.write().history_mut().take_unsaved();
-    let written = changes(&unsaved.entities, Shelf::TopologyEntities)
-        .and_then(|mut all| {
-            all.extend(changes(&unsaved.edges, Shelf::TopologyEdges)?);
-            all.extend(changes(&unsaved.cycles, Shelf::TopologyCycles)?);
-            Ok(all)
-        })
-        .and_then(|all| hub.documents.write(&all));
+    let written = write(&hub.documents, &unsaved.entities, Shelf::TopologyEntities)
+        .and_then(|()| write(&hub.documents, &unsaved.edges, Shelf::TopologyEdges))
+        .and_then(|()| write(&hub.documents, &unsaved.cycles, Shelf::TopologyCycles));
     if written.is_err() {
         hub.topology.write().history_mut().give_back(unsaved);
     }
     written
 }
 
-fn changes<R: Serialize>(rows: &Rows<R>, shelf: Shelf) -> Result<Vec<Change>, DocumentError> {
+/// In pieces, so that the first save of a large cluster does not stand in memory as text; each row is whole by itself, and
+/// what was written twice is written once.
+fn write<R: Serialize>(documents: &Documents, rows: &Rows<R>, shelf: Shelf) -> Result<(), DocumentError> {
     let put = rows.put.iter().map(|(key, row)| Change::put(shelf, key, row));
-    put.chain(rows.remove.iter().map(|key| Ok(Change::remove(shelf, key)))).collect()
+    let mut changes = put.chain(rows.remove.iter().map(|key| Ok(Change::remove(shelf, key)))).peekable();
+    while changes.peek().is_some() {
+        let piece = changes.by_ref().take(PIECE).collect::<Result<Vec<_>, _>>()?;
+        documents.write(&piece)?;
+    }
+    Ok(())
 }

@@ -163,8 +163,10 @@ impl Hub {
     /// Notes that the configuration was read again, and whether it was taken.
     pub fn note_configuration(&self, is_taken: bool) {
         let mut about = self.state.about.write();
-        about.configured_ms = gala_store::now_ms();
         about.configuration_refused = !is_taken;
+        if is_taken {
+            about.configured_ms = gala_store::now_ms();
+        }
     }
 
     pub fn state(&self) -> &Arc<HubState> {

@@ -81,7 +81,7 @@ pub struct About {
     pub started_ms: i64,
     /// As configured, for example `7d or 2GiB`.
     pub retention: String,
-    /// The last time the configuration was read, at the start or later, and whether it was taken.
+    /// When the configuration in force was read, and whether a later one was refused.
     pub configured_ms: i64,
     pub configuration_refused: bool,
 }
