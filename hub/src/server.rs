@@ -217,6 +217,7 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         documents,
         topology: RwLock::new(topology),
         now,
+        past: Mutex::default(),
         detector: Mutex::new(detector),
         explanations: RwLock::new(explanations),
         rules,

@@ -27,6 +27,8 @@ use crate::stream::Stream;
 /// Events kept of all entities, and given of one.
 const MAX_EVENTS: usize = 10_000;
 const MAX_EVENTS_OF_ENTITY: usize = 50;
+/// Earlier states kept.
+const MAX_PAST_STATES: usize = 4;
 
 /// What the agent of this process tells the API; the shapes are those of the `/agent/...` answers.
 pub trait AgentView: Send + Sync {
@@ -68,6 +70,13 @@ pub enum Status {
     Starting,
 }
 
+/// The topology of an earlier moment, as the history knew it after one cycle.
+pub struct PastState {
+    at_ms: i64,
+    as_of: i64,
+    state: Arc<Snapshot>,
+}
+
 /// Everything behind the API.
 pub struct HubState {
     pub store: Arc<Store>,
@@ -75,6 +84,8 @@ pub struct HubState {
     pub topology: RwLock<Topology>,
     /// State of now, rebuilt after each cycle; readers never see half of one.
     pub now: RwLock<Arc<Snapshot>>,
+    /// States of earlier moments asked for last: a page asks several things of one moment.
+    pub past: Mutex<VecDeque<PastState>>,
     pub detector: Mutex<Detector>,
     /// Latest explanation by incident id.
     pub explanations: RwLock<HashMap<String, RootCause>>,
@@ -120,10 +131,20 @@ impl HubState {
 
     /// State at a moment; now when absent.
     pub fn snapshot_at(&self, at_ms: Option<i64>) -> Arc<Snapshot> {
-        match at_ms {
-            None => self.snapshot(),
-            Some(at) => Arc::new(self.topology.read().history().at(at)),
-        }
+        let Some(at_ms) = at_ms else { return self.snapshot() };
+        let topology = self.topology.read();
+        let as_of = topology.history().latest().map_or(0, |cycle| cycle.ts);
+        let known =
+            self.past.lock().iter().find(|past| past.at_ms == at_ms && past.as_of == as_of).map(|past| past.state.clone());
+        known.unwrap_or_else(|| {
+            let state = Arc::new(topology.history().at(at_ms));
+            let mut past = self.past.lock();
+            if past.len() >= MAX_PAST_STATES {
+                past.pop_front();
+            }
+            past.push_back(PastState { at_ms, as_of, state: state.clone() });
+            state
+        })
     }
 
     /// State at a moment if it knows the entity, else that of now: samples may be older than the first cycle.

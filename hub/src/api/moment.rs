@@ -19,16 +19,12 @@ pub struct Moment {
 
 impl Moment {
     pub fn at(hub: &HubState, at_ms: Option<i64>) -> Self {
-        let badges = match at_ms {
-            None => hub.progress.lock().anomalies.clone(),
-            Some(at_ms) => Arc::new(hub.anomalies.read().badges_at(at_ms)),
-        };
-        Self { at_ms, snapshot: hub.snapshot_at(at_ms), badges }
+        Self { at_ms, snapshot: hub.snapshot_at(at_ms), badges: badges(hub, at_ms) }
     }
 
     /// A moment at which the entity is known: the one asked for, else now.
     pub fn knowing(hub: &HubState, entity_id: &str, at_ms: i64) -> Self {
-        Self { snapshot: hub.snapshot_knowing(entity_id, at_ms), ..Self::at(hub, Some(at_ms)) }
+        Self { at_ms: Some(at_ms), snapshot: hub.snapshot_knowing(entity_id, at_ms), badges: badges(hub, Some(at_ms)) }
     }
 
     /// The parameter `at`; a past state is put together off the threads that serve connections.
@@ -45,5 +41,12 @@ impl Moment {
     /// Anomalies of one entity.
     pub fn badge(&self, id: &str) -> Badges {
         self.badges.get(id).cloned().unwrap_or_default()
+    }
+}
+
+fn badges(hub: &HubState, at_ms: Option<i64>) -> Arc<HashMap<String, Badges>> {
+    match at_ms {
+        None => hub.progress.lock().anomalies.clone(),
+        Some(at_ms) => Arc::new(hub.anomalies.read().badges_at(at_ms)),
     }
 }
