@@ -14,8 +14,41 @@ export async function journeys(test, base, fault, entity) {
     await page.waitForURL(/\/incidents\//);
     await settle(page);
     await page.locator(".ev .who .ent").first().click();
+    await page.waitForURL(/panel=/);
+    must(new URL(page.url()).searchParams.get("panel") === fault.cause.entity_id, "the second click does not lead to the cause");
+    await page.locator(".side .chk, .side .pad").first().waitFor();
+  });
+
+  await test("journey: the side panel follows the rows of a list, p leads into it, Esc closes it", {}, async (page) => {
+    await page.goto(`${base}/entities`);
+    await settle(page);
+    const shown = () => new URL(page.url()).searchParams.get("panel");
+    const rows = page.locator(".vtr a.ent");
+    if ((await rows.count()) < 3) return "fewer than three entities";
+    await rows.first().focus();
+    await page.keyboard.press("Enter");
+    await page.locator(".side h2").waitFor();
+    const first = shown();
+    await page.keyboard.press("ArrowDown");
+    await page.waitForURL((url) => url.searchParams.get("panel") !== first);
+    must((await page.evaluate(() => document.activeElement.dataset.entity)) === shown(), "the focus is not on what is shown");
+    await page.keyboard.press("p");
+    must(await page.evaluate(() => document.activeElement.id === "side"), "p does not lead into the panel");
+    await page.keyboard.press("Escape");
+    await page.locator(".side").waitFor({ state: "detached" });
+    must((await page.evaluate(() => document.activeElement.dataset.entity)) !== undefined, "the focus did not go back");
+    await rows.first().click();
+    await page.locator(".side header a.btn").click();
     await page.waitForURL(/\/entities\//);
-    must(decodeURIComponent(page.url()).includes(fault.cause.entity_id), "the second click does not lead to the cause");
+  });
+
+  await test("journey: ? tells the keys", {}, async (page) => {
+    await page.goto(base);
+    await settle(page);
+    await page.keyboard.press("?");
+    await page.locator("dialog.keys[open]").waitFor();
+    await page.keyboard.press("Escape");
+    await page.locator("dialog.keys").waitFor({ state: "detached" });
   });
 
   await test("journey: from an anomaly row to its chart and to both maps", {}, async (page) => {

@@ -57,6 +57,7 @@ const pages = [
   fault ? { name: "incident", path: `/incidents/${encodeURIComponent(fault.id)}` } : null,
   { name: "map", path: fault ? `/map?path=${encodeURIComponent(fault.id)}&rates=1` : "/map?rates=1" },
   { name: "entities", path: "/entities" },
+  entity ? { name: "panel", path: `/entities?panel=${encodeURIComponent(entity.id)}` } : null,
   entity ? { name: "entity", path: `/entities/${encodeURIComponent(entity.id)}` } : null,
   { name: "explore", path: `/explore?q=${encodeURIComponent("gala_gopher_disk_w_await")}` },
   { name: "agent", path: "/agent" },

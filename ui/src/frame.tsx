@@ -1,5 +1,5 @@
 // The frame around every page: brand, host, search, the one time, theme, language, the agent's own cost; the rail of pages.
-import { Suspense, useCallback, useEffect, useRef, useState } from "react";
+import { lazy, Suspense, useCallback, useEffect, useRef, useState } from "react";
 import { Outlet, useLocation, useNavigate, useSearchParams } from "react-router";
 import { useBudget, useFaults, useHosts, useLedger } from "./api/queries";
 import { useStream } from "./api/stream";
@@ -10,9 +10,13 @@ import { Icon, type IconName } from "./parts/icons";
 import { keep, To } from "./parts/links";
 import { Palette } from "./parts/Palette";
 import { Skeleton } from "./parts/page";
+import { switchFocus, usePanel } from "./parts/panel";
+import { Shortcuts } from "./parts/Shortcuts";
 import { toggleTheme, useTheme } from "./theme";
 import { TimeBar } from "./time/TimeBar";
 import { useTime } from "./time/useTime";
+
+const Panel = lazy(() => import("./panel/Panel"));
 
 const PAGES: { path: string; name: Key; icon: IconName; key: string }[] = [
   { path: "/", name: "page.now", icon: "now", key: "n" },
@@ -27,25 +31,33 @@ const CHORD_MS = 1500;
 
 export function Frame() {
   const t = useT();
-  const [searching, setSearching] = useState(false);
-  const open = useCallback(() => setSearching(true), []);
-  useKeys(open);
+  const [asked, setAsked] = useState<"search" | "keys" | null>(null);
+  const search = useCallback(() => setAsked("search"), []);
+  const close = useCallback(() => setAsked(null), []);
+  const panel = usePanel();
+  useKeys(setAsked);
   return (
     <>
       <a className="skip" href="#main">
         {t("frame.skip")}
       </a>
-      <Top onSearch={open} />
-      <div className="body">
+      <Top onSearch={search} />
+      <div className={panel.id === null ? "body" : "body with"}>
         <Rail />
         <main id="main" tabIndex={-1}>
           <Suspense fallback={<Skeleton lines={8} />}>
             <Outlet />
           </Suspense>
         </main>
+        {panel.id === null ? null : (
+          <Suspense fallback={null}>
+            <Panel id={panel.id} onClose={panel.close} />
+          </Suspense>
+        )}
       </div>
       <HoverCard />
-      {searching ? <Palette onClose={() => setSearching(false)} /> : null}
+      {asked === "search" ? <Palette onClose={close} /> : null}
+      {asked === "keys" ? <Shortcuts onClose={close} /> : null}
     </>
   );
 }
@@ -188,16 +200,17 @@ function Rail() {
 }
 
 /** Keys that work everywhere but in a field. */
-function useKeys(search: () => void): void {
+function useKeys(ask: (what: "search" | "keys") => void): void {
   const navigate = useNavigate();
   const location = useLocation();
   const time = useTime();
+  const panel = usePanel();
   const chord = useRef(0);
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
         event.preventDefault();
-        search();
+        ask("search");
         return;
       }
       const target = event.target as HTMLElement;
@@ -211,9 +224,11 @@ function useKeys(search: () => void): void {
         event.preventDefault();
         void navigate(keep(page.path, location.search));
       } else if (event.key === "g") chord.current = Date.now();
-      else if (event.key === "/") {
+      else if (event.key === "/" || event.key === "?") {
         event.preventDefault();
-        search();
+        ask(event.key === "/" ? "search" : "keys");
+      } else if (event.key === "p") {
+        if (switchFocus()) event.preventDefault();
       } else if (event.key === "[") time.step(-1);
       else if (event.key === "]") time.step(1);
       else if (event.key === "t") {
@@ -221,9 +236,12 @@ function useKeys(search: () => void): void {
         if (params.has("table")) params.delete("table");
         else params.set("table", "1");
         void navigate({ search: params.toString() }, { replace: true });
-      } else if (event.key === "Escape" && !event.defaultPrevented && location.key !== "default") void navigate(-1);
+      } else if (event.key === "Escape" && !event.defaultPrevented) {
+        if (panel.id !== null) panel.close();
+        else if (location.key !== "default") void navigate(-1);
+      }
     };
     document.addEventListener("keydown", onKey);
     return () => document.removeEventListener("keydown", onKey);
-  }, [navigate, location, time, search]);
+  }, [navigate, location, time, panel, ask]);
 }

@@ -5,8 +5,7 @@ import { useEntities } from "../api/queries";
 import { clock, num } from "../format";
 import { useT } from "../i18n";
 import { namesOf } from "../map/names";
-import { Icon, typeIcon } from "../parts/icons";
-import { entityPath, To } from "../parts/links";
+import { EntityName } from "../parts/links";
 import { Answer, Empty, Page } from "../parts/page";
 import { ofEntity, State } from "../parts/state";
 import { VirtualTable } from "../parts/VirtualTable";
@@ -138,11 +137,12 @@ export default function Entities() {
                     cell: (one) => {
                       const names = namesOf(one);
                       return (
-                        <To className="ent" to={entityPath(one.id)} title={one.id}>
-                          <Icon name={typeIcon(one.type)} />
-                          <span className="en">{one.type === "fs" ? one.name : names.name}</span>
-                          <small>{names.sub}</small>
-                        </To>
+                        <EntityName
+                          id={one.id}
+                          type={one.type}
+                          name={one.type === "fs" ? one.name : names.name}
+                          host={names.sub}
+                        />
                       );
                     },
                   },

@@ -1,24 +1,25 @@
 // Entity: what it is, whether it is well in sentences, its numbers by table, who it talks to, what happened to it.
-import { useEffect, useMemo, useRef } from "react";
+import { useMemo } from "react";
 import { useParams, useSearchParams } from "react-router";
 import { ApiError } from "../api/client";
 import { useEntity, useEntityEdges, useEntityMetrics } from "../api/queries";
-import type { Edge, EntityDetail, EntityMetric, EntityMetrics, Entity as EntityRow } from "../api/types";
-import { clock, duration, num, percent, scaleFor, shortId, utc, withUnit } from "../format";
+import type { Edge, EntityDetail, EntityMetric, Entity as EntityRow } from "../api/types";
+import { clock, duration, num, percent, shortId, withUnit } from "../format";
 import { useT, useText } from "../i18n";
-import { namesOf } from "../map/names";
-import { sentenceCase, unitOf, useMetricName } from "../metrics";
+import { faultPath } from "../incident/read";
+import { mapLayer, namesOf, worstFirst } from "../map/names";
+import { sentenceCase } from "../metrics";
 import { NotFound } from "../notfound";
-import { Chart, type Mark } from "../parts/Chart";
+import type { Mark } from "../parts/Chart";
 import { Icon, typeIcon } from "../parts/icons";
-import { EntityName, entityPath, To } from "../parts/links";
+import { EntityName, To } from "../parts/links";
 import { Answer, CopyId, Empty, Page, Section } from "../parts/page";
-import { Rich } from "../parts/rich";
-import { ofEntity, ofSeverity, State } from "../parts/state";
-import { lastValue, mainSeries } from "../parts/trace";
-import { useTwin } from "../parts/twin";
+import { ofEntity, State } from "../parts/state";
 import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
+import { CheckList } from "./CheckList";
+import { HappenedList, useHappened } from "./happened";
+import { MetricChart } from "./MetricChart";
 import "./entity.css";
 
 export default function Entity() {
@@ -46,8 +47,6 @@ export default function Entity() {
   );
 }
 
-const MAP_LAYER: Record<string, string> = { appinstance: "application", host: "host" };
-
 function Head({ detail }: { detail: EntityDetail }) {
   const t = useT();
   const say = useText();
@@ -57,7 +56,6 @@ function Head({ detail }: { detail: EntityDetail }) {
   const state = ofEntity(entity);
   const open = detail.faults.find((fault) => fault.state === "open");
   const worst = detail.checks.find((check) => check.state === "crit" || check.state === "warn");
-  const layer = MAP_LAYER[entity.type] ?? (entity.level === "HOST" ? "host" : "process");
   const labels = Object.entries(entity.labels).filter(([name]) => name !== "comm" && name !== "tgid");
   return (
     <>
@@ -90,7 +88,7 @@ function Head({ detail }: { detail: EntityDetail }) {
           </span>
         </h1>
         <div className="act">
-          <To className="btn" to={`/map?layer=${layer}&center=${encodeURIComponent(entity.id)}`}>
+          <To className="btn" to={`/map?layer=${mapLayer(entity)}&center=${encodeURIComponent(entity.id)}`}>
             {t("page.map")}
           </To>
           <To className="btn" to={`/explore?q=${encodeURIComponent(selector(entity))}`}>
@@ -130,7 +128,7 @@ function Head({ detail }: { detail: EntityDetail }) {
           <div>
             <dt>{t(open.cause?.entity_id === entity.id ? "entity.cause_of" : "entity.part_of")}</dt>
             <dd>
-              <To className="lnk" to={`/incidents/${encodeURIComponent(open.id)}`}>
+              <To className="lnk" to={faultPath(open)}>
                 {open.entity_name}
               </To>{" "}
               <small title={say(open.summary)}>
@@ -169,97 +167,28 @@ function selector(entity: EntityRow): string {
 
 function Checks({ detail }: { detail: EntityDetail }) {
   const t = useT();
-  const say = useText();
-  const { now } = useTime();
   const failing = detail.checks.filter((check) => check.state === "crit" || check.state === "warn").length;
   return (
     <Section
       title={t("entity.checks")}
       note={detail.checks.length > 0 ? t("entity.checks_note", { count: detail.checks.length, failing }) : null}
     >
-      {detail.checks.length === 0 ? (
-        <p className="dim pad">{t("entity.no_checks")}</p>
-      ) : (
-        <ul className="chk">
-          {detail.checks.map((check) => (
-            <li key={check.text.en}>
-              <State state={check.state} />
-              <p>
-                <Rich text={say(check.text)} />{" "}
-                {check.since_ms ? t("entity.check_since", { time: clock(check.since_ms, { now }) }) : null}{" "}
-                <span className="dim">
-                  <Rich text={say(check.normal)} />
-                </span>
-              </p>
-            </li>
-          ))}
-        </ul>
-      )}
+      {detail.checks.length === 0 ? <p className="dim pad">{t("entity.no_checks")}</p> : <CheckList checks={detail.checks} />}
     </Section>
   );
-}
-
-interface Happened {
-  ts: number;
-  state: ReturnType<typeof ofSeverity>;
-  text: string;
-  to: string | null;
-}
-
-function useHappened(detail: EntityDetail): Happened[] {
-  const t = useT();
-  const say = useText();
-  const metricName = useMetricName();
-  const { entity } = detail;
-  const out: Happened[] = [
-    ...detail.events.map((event) => ({ ts: event.ts, state: ofSeverity(event.severity), text: say(event.text), to: null })),
-    ...detail.anomalies.map((row) => ({
-      ts: row.first_ms,
-      state: ofSeverity(row.severity),
-      text: t("entity.left_normal", { metric: sentenceCase(metricName(row.metric_id, row.entity_type)) }),
-      to: null,
-    })),
-    ...detail.faults.map((fault) => ({
-      ts: fault.opened_ms,
-      state: ofSeverity(fault.severity),
-      text:
-        fault.cause?.entity_id === entity.id
-          ? t("entity.named_cause", { what: fault.entity_name })
-          : t("entity.incident_of", { what: fault.entity_name }),
-      to: `/incidents/${encodeURIComponent(fault.id)}`,
-    })),
-  ];
-  return out.sort((a, b) => b.ts - a.ts);
 }
 
 const MAX_EVENTS = 12;
 
 function Events({ detail }: { detail: EntityDetail }) {
   const t = useT();
-  const { now } = useTime();
   const rows = useHappened(detail);
   return (
     <Section title={t("entity.events")}>
-      {rows.length === 0 ? (
-        <p className="dim pad">{t("entity.no_events")}</p>
-      ) : (
-        <ul className="ev2">
-          {rows.slice(0, MAX_EVENTS).map((row) => (
-            <li key={`${row.ts}${row.text}`}>
-              <time dateTime={new Date(row.ts).toISOString()} title={utc(row.ts)}>
-                {clock(row.ts, { now })}
-              </time>
-              <State state={row.state} />
-              <p>{row.to ? <To to={row.to}>{row.text}</To> : <Rich text={row.text} />}</p>
-            </li>
-          ))}
-        </ul>
-      )}
+      {rows.length === 0 ? <p className="dim pad">{t("entity.no_events")}</p> : <HappenedList rows={rows} most={MAX_EVENTS} />}
     </Section>
   );
 }
-
-const WEIGHT = { crit: 0, warn: 1, ok: 2, na: 3 };
 
 function Charts({ detail }: { detail: EntityDetail }) {
   const t = useT();
@@ -269,9 +198,8 @@ function Charts({ detail }: { detail: EntityDetail }) {
   const marks: Mark[] = useMemo(() => happened.map((one) => ({ ms: one.ts, text: one.text })), [happened]);
   const tables = useMemo(() => {
     const out = new Map<string, EntityMetric[]>();
-    for (const one of metrics.data?.items ?? []) out.set(one.table, [...(out.get(one.table) ?? []), one]);
-    for (const list of out.values()) list.sort((a, b) => WEIGHT[a.state] - WEIGHT[b.state]);
-    return [...out.entries()].sort(([, a], [, b]) => WEIGHT[a[0]!.state] - WEIGHT[b[0]!.state]);
+    for (const one of worstFirst(metrics.data?.items ?? [])) out.set(one.table, [...(out.get(one.table) ?? []), one]);
+    return [...out.entries()];
   }, [metrics.data]);
   return (
     <Answer of={metrics} lines={8}>
@@ -290,7 +218,7 @@ function Charts({ detail }: { detail: EntityDetail }) {
             >
               <ul className="sm">
                 {rows.map((row) => (
-                  <Small key={row.metric} row={row} answer={data} type={detail.entity.type} marks={marks} />
+                  <MetricChart key={row.metric} row={row} answer={data} type={detail.entity.type} marks={marks} />
                 ))}
               </ul>
             </Section>
@@ -298,101 +226,6 @@ function Charts({ detail }: { detail: EntityDetail }) {
         )
       }
     </Answer>
-  );
-}
-
-function Small({ row, answer, type, marks }: { row: EntityMetric; answer: EntityMetrics; type: string; marks: readonly Mark[] }) {
-  const t = useT();
-  const metricName = useMetricName();
-  const twin = useTwin();
-  const [params] = useSearchParams();
-  const box = useRef<HTMLLIElement>(null);
-  const asked = params.get("metric") === row.metric;
-  useEffect(() => {
-    if (asked) box.current?.scrollIntoView({ block: "center" });
-  }, [asked]);
-  const all = row.series.flatMap((one) => one.points.map(([, value]) => value ?? 0));
-  const unit = unitOf(row.metric, row.unit);
-  const main = mainSeries(row.series);
-  const now = main ? lastValue(main.points) : null;
-  const most = all.length > 0 ? Math.max(...all.map(Math.abs)) : 0;
-  const scale = scaleFor(unit, most);
-  const name = sentenceCase(metricName(row.metric, type));
-  const shown = (value: number) => num(value * scale.factor);
-  const least = all.length > 0 ? Math.min(...all) : 0;
-  const mean = all.length > 0 ? all.reduce((sum, value) => sum + value, 0) / all.length : 0;
-  const normal = row.normal
-    ? t("chart.normal", { low: shown(row.normal.lo), high: shown(row.normal.hi), unit: "" }).trim()
-    : t("chart.not_judged");
-  const tone = row.state === "crit" || row.state === "warn" ? row.state : "";
-  return (
-    <li ref={box} className={asked ? "asked" : undefined}>
-      <figure>
-        <figcaption>
-          <To
-            className="mn"
-            to={`/explore?q=${encodeURIComponent(row.query)}`}
-            title={`${row.metric}${row.help ? `\n${row.help}` : ""}`}
-          >
-            {name}
-          </To>
-          <span className="v">
-            <b className={tone}>{num(now === null ? null : now * scale.factor)}</b>
-            <span className="u">{scale.unit}</span>
-          </span>
-        </figcaption>
-        {twin ? (
-          <table className="tt">
-            <tbody>
-              <tr>
-                <th>{t("entity.last")}</th>
-                <td className="num">{withUnit(now, unit)}</td>
-              </tr>
-              <tr>
-                <th>{t("entity.mean")}</th>
-                <td className="num">{withUnit(mean, unit)}</td>
-              </tr>
-              <tr>
-                <th>{t("entity.min_max")}</th>
-                <td className="num">
-                  {shown(least)}–{shown(most)}
-                </td>
-              </tr>
-            </tbody>
-          </table>
-        ) : (
-          <div className="chw">
-            <Chart
-              series={row.series}
-              from={answer.from}
-              to={answer.to}
-              height={58}
-              label={t("entity.chart_label", { name, now: withUnit(now, unit), normal })}
-              factor={scale.factor}
-              unit={scale.unit}
-              band={row.normal}
-              onset={row.onset_ms}
-              state={row.state}
-              marks={marks}
-              stepMs={answer.step_ms}
-            />
-            {row.series.length > 1
-              ? row.series.slice(0, 4).map((one, index) => (
-                  <span key={one.label} className={`tick ser c${index + 1}`} style={{ right: 0, top: index * 12 }}>
-                    {one.label}
-                  </span>
-                ))
-              : null}
-          </div>
-        )}
-        <p className="lab nrm">
-          <span>{normal}</span>
-          <span title={t("entity.mean_of", { mean: withUnit(mean, unit) })}>
-            {shown(least)}–{shown(most)}
-          </span>
-        </p>
-      </figure>
-    </li>
   );
 }
 
@@ -477,12 +310,7 @@ function Relations({ detail }: { detail: EntityDetail }) {
                   {
                     head: t("map.entity"),
                     width: "minmax(240px, 2fr)",
-                    cell: (node) => (
-                      <To className="ent" to={entityPath(node.id)} title={node.id}>
-                        <Icon name={typeIcon(node.type)} />
-                        <span className="en">{node.name}</span>
-                      </To>
-                    ),
+                    cell: (node) => <EntityName id={node.id} type={node.type} name={node.name} />,
                   },
                   { head: t("map.type"), width: "140px", cell: (node) => <span className="dim">{node.type}</span> },
                   {

@@ -47,6 +47,27 @@ export const dictionary = {
   "notfound.back": ["To Now", "回到现状"],
   "pageerror.title": ["This page broke.", "页面出错。"],
 
+  // keys and side panel
+  "keys.title": ["Keys", "按键"],
+  "keys.search": ["search anything", "搜索"],
+  "keys.pages": ["go to a page: Now, Incidents, Map, Entities, Explore, Agent", "转到页面:现状、故障、拓扑、实体、查询、代理"],
+  "keys.time": ["one window back, forward", "后退、前进一个窗口"],
+  "keys.table": ["pictures as tables, and back", "图形与表格切换"],
+  "keys.panel": ["into the side panel, and back", "进入侧栏,再按返回"],
+  "keys.rows": ["rows of a list; an open side panel follows", "列表逐行移动,已打开的侧栏随之变化"],
+  "keys.map": ["nodes of a map; larger, smaller, fit", "拓扑节点间移动;放大、缩小、适合"],
+  "keys.escape": ["close, then back", "关闭,再按返回上一页"],
+  "keys.help": ["this list", "此列表"],
+  "keys.close": ["Close", "关闭"],
+  "panel.page": ["Open page", "打开页面"],
+  "panel.close": ["Close the side panel", "关闭侧栏"],
+  "panel.opened": [
+    "{{name}} is shown in the side panel. The key p leads there, Esc closes it.",
+    "侧栏已显示 {{name}}。按 p 进入,按 Esc 关闭。",
+  ],
+  "panel.unknown": ["Nothing is known of it at this time.", "此时没有关于它的信息。"],
+  "panel.all_metrics": ["All {{count}} metrics", "全部 {{count}} 个指标"],
+
   // search
   "search.placeholder": ["Entity, metric, incident, page", "实体、指标、故障、页面"],
   "search.results": ["Results", "结果"],

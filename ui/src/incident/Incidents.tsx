@@ -10,7 +10,7 @@ import { Answer, Empty, Page, Section } from "../parts/page";
 import { ofSeverity, State } from "../parts/state";
 import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
-import { categoryKey } from "./read";
+import { categoryKey, faultPath } from "./read";
 
 export default function Incidents() {
   const t = useT();
@@ -93,7 +93,7 @@ function Faults({ rows, now }: { rows: Fault[]; now: number }) {
                   state={fault.state === "open" ? ofSeverity(fault.severity) : "ok"}
                   label={t(fault.state === "open" ? "incidents.state_open" : "incidents.state_closed")}
                 />{" "}
-                <To to={`/incidents/${encodeURIComponent(fault.id)}`}>{say(fault.summary)}</To>
+                <To to={faultPath(fault)}>{say(fault.summary)}</To>
               </td>
               <td>
                 <EntityName id={fault.entity_id} type={typeOf(fault.entity_id)} name={fault.entity_name} host={fault.host_name} />

@@ -1,5 +1,17 @@
 // Reading a result: the path of its first cause, names where it leaves them out. Pure.
-import type { FaultDetail, PathStep } from "../api/types";
+import type { Fault, FaultDetail, PathStep } from "../api/types";
+import { formatRange } from "../time/time";
+
+const MINUTE_MS = 60_000;
+
+/** Address of an incident. One that is over takes the time of the page with it, so that every chart shows what was. */
+export function faultPath(fault: Pick<Fault, "id" | "state" | "onset_ms" | "closed_ms">): string {
+  const path = `/incidents/${encodeURIComponent(fault.id)}`;
+  if (fault.state === "open" || fault.closed_ms === null) return path;
+  const at = fault.closed_ms + MINUTE_MS;
+  const minutes = Math.max(15, Math.ceil((at - fault.onset_ms) / MINUTE_MS) + 5);
+  return `${path}?at=${at}&range=${formatRange(minutes * MINUTE_MS)}`;
+}
 
 /** Steps from cause to symptom of the cause with this rank; empty before the first result. */
 export function pathOf(detail: FaultDetail, rank = 1): PathStep[] {

@@ -1,6 +1,6 @@
 // What is under the pointer or chosen, docked so that it never covers the picture: state in a sentence and its worst numbers.
 import { useEntity, useEntityMetrics } from "../api/queries";
-import type { Entity, EntityMetric } from "../api/types";
+import type { Entity } from "../api/types";
 import { num, scaleFor } from "../format";
 import { useT, useText } from "../i18n";
 import { unitOf, useMetricName } from "../metrics";
@@ -10,13 +10,7 @@ import { Rich } from "../parts/rich";
 import { ofEntity, State } from "../parts/state";
 import { lastValue, mainSeries } from "../parts/trace";
 import { useTime } from "../time/useTime";
-import { namesOf } from "./names";
-
-const WEIGHT = { crit: 0, warn: 1, ok: 2, na: 3 };
-
-export function worstFirst(metrics: readonly EntityMetric[]): EntityMetric[] {
-  return [...metrics].sort((a, b) => WEIGHT[a.state] - WEIGHT[b.state]);
-}
+import { namesOf, worstFirst } from "./names";
 
 export function Dock({ entity }: { entity: Entity }) {
   const t = useT();

@@ -9,6 +9,7 @@ import { pathOf } from "../incident/read";
 import { Icon } from "../parts/icons";
 import { EntityName, entityPath, keep, To } from "../parts/links";
 import { Answer, Empty, Page } from "../parts/page";
+import { usePanel } from "../parts/panel";
 import { State } from "../parts/state";
 import { useTwin } from "../parts/twin";
 import { useTime } from "../time/useTime";
@@ -64,6 +65,7 @@ export default function MapPage() {
   const navigate = useNavigate();
   const state = useMapState();
   const twin = useTwin();
+  const panel = usePanel();
   const [hovered, setHovered] = useState<Entity | null>(null);
   const answer = useHorizontal(state.layer, time.at);
   const fault = useFault(state.path ?? "");
@@ -105,7 +107,7 @@ export default function MapPage() {
   const unfold = (key: string) => state.set({ open: [...state.open, key].join("|") });
   const chooseHorizontal = (node: PictureNode) => {
     if (node.fold) unfold(node.fold);
-    else if (node.id === state.center) void navigate(keep(entityPath(node.id), location.search));
+    else if (node.id === state.center) panel.open(node.id);
     else state.set({ center: node.id });
   };
   const chooseVertical = (node: PictureNode) => {
@@ -113,7 +115,7 @@ export default function MapPage() {
     const layer = ({ appinstance: "application", proc: "process", host: "host" } as const)[
       node.type as "appinstance" | "proc" | "host"
     ];
-    if (node.id === root) void navigate(keep(entityPath(node.id), location.search));
+    if (node.id === root) panel.open(node.id);
     else if (layer) state.set({ center: node.id, layer });
     else state.set({ center: node.id });
   };

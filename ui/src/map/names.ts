@@ -1,5 +1,5 @@
-// Short names of entities, from the names the hub gives. Pure.
-import type { Entity } from "../api/types";
+// Short names of entities, from the names the hub gives; where an entity stands on the map; its worst numbers. Pure.
+import type { Entity, EntityMetric, Layer } from "../api/types";
 
 /** `1014, gaussdb, Node A` is gaussdb with pid 1014. */
 export function namesOf(entity: Entity): { name: string; sub: string } {
@@ -11,4 +11,16 @@ export function namesOf(entity: Entity): { name: string; sub: string } {
   if (entity.type === "fs")
     return { name: entity.name.length > 1 ? entity.name.replace(/.*\/(?=[^/]+$)/, "") : entity.name, sub: "" };
   return { name: entity.name, sub: "" };
+}
+
+/** Layer of the horizontal map an entity is looked at on. */
+export function mapLayer(entity: Entity): Layer {
+  if (entity.type === "appinstance") return "application";
+  return entity.type === "host" || entity.level === "HOST" ? "host" : "process";
+}
+
+const WEIGHT = { crit: 0, warn: 1, ok: 2, na: 3 };
+
+export function worstFirst(metrics: readonly EntityMetric[]): EntityMetric[] {
+  return [...metrics].sort((a, b) => WEIGHT[a.state] - WEIGHT[b.state]);
 }

@@ -4,6 +4,7 @@ import { useFaults, useHealth, useHosts, useLedger, useServices } from "../api/q
 import type { Fault, Health, HostRow, Ledger, Meter, Service, Signal } from "../api/types";
 import { clock, duration, num, percent } from "../format";
 import { type Key, useT, useText } from "../i18n";
+import { faultPath } from "../incident/read";
 import { Spark } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
 import { Answer, Empty, Page, Section } from "../parts/page";
@@ -85,7 +86,7 @@ function Wrong({ open }: { open: Fault[] }) {
           {open.slice(MAX_FULL).map((fault) => (
             <li key={fault.id}>
               <State state={fault.severity === "WARN" ? "warn" : "crit"} />
-              <To to={`/incidents/${encodeURIComponent(fault.id)}`}>{say(fault.summary)}</To>
+              <To to={faultPath(fault)}>{say(fault.summary)}</To>
               <span className="dim">{clock(fault.onset_ms, { now: time.now })}</span>
             </li>
           ))}
@@ -111,7 +112,7 @@ function Well() {
           <Rich text={t("now.well_since", { time: clock(since, { now: time.now }), duration: duration(time.now - since) })} />
         ) : null}{" "}
         {last && time.live ? (
-          <To className="lnk" to={`/incidents/${encodeURIComponent(last.id)}`}>
+          <To className="lnk" to={faultPath(last)}>
             {t("now.last_incident")}
           </To>
         ) : null}

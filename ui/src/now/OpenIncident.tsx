@@ -3,7 +3,7 @@ import { useEntityMetrics, useFault } from "../api/queries";
 import type { Fault, FaultDetail } from "../api/types";
 import { clock, duration, num, percent, scaleFor, withUnit } from "../format";
 import { useT, useText } from "../i18n";
-import { categoryKey, pathOf, stepName } from "../incident/read";
+import { categoryKey, faultPath, pathOf, stepName } from "../incident/read";
 import { sentenceCase, unitOf, useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
@@ -39,7 +39,7 @@ export function OpenIncident({ fault }: { fault: Fault }) {
           )}
         </p>
         <h2 id={`i-${fault.id}`}>
-          <To to={`/incidents/${encodeURIComponent(fault.id)}`}>{say(fault.summary)}</To>
+          <To to={faultPath(fault)}>{say(fault.summary)}</To>
         </h2>
         {detail.data ? <Why detail={detail.data} /> : null}
       </div>
@@ -153,7 +153,7 @@ function Kpi({ fault }: { fault: Fault }) {
             </>
           ) : null}
         </span>
-        <To className="lnk" to={`/incidents/${encodeURIComponent(fault.id)}`}>
+        <To className="lnk" to={faultPath(fault)}>
           {t("now.open_incident")}
         </To>
       </p>

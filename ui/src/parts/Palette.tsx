@@ -4,6 +4,7 @@ import { useLocation, useNavigate } from "react-router";
 import { useEntities, useFaults, useMetadata } from "../api/queries";
 import { metricWords } from "../format";
 import { type Key, useT, useText } from "../i18n";
+import { faultPath } from "../incident/read";
 import { Icon, type IconName, typeIcon } from "./icons";
 import { entityPath, keep } from "./links";
 
@@ -72,7 +73,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
         name: say(fault.summary),
         note: "",
         kind: "search.incident",
-        to: `/incidents/${encodeURIComponent(fault.id)}`,
+        to: faultPath(fault),
       });
     const known = (entities.data?.items ?? []).filter((one) =>
       matches(`${one.name} ${one.type} ${one.host_name} ${one.id}`, query),

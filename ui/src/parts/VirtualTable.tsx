@@ -1,6 +1,8 @@
 // A table of thousands: only the rows in sight are in the page. A grid, so that columns keep their width while rows come and go.
+// Arrows up and down move between rows; an open side panel follows.
 import { useWindowVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useEffect, useRef, useState } from "react";
+import { usePanel } from "./panel";
 
 export interface Column<T> {
   head: ReactNode;
@@ -11,6 +13,10 @@ export interface Column<T> {
 }
 
 const ROW_PX = 32;
+/** What the frame's bars cover of the window. */
+const BARS_PX = 64;
+
+const stopsOf = (row: HTMLElement) => [...row.querySelectorAll<HTMLElement>("a, button")];
 
 export function VirtualTable<T>({
   rows,
@@ -32,10 +38,44 @@ export function VirtualTable<T>({
     watcher.observe(document.body);
     return () => watcher.disconnect();
   }, []);
-  const virtual = useWindowVirtualizer({ count: rows.length, estimateSize: () => ROW_PX, overscan: 12, scrollMargin: offset });
+  const virtual = useWindowVirtualizer({
+    count: rows.length,
+    estimateSize: () => ROW_PX,
+    overscan: 12,
+    scrollMargin: offset,
+    scrollPaddingStart: BARS_PX,
+    scrollPaddingEnd: BARS_PX,
+  });
+  const panel = usePanel();
+  /** Row and place in it that get the focus as soon as the row is in the page. */
+  const wanted = useRef<{ row: number; place: number } | null>(null);
+  useEffect(() => {
+    const target = wanted.current;
+    const row = target && box.current?.querySelector<HTMLElement>(`[data-row="${target.row}"]`);
+    if (!target || !row) return;
+    wanted.current = null;
+    const stops = stopsOf(row);
+    const stop = stops[Math.min(target.place, stops.length - 1)];
+    stop?.focus({ preventScroll: true });
+    if (panel.id !== null && stop?.dataset.entity) panel.open(stop.dataset.entity, true);
+  });
+  const [, setMoves] = useState(0);
+  const onKeyDown = (event: React.KeyboardEvent) => {
+    const by = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+    if (by === 0 || event.altKey || event.ctrlKey || event.metaKey) return;
+    const element = event.target as HTMLElement;
+    const row = element.closest<HTMLElement>("[data-row]");
+    if (!row && element !== event.currentTarget) return;
+    const next = row ? Number(row.dataset.row) + by : 0;
+    if (next < 0 || next >= rows.length) return;
+    event.preventDefault();
+    wanted.current = { row: next, place: row ? Math.max(0, stopsOf(row).indexOf(element)) : 0 };
+    virtual.scrollToIndex(next, { align: "auto" });
+    setMoves((old) => old + 1);
+  };
   const template = columns.map((column) => column.width).join(" ");
   return (
-    <div className="scroll vt" tabIndex={0} role="region" aria-label={label}>
+    <div className="scroll vt" tabIndex={0} role="region" aria-label={label} onKeyDown={onKeyDown}>
       <div role="table" aria-label={label} aria-rowcount={rows.length + 1}>
         <div role="rowgroup">
           <div role="row" aria-rowindex={1} className="vth" style={{ gridTemplateColumns: template }}>
@@ -53,6 +93,7 @@ export function VirtualTable<T>({
               <div
                 key={rowKey(row)}
                 role="row"
+                data-row={item.index}
                 aria-rowindex={item.index + 2}
                 className="vtr"
                 style={{ gridTemplateColumns: template, height: ROW_PX, transform: `translateY(${item.start - offset}px)` }}

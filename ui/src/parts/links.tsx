@@ -1,6 +1,7 @@
 // Links keep the time, the host and the table twin; an entity looks the same everywhere.
 import { Link, type LinkProps, useLocation } from "react-router";
 import { Icon, typeIcon } from "./icons";
+import { usePanel } from "./panel";
 
 const KEPT = ["at", "range", "host"];
 
@@ -30,7 +31,14 @@ export function entityPath(id: string): string {
   return `/entities/${encodeURIComponent(id)}`;
 }
 
+/** Whether a click means "here", not "in another tab". */
+export function isPlain(event: React.MouseEvent): boolean {
+  return !event.defaultPrevented && event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
+}
+
+/** A click opens the entity in the side panel, beside what is looked at; in another tab, or on an entity's page, its page. */
 export function EntityName({ id, type, name, host }: { id: string | null; type: string; name: string; host?: string | null }) {
+  const panel = usePanel();
   const inner = (
     <>
       <Icon name={typeIcon(type)} />
@@ -40,7 +48,17 @@ export function EntityName({ id, type, name, host }: { id: string | null; type: 
   );
   if (id === null) return <span className="ent">{inner}</span>;
   return (
-    <To className="ent" to={entityPath(id)} data-entity={id}>
+    <To
+      className="ent"
+      to={entityPath(id)}
+      data-entity={id}
+      aria-current={panel.id === id ? "true" : undefined}
+      onClick={(event) => {
+        if (!panel.here || !isPlain(event)) return;
+        event.preventDefault();
+        panel.open(id);
+      }}
+    >
       {inner}
     </To>
   );
