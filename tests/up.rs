@@ -2,7 +2,7 @@
 //! hooks; without it the run is skipped and says so.
 #![allow(clippy::print_stdout)] // says what it skips
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -119,16 +119,67 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Established connections of this host as `ss` lists them: both ends with the process.
-fn connections_of(pid: u32) -> HashSet<(String, String)> {
-    let listing = Command::new("ss").args(["-tanpH", "state", "established"]).output().unwrap();
-    let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
-    let own = listing.lines().filter(|line| line.contains(&format!("pid={pid},")));
-    own.filter_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        Some(((*words.get(2)?).to_owned(), (*words.get(3)?).to_owned()))
-    })
-    .collect()
+/// Connections between two processes of this host as `ss` lists them now: client's pid, server's pid, server's port. The
+/// listening sockets tell which end is the server.
+fn local_connections() -> BTreeSet<(u32, u32, u16)> {
+    let run = |arguments: &[&str]| {
+        let output = Command::new("ss").args(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let pid = |line: &str| line.split_once("pid=").and_then(|(_, rest)| rest.split(',').next()?.parse::<u32>().ok());
+    let listening: BTreeSet<u16> = run(&["-tnlH"]).lines().filter_map(|line| port(line.split_whitespace().nth(3)?)).collect();
+    let established = run(&["-tanpH", "state", "established"]);
+    let ends: HashMap<(&str, &str), u32> = established
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            Some(((*words.get(2)?, *words.get(3)?), pid(line)?))
+        })
+        .collect();
+    let pairs = ends.iter().filter_map(|((own, peer), server)| {
+        let server_port = port(own).filter(|port| listening.contains(port))?;
+        let client = ends.get(&(*peer, *own))?;
+        (client != server).then_some((*client, *server, server_port))
+    });
+    pairs.collect()
+}
+
+/// The edges of the map between processes, likewise.
+fn edges_of_the_map(gala: &Gala) -> BTreeSet<(u32, u32, u16)> {
+    let map = gala.api("/topology/horizontal?layer=process");
+    let process = |id: &Value| id.as_str()?.rsplit_once("_proc_")?.1.parse::<u32>().ok();
+    let mut edges = BTreeSet::new();
+    for edge in map["edges"].as_array().into_iter().flatten() {
+        let (Some(from), Some(to)) = (process(&edge["from"]), process(&edge["to"])) else { continue };
+        let ports = edge["attributes"]["server_ports"].as_array().into_iter().flatten();
+        edges.extend(ports.filter_map(Value::as_u64).map(|port| (from, to, port as u16)));
+    }
+    edges
+}
+
+/// Ids of the BPF programs a process holds.
+fn programs_of(pid: u32) -> BTreeSet<u64> {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
+    let texts = files.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok());
+    texts.filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())).collect()
+}
+
+/// Ids of all BPF programs in the kernel; `None` where the tool that tells is missing.
+fn all_programs() -> Option<BTreeSet<u64>> {
+    let output = Command::new("bpftool").args(["-j", "prog", "show"]).output().ok()?;
+    let programs: Value = serde_json::from_slice(&output.stdout).ok()?;
+    Some(programs.as_array()?.iter().filter_map(|program| program["id"].as_u64()).collect())
+}
+
+/// Ends with the test, also with one that fails.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
@@ -144,9 +195,9 @@ fn up_shows_this_hosts_real_life_and_leaves_nothing_behind() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
-    let mut redis =
-        Command::new("redis-server").args(["--port", &port.to_string(), "--save", ""]).stdout(Stdio::null()).spawn().unwrap();
-    let redis_pid = redis.id();
+    let redis = Command::new("redis-server").args(["--port", &port.to_string(), "--save", ""]).stdout(Stdio::null()).spawn();
+    let redis = Server(redis.unwrap());
+    let redis_pid = redis.0.id();
     let mut client = wait_for("redis listening", || TcpStream::connect(("127.0.0.1", port)).ok());
 
     let mut gala = Gala::start(tempfile::tempdir().unwrap());
@@ -171,21 +222,18 @@ fn up_shows_this_hosts_real_life_and_leaves_nothing_behind() {
         (count > 500.0).then_some(())
     });
 
-    // The connection of this test to Redis, as `ss` sees it, is an edge of the map.
-    let own_pid = std::process::id();
-    let seen_by_ss = connections_of(own_pid);
-    assert!(seen_by_ss.iter().any(|(_, peer)| peer.ends_with(&format!(":{port}"))), "{seen_by_ss:?}");
-    wait_for("the edge from this test to redis", || {
+    // Every connection between two processes of this host that lasts, as `ss` sees it, is an edge of the map; and what the
+    // map says of this test and its Redis is what `ss` says.
+    let own = (std::process::id(), redis_pid, port);
+    assert!(local_connections().contains(&own), "{:?}", local_connections());
+    wait_for("every lasting connection on the map", || {
+        let before = local_connections();
         ask(&mut client);
-        let map = gala.api("/topology/horizontal?layer=process");
-        let edges = map["edges"].as_array()?;
-        let from = format!("_proc_{own_pid}");
-        let to = format!("_proc_{redis_pid}");
-        let edge = edges.iter().find(|edge| {
-            edge["from"].as_str().is_some_and(|id| id.ends_with(&from)) && edge["to"].as_str().is_some_and(|id| id.ends_with(&to))
-        })?;
-        let ports: Vec<u64> = edge["attributes"]["server_ports"].as_array()?.iter().filter_map(Value::as_u64).collect();
-        (ports == [u64::from(port)]).then_some(())
+        let edges = edges_of_the_map(&gala);
+        let after = local_connections();
+        let missing = before.intersection(&after).filter(|connection| !edges.contains(connection)).count();
+        let of_ours: BTreeSet<_> = edges.into_iter().filter(|(from, to, _)| (*from, *to) == (own.0, own.1)).collect();
+        (missing == 0 && of_ours == BTreeSet::from([own])).then_some(())
     });
     wait_for("redis among the services", || {
         ask(&mut client);
@@ -200,12 +248,21 @@ fn up_shows_this_hosts_real_life_and_leaves_nothing_behind() {
     refuses_bad_input(&gala);
     a_second_instance_names_the_first(&gala);
 
+    let programs = programs_of(gala.process.id());
+    assert!(programs.len() > 10, "hooks are loaded: {programs:?}");
     let (code, took) = gala.terminate();
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(5), "the end took {took:?}");
     assert!(TcpStream::connect(&gala.rest).is_err(), "the REST port is still open");
-    let _ = redis.kill();
-    let _ = redis.wait();
+    // The kernel frees what was attached a moment after the last user is gone.
+    match all_programs() {
+        Some(_) => wait_for("the kernel freeing every program", || {
+            all_programs().is_some_and(|all| all.is_disjoint(&programs)).then_some(())
+        }),
+        None => println!("skipped: what stays in the kernel cannot be seen without bpftool"),
+    }
+    let left = std::fs::read_dir(gala.dir.path().join("run")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "files left in the run folder");
 }
 
 fn refuses_bad_input(gala: &Gala) {
