@@ -53,6 +53,7 @@ export function start(port = 0) {
     }
     if (path === "/anomalies")
       return quiet ? EMPTY : page(s.anomalies.filter((one) => !query.get("entity") || one.entity_id === query.get("entity")));
+    if (path === "/topology/changes" && query.get("type") === "proc") return { ...page(s.processChanges), ...SNAP(s.now) };
     if (path === "/topology/changes")
       return { ...EMPTY, ...SNAP(s.now), density: s.density(Number(query.get("from")), Number(query.get("to")), 120) };
     if (path === "/topology/horizontal") {
@@ -95,7 +96,10 @@ export function start(port = 0) {
     if (path.startsWith("/label/")) return { status: "success", data: ["sda", "sdb"] };
     if (path === "/query" || path === "/query_range") return promql(s, path, query);
     const fault = /^\/faults\/([^/]+)$/.exec(path);
-    if (fault) return decodeURIComponent(fault[1]) === "f-1" && !quiet ? s.detail : null;
+    if (fault) {
+      if (decodeURIComponent(fault[1]) !== "f-1" || quiet) return null;
+      return query.get("version") ? s.earlier(Number(query.get("version"))) : s.detail;
+    }
     const entity = /^\/entities\/([^/]+)(\/edges|\/metrics)?$/.exec(path);
     if (entity) return entityAnswer(s, decodeURIComponent(entity[1]), entity[2], query);
     return null;

@@ -42,6 +42,27 @@ export async function journeys(test, base, fault, entity) {
     await page.waitForURL(/\/entities\//);
   });
 
+  await test("journey: an incident is exported as a case that can be replayed", {}, async (page) => {
+    if (!fault) return "no incident";
+    await page.goto(`${base}/incidents/${encodeURIComponent(fault.id)}`);
+    await settle(page);
+    await page.locator(".menu summary").click();
+    const download = page.waitForEvent("download");
+    await page.locator(".menu li button").last().click();
+    const file = await download;
+    must(file.suggestedFilename().endsWith(".tar"), "it is no archive");
+    const { readFile } = await import("node:fs/promises");
+    const bytes = await readFile(await file.path());
+    const names = [];
+    for (let at = 0; bytes[at] !== 0 && at < bytes.length; ) {
+      const text = (from, length) => bytes.toString("latin1", at + from, at + from + length).replace(/\0.*/s, "");
+      names.push(text(0, 100).split("/").pop());
+      at += 512 + Math.ceil(Number.parseInt(text(124, 12), 8) / 512) * 512;
+    }
+    must(names.join() === "case.json,metrics.csv,graph.json,result.json", `it holds ${names}`);
+    must(/\d{10},.*\d/.test(bytes.toString("latin1")), "no number is in it");
+  });
+
   await test("journey: ? tells the keys", {}, async (page) => {
     await page.goto(base);
     await settle(page);

@@ -3,6 +3,7 @@
 
 import { hash, noise } from "./noise.mjs";
 import { agentStory } from "./story-agent.mjs";
+import { incidentStory } from "./story-incident.mjs";
 import { nowStory } from "./story-now.mjs";
 
 const MINUTE = 60_000;
@@ -274,185 +275,21 @@ export function story(now) {
     };
   };
 
-  // --- faults
-  const step = (one, metric, before, after, unit, offset, score, rule) => ({
-    entity_id: one.id,
-    entity_type: one.type,
-    entity_name: one.type === "proc" ? one.labels.comm : one.name.split("/").pop() || "/",
-    host_name: one.host_name,
-    machine_id: one.machine_id,
-    metric_id: metric,
-    onset: onset + offset,
-    value_before: before,
-    value_after: after,
-    unit,
-    hidden: false,
-    rule,
-    score,
+  const faults = incidentStory(now, onset, HOSTS, {
+    sdb,
+    pgWal,
+    postgres,
+    commit,
+    checkout1,
+    nginx,
+    redis,
+    cpus,
+    walwriter,
+    sda,
+    nic,
+    mem,
+    db,
   });
-  const path = [
-    step(sdb, "gala_gopher_disk_w_await", 0.9, 46, "ms", 0, 0.91),
-    step(pgWal, "gala_gopher_proc_ns_fsync", 1.2, 48, "ms", 400, 0.88, "disk-fs"),
-    step(postgres, "gala_gopher_proc_iowait_ns", 0.03, 0.71, "ratio", 1000, 0.83, "fs-proc"),
-    step(commit, "gala_gopher_sli_rtt_nsec", 3.8e6, 212e6, "ns", 3000, 0.95, "proc-sli"),
-    step(checkout1, "gala_gopher_l7_latency_p99_ns", 41e6, 640e6, "ns", 6000, 0.97, "sli-proc"),
-    step(nginx, "gala_gopher_l7_latency_p99_ns", 44e6, 655e6, "ns", 8000, 1, "proc-proc"),
-  ];
-  const summary = {
-    en: "Requests of nginx take 655 ms at p99, normally 44 ms.",
-    zh: "nginx 的请求 p99 为 655 ms,正常为 44 ms。",
-  };
-  const open = {
-    id: "f-1",
-    state: "open",
-    opened_ms: opened,
-    onset_ms: onset,
-    updated_ms: opened + 162_000,
-    closed_ms: null,
-    severity: "ERROR",
-    scope: "cross_node",
-    entity_id: nginx.id,
-    entity_name: "nginx",
-    metric_id: "gala_gopher_l7_latency_p99_ns",
-    summary,
-    stage: "final",
-    host_name: "edge-1",
-    cause: { entity_id: sdb.id, entity_name: "sdb", entity_type: "disk", category: "H1", probability: 0.78 },
-  };
-  const closed = {
-    id: "f-0",
-    state: "closed",
-    opened_ms: now - 190 * MINUTE,
-    onset_ms: now - 191 * MINUTE,
-    updated_ms: now - 180 * MINUTE,
-    closed_ms: now - 179 * MINUTE,
-    severity: "WARN",
-    scope: "single_node",
-    entity_id: redis.id,
-    entity_name: "redis",
-    metric_id: "gala_gopher_sli_rtt_nsec",
-    host_name: "db-1",
-    summary: { en: "Requests of redis take 4.1 ms, normally 0.2 ms.", zh: "redis 的请求耗时 4.1 ms,正常为 0.2 ms。" },
-    stage: "final",
-    cause: { entity_id: cpus[2].id, entity_name: "cpu 2", entity_type: "cpu", category: "S1", probability: 0.86 },
-  };
-  const cause = (rank, probability, one, category, en, zh, why) => ({
-    rank,
-    probability,
-    impact: rank === 1 ? 0.71 : null,
-    score: probability,
-    keyword: "disk",
-    fault_category: category,
-    metric_id: "gala_gopher_disk_w_await",
-    entity_id: one.id,
-    entity_type: one.type,
-    entity_name: one.name,
-    machine_id: one.machine_id,
-    host_name: one.host_name,
-    text: { en, zh },
-    why_less: why ?? null,
-    evidence:
-      rank === 1
-        ? [
-            {
-              kind: "metric",
-              text: { en: "write wait on sdb rose from 0.9 ms to 46 ms", zh: "sdb 写等待由 0.9 ms 升至 46 ms" },
-              value_before: 0.9,
-              value_after: 46,
-              unit: "ms",
-              surprise: 12.1,
-              event_id: null,
-            },
-            { kind: "hardware", text: { en: "3 device errors on sdb", zh: "sdb 报告 3 次设备错误" }, event_id: "e-1" },
-          ]
-        : [],
-    path: rank === 1 ? path : [],
-  });
-  const detail = {
-    id: "f-1",
-    state: "open",
-    opened_ms: opened,
-    closed_ms: null,
-    Timestamp: opened,
-    event_id: `${opened}_${nginx.id}`,
-    Attributes: {},
-    Resource: {
-      result_version: 3,
-      stage: "final",
-      scope: "cross_node",
-      onset,
-      abnormal_kpi: {
-        metric_id: "gala_gopher_l7_latency_p99_ns",
-        entity_id: nginx.id,
-        entity_type: "proc",
-        entity_name: "nginx",
-        host_name: "edge-1",
-        timestamp: opened,
-        metric_labels: {},
-        desc: summary.en,
-        value_before: 44e6,
-        value_after: 655e6,
-        unit: "ns",
-      },
-      fault_domain: { level: "machine", entity_id: db.id, entity_name: "db-1", probability: 0.91, runner_up: "process" },
-      fault_category: { code: "H1", name: "disk hardware", probability: 0.83 },
-      cause_metrics: [
-        cause(
-          1,
-          0.78,
-          sdb,
-          "H1",
-          "Disk sdb on db-1 stalls; every commit waits for it.",
-          "db-1 上的磁盘 sdb 停滞,每次提交都在等待它。",
-        ),
-        cause(2, 0.09, postgres, "S3", "Burst of WAL writes.", "WAL 写入突增。", {
-          en: "WAL bytes/s fell by 62 % after the onset; a burst would raise them first.",
-          zh: "起点之后 WAL 写入下降 62 %;突增会先使其上升。",
-        }),
-        cause(3, 0.04, sda, "S3", "Checkpoint.", "检查点。", {
-          en: "`sda`, which holds the data, stayed at 0.8 ms.",
-          zh: "存放数据的 `sda` 保持 0.8 ms。",
-        }),
-        cause(4, 0.02, nic, "S4", "Network to db-1.", "到 db-1 的网络。", {
-          en: "Redis on the same host answers in 0.21 ms; no retransmissions.",
-          zh: "同机 Redis 应答 0.21 ms,无重传。",
-        }),
-      ],
-      unknown_probability: 0.07,
-      limits: [
-        { en: "SMART data of sdb: the controller hides it", zh: "sdb 的 SMART 数据:控制器不提供" },
-        { en: "0.3 % of socket events: buffer full", zh: "0.3 % 的套接字事件:缓冲区满" },
-      ],
-      graph: { nodes: [], edges: [] },
-      timing: { domain: 32_000, cause: 56_000, final: 162_000 },
-      desc_en:
-        "Write wait on sdb rose from 0.9 ms to 46 ms while its load fell from 410 to 61 writes/s; 94 % of the time is spent in the device. PostgreSQL's log is on it, so COMMIT takes 212 ms and checkout waits with it.",
-      desc: "sdb 写等待由 0.9 ms 升至 46 ms,同时负载由 410 降至 61 次/秒;94 % 的时间在设备内。PostgreSQL 的日志位于其上,因此 COMMIT 需 212 ms,checkout 随之等待。",
-      changes: [
-        {
-          ts: onset - 5 * MINUTE,
-          entity_id: checkout1.id,
-          text: { en: "checkout restarted on app-1", zh: "app-1 上的 checkout 重启" },
-        },
-        {
-          ts: onset,
-          entity_id: sdb.id,
-          text: {
-            en: "Kernel, db-1: `[sdb] Sense Key: Hardware Error`, 3 times",
-            zh: "内核,db-1:`[sdb] Sense Key: Hardware Error`,3 次",
-          },
-        },
-      ],
-      advice: [
-        { en: "Move the log off sdb, or fail over to the standby.", zh: "将日志移出 sdb,或切换到备库。" },
-        { en: "Have the volume replaced; expect errors.", zh: "更换该卷,预计会出现错误。" },
-      ],
-    },
-    keywords: ["disk"],
-    SeverityText: "ERROR",
-    SeverityNumber: 17,
-    Body: "A cause inferring event for an abnormal event",
-  };
   const anomaly = (one, metric, value, unit, lo, hi, severity = "ERROR") => ({
     event_id: `${opened}_${one.id}`,
     event_ids: [`${opened}_${one.id}`],
@@ -503,9 +340,7 @@ export function story(now) {
     stack,
     db,
     postgres,
-    open,
-    closed,
-    detail,
+    ...faults,
     anomalies,
     ...nowStory(now, { nginx, checkout1, postgres, catalog1, redis, mailer }, HOSTS),
     ...agentStory(now, onset),

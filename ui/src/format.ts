@@ -91,6 +91,17 @@ export function withUnit(value: number | null | undefined, unit: string): string
   return shown ? `${text}${shown.startsWith("/") ? "" : " "}${shown}` : text;
 }
 
+/** Two values as they are best compared: on one scale, or each on its own when they are far apart. */
+export function beforeAfter(before: number | null, after: number | null, unit: string): [string, string] {
+  const [small, large] = [Math.abs(before ?? 0), Math.abs(after ?? 0)].sort((a, b) => a - b) as [number, number];
+  const isFar = small > 0 && large / small > FAR;
+  if (isFar || before === null || after === null) return [withUnit(before, unit), withUnit(after, unit)];
+  const scale = scaleFor(unit, large);
+  return [num(before * scale.factor), `${num(after * scale.factor)} ${scale.unit}`.trimEnd()];
+}
+/** Values this many times apart read badly in one unit. */
+const FAR = 100;
+
 export function percent(ratio: number | null | undefined, digits = 2): string {
   if (ratio === null || ratio === undefined || !Number.isFinite(ratio)) return DASH;
   const value = ratio * 100;
@@ -182,4 +193,14 @@ export function metricWords(metric: string, type?: string): string {
   const words = rest.split("_").filter(Boolean);
   const text = words.map((word) => (ACRONYMS.has(word.toLowerCase()) ? word.toUpperCase() : word)).join(" ");
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+export const sentenceCase = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** A sentence as people write one: a capital at its start, a stop at its end. */
+export function sentence(text: string): string {
+  const trimmed = text.trim();
+  if (trimmed === "") return "";
+  const isChinese = /[\u4e00-\u9fff]/.test(trimmed);
+  return sentenceCase(/[.!?。!?:]$/.test(trimmed) ? trimmed : `${trimmed}${isChinese ? "。" : "."}`);
 }

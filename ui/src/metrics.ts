@@ -145,5 +145,3 @@ export function useMetricName(): (metric: string, type?: string) => string {
   const lang = useLang();
   return (metric, type) => metricName(metric, type, lang);
 }
-
-export const sentenceCase = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -3,6 +3,7 @@ import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { stepFor } from "../time/time";
 import type { Time } from "../time/useTime";
 import { ApiError, get, prom } from "./client";
+import { derive, parts } from "./derive";
 import type * as T from "./types";
 
 /** Live answers are asked again this often even when the stream is silent. */
@@ -49,12 +50,28 @@ export function useFaults(params: { state?: string; from?: number; to?: number; 
   });
 }
 
-export function useFault(id: string) {
+/** With a version: that one, which never changes. */
+export function useFault(id: string, version: number | null = null) {
   return useQuery({
-    queryKey: ["fault", id],
+    queryKey: ["fault", id, version],
     enabled: id !== "",
-    queryFn: ({ signal }) => get<T.FaultDetail>(`/faults/${encodeURIComponent(id)}`, {}, signal),
-    refetchInterval: (query) => (query.state.data?.state === "open" ? LIVE_MS : false),
+    queryFn: ({ signal }) => get<T.FaultDetail>(`/faults/${encodeURIComponent(id)}`, { version }, signal),
+    refetchInterval: (query) => {
+      const fault = query.state.data;
+      // A question about the past is answered a moment after it was asked.
+      const waits = fault?.state === "open" || (fault?.asked && fault.Resource.stage === "detected");
+      return version === null && waits ? LIVE_MS : false;
+    },
+  });
+}
+
+/** What appeared and went in a stretch of time, of one type. */
+export function useChangesOf(type: string, from: number, to: number) {
+  return useQuery({
+    queryKey: ["topology", "changes", type, Math.round(from), Math.round(to)],
+    queryFn: ({ signal }) =>
+      get<T.Changes>("/topology/changes", { type, from: Math.round(from), to: Math.round(to), limit: 10_000 }, signal),
+    staleTime: Number.POSITIVE_INFINITY,
   });
 }
 
@@ -131,15 +148,23 @@ export function useEntityEdges(id: string, at: number | null) {
   });
 }
 
+const derived = (answer: T.EntityMetrics): T.EntityMetrics => ({ ...answer, items: derive(answer.items) });
+
 export function useEntityMetrics(id: string | null, time: Time, metrics?: readonly string[]) {
   return useQuery({
     queryKey: ["entity", id, "metrics", time.key, metrics],
     queryFn: ({ signal }) =>
       get<T.EntityMetrics>(
         `/entities/${encodeURIComponent(id!)}/metrics`,
-        { metric: metrics, from: Math.round(time.from), to: Math.round(time.to), step: stepFor(time.rangeMs) },
+        {
+          metric: metrics?.flatMap(parts),
+          from: Math.round(time.from),
+          to: Math.round(time.to),
+          step: stepFor(time.rangeMs),
+        },
         signal,
       ),
+    select: derived,
     enabled: id !== null,
     refetchInterval: time.live ? LIVE_MS : false,
     placeholderData: (previous, query) => (query?.queryKey[1] === id ? previous : undefined),

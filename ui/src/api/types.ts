@@ -127,11 +127,21 @@ export interface Fault {
   cause: FaultCause | null;
   /** Host of the entity that suffers. */
   host_name?: string;
+  /** Somebody asked; nothing was detected. */
+  asked?: boolean;
+}
+
+/** POST /faults, answered 202 with the id of the incident that will hold the answer. */
+export interface Question {
+  entity: string;
+  metric: string;
+  time?: Ms;
 }
 
 export interface Evidence {
   kind: "metric" | "inspection" | "hardware" | "change";
   text: Text;
+  onset?: Ms | null;
   value_before?: number | null;
   value_after?: number | null;
   unit?: string | null;
@@ -152,7 +162,7 @@ export interface PathStep {
   unit?: string | null;
   hidden: boolean;
   rule?: string | null;
-  score: number;
+  score: number | null;
 }
 export interface CauseMetric {
   rank: number;
@@ -169,30 +179,68 @@ export interface CauseMetric {
   host_name?: string;
   /** One sentence. */
   text?: Text;
-  /** Why this one ranks below the first; only for rank 2 and more. */
-  why_less?: Text | null;
   evidence: Evidence[];
   /** Cause first, symptom last. */
   path: PathStep[];
+}
+/** A cause that was looked at and is not among the causes. */
+export interface Considered {
+  entity_id: string;
+  entity_type: string;
+  entity_name: string;
+  fault_category: string;
+  metric_id: string;
+  probability: number;
+  impact: number | null;
+  reason: Text;
+}
+/** What an incident is made of: one number of one entity that left its range. */
+export interface Symptom {
+  kpi: string;
+  class: "app" | "sys";
+  entity_id: string;
+  entity_type: string;
+  entity_name: string;
+  process_id: string | null;
+  metric: string;
+  unit: string;
+  help: string;
+  /** How the value comes out of series. `percent` of a quantile, 90 for the slow tenth. */
+  source: { kind: "mean" | "quantile" | "share" | "number" | string; percent?: number };
+  falls: boolean;
+  onset_ms: Ms;
+  closed_ms: Ms | null;
+  /** Edges of the normal range. */
+  low: number | null;
+  high: number | null;
+  before: number | null;
+  /** The worst so far. */
+  peak: number | null;
+  now: number | null;
+  score: number;
+  severity: Severity;
 }
 export interface GraphNode {
   entity_id: string;
   entity_type: string;
   metric_id: string;
-  score: number;
+  score: number | null;
   onset: Ms | null;
-  state: string;
+  state: "abnormal" | "normal" | "hidden";
 }
+/** From what hurts to what is hurt, by place in `nodes`. */
 export interface GraphEdge {
-  from: string;
-  to: string;
+  from: number;
+  to: number;
   rule: string;
   kind: "causal" | "hidden" | "cross_node";
-  weight: number;
+  weight: number | null;
 }
-/** GET /faults/{id} */
+/** GET /faults/{id}?version= : the last explanation, or an earlier version of it. */
 export interface FaultDetail {
   id: string;
+  summary?: Text;
+  asked?: boolean;
   state: "open" | "closed";
   opened_ms: Ms;
   closed_ms: Ms | null;
@@ -216,6 +264,7 @@ export interface FaultDetail {
       value_before?: number | null;
       value_after?: number | null;
       unit?: string | null;
+      normal?: { lo: number | null; hi: number | null } | null;
     };
     fault_domain: {
       level: string;
@@ -233,10 +282,9 @@ export interface FaultDetail {
     timing?: Partial<Record<Stage, number>>;
     desc_en?: string;
     desc?: string;
-    /** Deploys, restarts, configuration and kernel events in the 10 minutes before. */
-    changes?: { ts: Ms; entity_id: string | null; text: Text }[];
-    /** What to do, by category. */
-    advice?: Text[];
+    /** Best first. */
+    also_considered?: Considered[];
+    symptoms?: Symptom[];
   };
   keywords: string[];
   SeverityText: Severity;

@@ -4,11 +4,11 @@ import { useParams, useSearchParams } from "react-router";
 import { ApiError } from "../api/client";
 import { useEntity, useEntityEdges, useEntityMetrics } from "../api/queries";
 import type { Edge, EntityDetail, EntityMetric, Entity as EntityRow } from "../api/types";
-import { clock, duration, num, percent, shortId, withUnit } from "../format";
+import { clock, duration, num, percent, sentenceCase, shortId, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { faultPath } from "../incident/read";
 import { mapLayer, namesOf, worstFirst } from "../map/names";
-import { sentenceCase } from "../metrics";
+
 import { NotFound } from "../notfound";
 import type { Mark } from "../parts/Chart";
 import { Icon, typeIcon } from "../parts/icons";

@@ -1,10 +1,11 @@
 // One metric of an entity: name, value now, chart with its normal band, range and mean; as a table for the table twin.
 import { useEffect, useRef } from "react";
 import { useSearchParams } from "react-router";
+import { shows } from "../api/derive";
 import type { EntityMetric, EntityMetrics } from "../api/types";
-import { num, scaleFor, withUnit } from "../format";
+import { num, scaleFor, sentenceCase, withUnit } from "../format";
 import { useT } from "../i18n";
-import { sentenceCase, unitOf, useMetricName } from "../metrics";
+import { unitOf, useMetricName } from "../metrics";
 import { Chart, type Mark } from "../parts/Chart";
 import { To } from "../parts/links";
 import { lastValue, mainSeries } from "../parts/trace";
@@ -31,7 +32,8 @@ export function MetricChart({
   const twin = useTwin();
   const [params] = useSearchParams();
   const box = useRef<HTMLLIElement>(null);
-  const asked = params.get("metric") === row.metric;
+  const wanted = params.get("metric");
+  const asked = wanted !== null && shows(row, wanted);
   useEffect(() => {
     if (asked) box.current?.scrollIntoView({ block: "center" });
   }, [asked]);

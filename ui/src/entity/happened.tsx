@@ -1,9 +1,9 @@
 // What happened to an entity: its events, the times a number left its range, the incidents it has part in; newest first.
 import type { EntityDetail } from "../api/types";
-import { clock, utc } from "../format";
+import { clock, sentenceCase, utc } from "../format";
 import { useT, useText } from "../i18n";
 import { faultPath } from "../incident/read";
-import { sentenceCase, useMetricName } from "../metrics";
+import { useMetricName } from "../metrics";
 import { To } from "../parts/links";
 import { Rich } from "../parts/rich";
 import { type Judged, ofSeverity, State } from "../parts/state";

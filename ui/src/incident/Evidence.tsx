@@ -1,12 +1,13 @@
 // The evidence ladder: one row a step, cause above symptom, one time axis for all, each with before, after, onset, score.
 import { useEntityMetrics } from "../api/queries";
 import type { FaultDetail, PathStep, Evidence as Proof } from "../api/types";
-import { clock, duration, num, scaleFor, withUnit } from "../format";
+import { beforeAfter, clock, duration, num, scaleFor, sentence, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { unitOf, useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
 import { Section } from "../parts/page";
+import { Rich } from "../parts/rich";
 import { mainSeries } from "../parts/trace";
 import { useTwin } from "../parts/twin";
 import { ticks } from "../time/time";
@@ -140,7 +141,8 @@ function Row({
   const scale = scaleFor(unit, Math.max(Math.abs(step.value_after ?? 0), Math.abs(step.value_before ?? 0)));
   const offset = step.onset ? step.onset - onset : null;
   const name = step.hidden ? t("incident.hidden_step") : metricName(step.metric_id, step.entity_type);
-  const value = (raw: number | null | undefined) => num(raw === null || raw === undefined ? null : raw * scale.factor);
+  const [before, said] = beforeAfter(step.value_before ?? null, step.value_after ?? null, unit);
+  const [, after = said, afterUnit = ""] = /^(\S+) (\D+)$/.exec(said) ?? [];
   const shift = offset === null ? "" : `${offset < 0 ? "−" : "+"} ${duration(offset)}`;
   // Points come in the metric's own unit; the step may state another.
   const pointScale = metric
@@ -171,10 +173,10 @@ function Row({
           <span className="dim">–</span>
         ) : (
           <>
-            <span className="bv">{value(step.value_before)}</span>
+            <span className="bv">{before}</span>
             <span className="ar">→</span>
-            <span className="av">{value(step.value_after)}</span>
-            <span className="u">{scale.unit}</span>
+            <span className="av">{after}</span>
+            <span className="u">{afterUnit}</span>
           </>
         )}
       </div>
@@ -183,7 +185,7 @@ function Row({
         <span className="lab">{role ? t(`incident.role_${role}`) : shift}</span>
       </div>
       <div className="num sc" title={step.rule ?? undefined}>
-        {step.score.toFixed(2)}
+        {step.score === null ? "–" : step.score.toFixed(2)}
       </div>
       {step.hidden ? (
         <p className="lab hidden-why">{t("incident.hidden_why")}</p>
@@ -203,7 +205,7 @@ function Row({
           from={time.from}
           to={time.to}
           height={62}
-          label={`${stepName(step)}, ${name}: ${value(step.value_before)} → ${value(step.value_after)} ${scale.unit}`}
+          label={`${stepName(step)}, ${name}: ${before} → ${said}`}
           factor={pointScale.factor}
           unit={pointScale.unit}
           band={metric?.normal ?? null}
@@ -218,12 +220,6 @@ function Row({
   );
 }
 
-/** Both values on the scale of the larger. */
-function change(before: number, after: number, unit: string): string {
-  const scale = scaleFor(unit, Math.max(Math.abs(before), Math.abs(after)));
-  return `${num(before * scale.factor)} → ${num(after * scale.factor)} ${scale.unit}`.trimEnd();
-}
-
 function Proofs({ proofs }: { proofs: readonly Proof[] }) {
   const t = useT();
   const say = useText();
@@ -231,10 +227,7 @@ function Proofs({ proofs }: { proofs: readonly Proof[] }) {
     <ul className="proofs" aria-label={t("incident.why")}>
       {proofs.map((proof) => (
         <li key={proof.text.en}>
-          <span className="lab">{t(`proof.${proof.kind}`)}</span> {say(proof.text)}
-          {proof.value_before != null && proof.value_after != null ? (
-            <span className="dim"> {change(proof.value_before, proof.value_after, proof.unit ?? "")}</span>
-          ) : null}
+          <span className="lab">{t(`proof.${proof.kind}`)}</span> <Rich text={sentence(say(proof.text))} />
           {proof.surprise != null ? (
             <span className="dim nw" title={t("incident.nats_help")}>
               {" "}

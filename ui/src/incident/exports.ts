@@ -1,7 +1,7 @@
 // An incident as a file: the result as it is, or as text for a ticket.
 import type { FaultDetail } from "../api/types";
 import { percent } from "../format";
-import { pathOf, stepName } from "./read";
+import { pathOf, stepName, symptomsOf } from "./read";
 
 /** Markdown of a result, in English, times in ISO. */
 export function markdown(detail: FaultDetail): string {
@@ -31,10 +31,22 @@ export function markdown(detail: FaultDetail): string {
       );
     });
   }
-  if (result.cause_metrics.length > 1) {
+  const symptoms = symptomsOf(detail);
+  if (symptoms.length > 0) {
+    out.push("", "| hurts | metric | value | before | worst | normal | unit |", "|---|---|---|---|---|---|---|");
+    for (const one of symptoms)
+      out.push(
+        `| ${one.entity_name} | ${one.metric} | ${one.source.kind}${one.source.percent === undefined ? "" : ` ${one.source.percent}`} | ${one.before ?? "–"} | ${one.peak ?? "–"} | ${one.low ?? ""}…${one.high ?? ""} | ${one.unit} |`,
+      );
+  }
+  const others = [
+    ...result.cause_metrics.slice(1).map((one) => ({ ...one, text: one.text?.en ?? one.metric_id })),
+    ...(result.also_considered ?? []).map((one) => ({ ...one, text: one.reason.en })),
+  ];
+  if (others.length > 0) {
     out.push("", "Also considered:", "");
-    for (const other of result.cause_metrics.slice(1))
-      out.push(`- ${percent(other.probability)} ${other.entity_name ?? other.entity_id} ${other.why_less?.en ?? ""}`.trimEnd());
+    for (const other of others)
+      out.push(`- ${percent(other.probability)} ${other.entity_name ?? other.entity_id}: ${other.text}`);
   }
   if (result.unknown_probability !== null) out.push("", `None of these: ${percent(result.unknown_probability)}`);
   if (result.limits.length > 0)
@@ -44,9 +56,15 @@ export function markdown(detail: FaultDetail): string {
 
 export function exportFile(detail: FaultDetail, kind: "json" | "md"): void {
   const text = kind === "json" ? `${JSON.stringify(detail, null, 2)}\n` : markdown(detail);
+  const name = `incident-${detail.id.replace(/[^\w.-]+/g, "_")}.${kind}`;
+  save(name, kind === "json" ? "application/json" : "text/markdown", text);
+}
+
+/** Hands a file to the browser. */
+export function save(name: string, type: string, content: BlobPart): void {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: kind === "json" ? "application/json" : "text/markdown" }));
-  link.download = `incident-${detail.id.replace(/[^\w.-]+/g, "_")}.${kind}`;
+  link.href = URL.createObjectURL(new Blob([content], { type }));
+  link.download = name;
   link.click();
   URL.revokeObjectURL(link.href);
 }

@@ -1,5 +1,5 @@
 // Reading a result: the path of its first cause, names where it leaves them out. Pure.
-import type { Fault, FaultDetail, PathStep } from "../api/types";
+import type { Fault, FaultDetail, PathStep, Symptom } from "../api/types";
 import { formatRange } from "../time/time";
 
 const MINUTE_MS = 60_000;
@@ -33,4 +33,27 @@ export function stepName(step: { entity_name?: string | undefined; entity_id?: s
 const CODES = ["S1", "S2", "S3", "S4", "S5", "S6", "H1", "H2", "H3"] as const;
 export function categoryKey(code: string): (typeof CODES)[number] | "unknown" {
   return (CODES as readonly string[]).includes(code) ? (code as (typeof CODES)[number]) : "unknown";
+}
+
+/** Name of what the fault sits in; the hub gives its id, the path gives names of hosts. */
+export function domainName(detail: FaultDetail): string {
+  const { fault_domain: domain, cause_metrics: causes, abnormal_kpi: kpi } = detail.Resource;
+  if (!domain) return "";
+  if (domain.entity_name) return domain.entity_name;
+  const known = [...causes, ...causes.flatMap((cause) => cause.path)].find((one) => one.entity_id === domain.entity_id);
+  if (known?.entity_name) return known.entity_name;
+  const machine = /^(.+)_host$/.exec(domain.entity_id)?.[1];
+  if (machine === undefined) return "";
+  if (kpi.host_name && kpi.entity_id.startsWith(`${machine}_`)) return kpi.host_name;
+  return causes.find((cause) => cause.machine_id === machine)?.host_name ?? "";
+}
+
+/** Worst first. */
+export function symptomsOf(detail: FaultDetail): Symptom[] {
+  return [...(detail.Resource.symptoms ?? [])].sort((a, b) => b.score - a.score);
+}
+
+/** Services hurt, each once. */
+export function hurtBy(symptoms: readonly Symptom[]): number {
+  return new Set(symptoms.map((one) => one.process_id ?? one.entity_id)).size;
 }

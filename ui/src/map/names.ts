@@ -13,6 +13,12 @@ export function namesOf(entity: Entity): { name: string; sub: string } {
   return { name: entity.name, sub: "" };
 }
 
+/** A process's name without its host, as explanations write it: `1014, gaussdb, Node A` is `gaussdb (1014)`. */
+export function tidyName(type: string, name: string): string {
+  const parts = type === "proc" || type === "thread" ? /^(\d+), (.+), [^,]+$/.exec(name) : null;
+  return parts ? `${parts[2]} (${parts[1]})` : name;
+}
+
 /** Layer of the horizontal map an entity is looked at on. */
 export function mapLayer(entity: Entity): Layer {
   if (entity.type === "appinstance") return "application";

@@ -1,10 +1,10 @@
 // One open incident on Now: sentence, first cause, path, and the KPI that suffers.
 import { useEntityMetrics, useFault } from "../api/queries";
 import type { Fault, FaultDetail } from "../api/types";
-import { clock, duration, num, percent, scaleFor, withUnit } from "../format";
+import { clock, duration, num, percent, scaleFor, sentenceCase, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { categoryKey, faultPath, pathOf, stepName } from "../incident/read";
-import { sentenceCase, unitOf, useMetricName } from "../metrics";
+import { unitOf, useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
 import { ofSeverity, State } from "../parts/state";

@@ -1,5 +1,7 @@
 // Links keep the time, the host and the table twin; an entity looks the same everywhere.
 import { Link, type LinkProps, useLocation } from "react-router";
+import { useT } from "../i18n";
+import { tidyName } from "../map/names";
 import { Icon, typeIcon } from "./icons";
 import { usePanel } from "./panel";
 
@@ -39,10 +41,19 @@ export function isPlain(event: React.MouseEvent): boolean {
 /** A click opens the entity in the side panel, beside what is looked at; in another tab, or on an entity's page, its page. */
 export function EntityName({ id, type, name, host }: { id: string | null; type: string; name: string; host?: string | null }) {
   const panel = usePanel();
+  const t = useT();
+  // `stress (4711) +3`: one process that stands for three more of the same program.
+  const [, first, more] = /^(.*) \+(\d+)$/.exec(name) ?? [null, tidyName(type, name), null];
   const inner = (
     <>
       <Icon name={typeIcon(type)} />
-      <span className="en">{name}</span>
+      <span className="en">{first}</span>
+      {more ? (
+        <small title={t("page.more_of_it", { count: more })}>
+          +{more}
+          <span className="sr"> {t("page.more_of_it", { count: more })}</span>
+        </small>
+      ) : null}
       {host ? <small>{host}</small> : null}
     </>
   );

@@ -69,6 +69,16 @@ describe("the range", () => {
     expect(domain.low).toBeLessThanOrEqual(1);
     expect(domain.high).toBeGreaterThanOrEqual(9);
   });
+  it("is not stretched by a band far above what happened", () => {
+    const points: Point[][] = [
+      [
+        [0, 2],
+        [1, 6],
+      ],
+    ];
+    expect(domainOf(points, { band: { lo: 0, hi: 9000 } }).high).toBeLessThan(30);
+    expect(domainOf(points, { band: { lo: 0, hi: 9 }, limit: 100 }).high).toBeGreaterThanOrEqual(100);
+  });
   it("is logarithmic only when values span much and are above zero", () => {
     expect(
       domainOf(

@@ -7,6 +7,9 @@ export interface Domain {
   log: boolean;
 }
 
+/** Times the largest value that a normal range may reach in a chart. */
+const MOST_BAND = 4;
+
 /** Range of the values with the band and limit inside; logarithmic when asked and possible. */
 export function domainOf(
   points: readonly Point[][],
@@ -22,8 +25,14 @@ export function domainOf(
     if (value > 0) smallest = Math.min(smallest, value);
   };
   for (const series of points) for (const [, value] of series) take(value);
+  const [least, most] = [low, high];
   take(options.band?.lo);
   take(options.band?.hi);
+  // A range far wider than what happened is cut, or the line would lie flat on an edge.
+  if (Number.isFinite(least) && most > 0) {
+    high = Math.min(high, Math.max(most, most * MOST_BAND));
+    if (options.log && least > 0) low = Math.max(low, least / MOST_BAND);
+  }
   take(options.limit);
   if (!Number.isFinite(low)) return { low: 0, high: 1, log: false };
   if (options.log && low > 0 && high / smallest > 20) return { low: low * 0.7, high: high * 1.3, log: true };

@@ -1,0 +1,33 @@
+// Words of Explore: English and Chinese side by side.
+
+export const explore = {
+  "explore.title": ["Ask the metrics.", "查询指标。"],
+  "explore.shown_as": ["Shown as", "显示为"],
+  "explore.graph": ["Graph", "图形"],
+  "explore.add": ["Add a query", "添加查询"],
+  "explore.remove": ["Remove this query", "移除此查询"],
+  "explore.query": ["PromQL query", "PromQL 查询"],
+  "explore.placeholder": ["PromQL: a metric, or rate(…[1m])", "PromQL:指标名,或 rate(…[1m])"],
+  "explore.run": ["Run", "运行"],
+  "explore.completion": ["Completions", "补全"],
+  "explore.stat": ["{{count}} series, {{ms}} ms", "{{count}} 个序列,{{ms}} ms"],
+  "explore.step": ["a point every {{step}} s", "每 {{step}} 秒一点"],
+  "explore.none": ["No series answers.", "没有符合的序列。"],
+  "explore.none_help": [
+    "Check the name and the labels, or move the window: what is not there is not zero.",
+    "请检查名称与标签,或移动窗口:没有数据不等于零。",
+  ],
+  "explore.graph_label": ["{{query}}: {{count}} series", "{{query}}:{{count}} 个序列"],
+  "explore.too_many": ["Drawn: {{shown}} of {{count}}. The table has all.", "绘制 {{count}} 中的 {{shown}} 个,表格含全部。"],
+  "explore.alone": ["Click hides; with shift it stands alone", "单击隐藏,按住 Shift 单独显示"],
+  "explore.mean": ["mean", "平均"],
+  "explore.values": ["Values", "数值"],
+  "explore.series": ["series", "序列"],
+  "explore.empty": ["Nothing asked yet.", "尚未查询。"],
+  "explore.known": ["{{count}} metrics are known. Some to start with:", "已知 {{count}} 个指标。可从这些开始:"],
+  "complete.metric": ["metric", "指标"],
+  "complete.label": ["label", "标签"],
+  "complete.value": ["value", "值"],
+  "complete.function": ["function", "函数"],
+  "complete.keyword": ["keyword", "关键字"],
+} as const satisfies Record<string, readonly [string, string]>;

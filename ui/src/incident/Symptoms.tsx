@@ -1,0 +1,132 @@
+// What an incident hurts: each number that left its normal range, by entity, worst first.
+import { Fragment } from "react";
+import type { FaultDetail, Symptom } from "../api/types";
+import { clock, num, scaleFor, sentenceCase, utc } from "../format";
+import { type Translate, useT } from "../i18n";
+import { unitOf, useMetricName } from "../metrics";
+import { EntityName, To } from "../parts/links";
+import { Section } from "../parts/page";
+import { RangeDot } from "../parts/RangeDot";
+import { ofSeverity, State } from "../parts/state";
+import { useTime } from "../time/useTime";
+import { hurtBy, symptomsOf } from "./read";
+
+/** Which number of the metric it is: its mean, the slow tenth, a share. */
+export function measureOf(symptom: Symptom, name: string, t: Translate): string {
+  const { kind, percent } = symptom.source;
+  if (kind === "mean") return t("symptom.mean", { metric: name });
+  if (kind === "quantile") return t("symptom.quantile", { metric: name, percent: num(percent ?? 0) });
+  if (kind === "share") return t("symptom.share", { metric: name });
+  return sentenceCase(name);
+}
+
+/** Numbers of one symptom on one scale. */
+function words(symptom: Symptom) {
+  const unit = symptom.source.kind === "share" ? "ratio" : unitOf(symptom.metric, symptom.unit);
+  const worst = symptom.peak ?? symptom.now;
+  const scale = scaleFor(unit, Math.max(...[worst, symptom.high, symptom.low].map((value) => Math.abs(value ?? 0))));
+  const shown = (value: number | null) => num(value === null ? null : value * scale.factor);
+  const { low, high } = symptom;
+  const normal =
+    low === null && high === null
+      ? "–"
+      : high === null
+        ? `≥ ${shown(low)}`
+        : low === null || (low <= 0 && high >= 0)
+          ? `≤ ${shown(high)}`
+          : `${shown(low)}–${shown(high)}`;
+  return { shown, normal, unit: scale.unit, worst };
+}
+
+export function Symptoms({ detail }: { detail: FaultDetail }) {
+  const t = useT();
+  const { now } = useTime();
+  const metricName = useMetricName();
+  const rows = symptomsOf(detail);
+  if (rows.length === 0) return null;
+  const entities = [...new Set(rows.map((row) => row.entity_id))];
+  return (
+    <Section title={t("symptom.title")} note={t("symptom.note", { count: rows.length, services: hurtBy(rows) })} className="sym">
+      <div className="scroll" tabIndex={0} role="region" aria-label={t("symptom.title")}>
+        <table>
+          <thead>
+            <tr>
+              <th>{t("symptom.entity")}</th>
+              <th>{t("symptom.measure")}</th>
+              <th className="num">{t("symptom.before")}</th>
+              <th className="num">{t("symptom.worst")}</th>
+              <th className="num">{t("symptom.last")}</th>
+              <th className="num">{t("symptom.normal")}</th>
+              <th>{t("symptom.range")}</th>
+              <th>{t("symptom.since")}</th>
+              <th>{t("symptom.until")}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {entities.map((id) => {
+              const own = rows.filter((row) => row.entity_id === id);
+              return (
+                <Fragment key={id}>
+                  {own.map((row, index) => {
+                    const said = words(row);
+                    const judged = ofSeverity(row.severity);
+                    const measure = measureOf(row, metricName(row.metric, row.entity_type), t);
+                    return (
+                      <tr key={row.kpi}>
+                        <td>
+                          {index === 0 ? (
+                            <EntityName id={row.entity_id} type={row.entity_type} name={row.entity_name} />
+                          ) : (
+                            <span className="sr">{row.entity_name}</span>
+                          )}
+                        </td>
+                        <td>
+                          <State
+                            state={row.closed_ms === null ? judged : "ok"}
+                            label={row.closed_ms === null ? undefined : t("symptom.over")}
+                          />{" "}
+                          <To
+                            className="lnk"
+                            title={row.help || row.metric}
+                            to={`/entities/${encodeURIComponent(row.entity_id)}?metric=${encodeURIComponent(row.metric)}`}
+                          >
+                            {measure}
+                          </To>
+                        </td>
+                        <td className="num">{said.shown(row.before)}</td>
+                        <td className={`num ${judged === "crit" || judged === "warn" ? judged : ""}`}>
+                          <b className={judged === "crit" || judged === "warn" ? judged : undefined}>{said.shown(row.peak)}</b>
+                          <span className="u">{said.unit}</span>
+                        </td>
+                        <td className="num">{said.shown(row.now)}</td>
+                        <td className="num dim">{said.normal}</td>
+                        <td>
+                          <Distance row={row} label={`${measure}: ${said.shown(said.worst)} ${said.unit}, ${said.normal}`} />
+                        </td>
+                        <td className="nw" title={utc(row.onset_ms)}>
+                          {clock(row.onset_ms, { now })}
+                        </td>
+                        <td className="nw" title={row.closed_ms === null ? undefined : utc(row.closed_ms)}>
+                          {row.closed_ms === null ? t("symptom.lasts") : clock(row.closed_ms, { now })}
+                        </td>
+                      </tr>
+                    );
+                  })}
+                </Fragment>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+    </Section>
+  );
+}
+
+/** The worst value against the normal range, on an axis of its own, for units differ from row to row. */
+function Distance({ row, label }: { row: Symptom; label: string }) {
+  const worst = row.peak ?? row.now;
+  const known = [worst, row.low, row.high].filter((value): value is number => value !== null && value > 0);
+  if (worst === null || worst <= 0 || known.length < 2) return null;
+  const span: [number, number] = [Math.min(...known) / 2, Math.max(...known) * 2];
+  return <RangeDot now={worst} normal={{ lo: row.low, hi: row.high }} span={span} bad label={label} />;
+}
