@@ -1,5 +1,5 @@
 // A small stand-in for the hub, for developing the interface and for states a live hub shows only in bad moments. Serves dist
-// with the hub's security headers and the story's answers. Switches: `/__mode?set=empty|error|slow|quiet|normal`, `/__drop` ends streams.
+// with the hub's security headers and the story's answers. Switches: `/__mode?set=empty|error|slow|quiet|starting|learning|normal`, `/__drop` ends streams.
 import { createReadStream, existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
@@ -26,9 +26,29 @@ export function start(port = 0) {
   const streams = new Set();
   let refuse = false;
 
+  const isBare = () => mode === "empty" || mode === "starting";
+
+  /** A hub some seconds after its start, or in its first minutes. */
+  function young(s) {
+    const isStarting = mode === "starting";
+    const waits = { status: "starting", reason: "the first pass is not done yet", last_ms: null };
+    const kpis = isStarting ? { warm: 0, total: 0, warm_at_ms: null } : { warm: 63, total: 614, warm_at_ms: s.now + 200_000 };
+    return {
+      ...s.health,
+      ...(isStarting ? { __status: 503, status: "starting" } : {}),
+      uptime_ms: isStarting ? 3200 : 70_000,
+      components: {
+        ...s.health.components,
+        ...(isStarting ? { topology: waits, cause: waits } : {}),
+        detection: { ...(isStarting ? waits : s.health.components.detection), kpis },
+      },
+    };
+  }
+
   function api(path, query) {
     const s = story(Date.now());
-    const quiet = mode === "quiet" || mode === "empty";
+    const quiet = mode !== "normal";
+    if (path === "/health" && (mode === "starting" || mode === "learning")) return young(s);
     if (path === "/health")
       return quiet
         ? {
@@ -39,8 +59,8 @@ export function start(port = 0) {
             },
           }
         : s.health;
-    if (path === "/services") return mode === "empty" ? EMPTY : page(s.services);
-    if (path === "/hosts") return mode === "empty" ? EMPTY : page(s.hostRows);
+    if (path === "/services") return isBare() ? EMPTY : page(s.services);
+    if (path === "/hosts") return isBare() ? EMPTY : page(s.hostRows);
     if (path === "/faults") {
       if (quiet) return EMPTY;
       const state = query.get("state");
@@ -58,7 +78,7 @@ export function start(port = 0) {
       return { ...EMPTY, ...SNAP(s.now), density: s.density(Number(query.get("from")), Number(query.get("to")), 120) };
     if (path === "/topology/horizontal") {
       const layer = query.get("layer") ?? "process";
-      if (mode === "empty") return { ...SNAP(s.now), layer, center: null, nodes: [], edges: [] };
+      if (isBare()) return { ...SNAP(s.now), layer, center: null, nodes: [], edges: [] };
       const [nodes, edges] = { application: [s.apps, s.appCalls], process: [s.processes, s.calls], host: [s.hosts, s.hostCalls] }[
         layer
       ];
@@ -66,7 +86,7 @@ export function start(port = 0) {
     }
     if (path === "/topology/vertical") return vertical(s, query);
     if (path === "/entities") {
-      if (mode === "empty") return { ...EMPTY, ...SNAP(s.now) };
+      if (isBare()) return { ...EMPTY, ...SNAP(s.now) };
       const q = (query.get("q") ?? "").toLowerCase();
       const rows = s.all.filter(
         (one) =>
@@ -79,7 +99,7 @@ export function start(port = 0) {
     if (path === "/agent/probes")
       return mode === "empty" ? EMPTY : { ...page(s.probes), kernel: { release: "6.1.0", btf: true } };
     if (path === "/agent/ledger")
-      return mode === "empty"
+      return isBare()
         ? { ...EMPTY, watched: { hosts: 0, processes: 0, connections: 0, devices: 0 }, requests_ratio: null }
         : s.ledger;
     if (path === "/agent/budget") return s.budget;
@@ -273,7 +293,10 @@ export function start(port = 0) {
           : url.searchParams;
         const answer = api(path, query);
         if (answer === null) send(404, { error: { code: "not_found", message: `nothing is known under ${path}`, field: null } });
-        else send(answer.__status ?? 200, answer);
+        else {
+          const { __status = 200, ...body } = answer;
+          send(__status, body);
+        }
       });
       return;
     }

@@ -25,6 +25,20 @@ export async function states(test, base) {
       await page.locator(".note", { hasText: "3 of 12" }).waitFor();
     });
 
+    await mode("starting");
+    await test("state starting: Now says what comes and when", { expected: [503] }, async (page, problems) => {
+      await page.goto(base);
+      await settle(page);
+      must(/is starting/.test(await page.locator("main h1").textContent()), "the heading does not say that it starts");
+      must((await page.locator(".steps li").count()) >= 4, "what comes is not listed");
+      must(!/0 processes/.test(await page.locator(".rail").textContent()), "the rail counts nothing");
+      problems.push(...(await axe(page)));
+      await mode("learning");
+      await page.locator("main h1", { hasText: "Nothing wrong so far" }).waitFor({ timeout: 15_000 });
+      await page.locator(".learn", { hasText: "63 of 614" }).waitFor();
+      problems.push(...(await axe(page)));
+    });
+
     await mode("error");
     for (const path of PAGES.filter((one) => one !== "/explore"))
       await test(`state error ${path}`, { expected: [500] }, async (page, problems) => {

@@ -185,8 +185,8 @@ function Rail() {
         );
       })}
       <p className="foot">
-        {lostSince === null ? t("frame.live") : t("frame.not_live")}
-        {watched ? (
+        {lostSince === null ? t(watched?.processes === 0 ? "frame.starting" : "frame.live") : t("frame.not_live")}
+        {watched && watched.processes > 0 ? (
           <>
             <br />
             {t(watched.hosts === 1 ? "frame.hosts_1" : "frame.hosts", { count: watched.hosts })}

@@ -9,6 +9,9 @@ import type * as T from "./types";
 /** Live answers are asked again this often even when the stream is silent. */
 const LIVE_MS = 10_000;
 const SLOW_MS = 30_000;
+/** While a hub is young its health changes with every report. */
+const QUICK_MS = 5000;
+const YOUNG_MS = 600_000;
 
 const live = (time: Time, every = LIVE_MS) => ({
   refetchInterval: time.live ? every : (false as const),
@@ -19,7 +22,10 @@ export function useHealth() {
   return useQuery({
     queryKey: ["health"],
     queryFn: ({ signal }) => get<T.Health>("/health", {}, signal),
-    refetchInterval: SLOW_MS,
+    refetchInterval: (query) => {
+      const health = query.state.data;
+      return health && health.uptime_ms > YOUNG_MS ? SLOW_MS : QUICK_MS;
+    },
   });
 }
 
@@ -80,6 +86,16 @@ export function useAnomalies(time: Time, params: { entity?: string; limit?: numb
     queryKey: ["anomaly", time.key, params.entity, params.limit],
     queryFn: ({ signal }) =>
       get<T.Page<T.Anomaly>>("/anomalies", { from: Math.round(time.from), to: Math.round(time.to), ...params }, signal),
+    ...live(time),
+  });
+}
+
+/** What is out of its normal range now. */
+export function useAbnormal(time: Time) {
+  return useQuery({
+    queryKey: ["anomaly", "now"],
+    enabled: time.live,
+    queryFn: ({ signal }) => get<T.Page<T.Anomaly>>("/anomalies", { limit: 1000 }, signal),
     ...live(time),
   });
 }

@@ -1,17 +1,20 @@
 // Now: the answer first. Open incidents worst first, services, hosts, and what is watched and what is not.
 import { useSearchParams } from "react-router";
-import { useFaults, useHealth, useHosts, useLedger, useServices } from "../api/queries";
+import { placeName } from "../agent/names";
+import { useAbnormal, useFaults, useHealth, useHosts, useLedger, useServices } from "../api/queries";
 import type { Fault, Health, HostRow, Ledger, Meter, Service, Signal } from "../api/types";
-import { clock, duration, num, percent } from "../format";
+import { clock, duration, num, percent, sentence } from "../format";
 import { type Key, useT, useText } from "../i18n";
 import { faultPath } from "../incident/read";
 import { Spark } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
 import { Answer, Empty, Page, Section } from "../parts/page";
+import { RangeDot } from "../parts/RangeDot";
 import { Rich } from "../parts/rich";
 import { type Judged, State } from "../parts/state";
 import { useTime } from "../time/useTime";
 import { OpenIncident } from "./OpenIncident";
+import { Learning, phaseOf, Starting } from "./Starting";
 import "./now.css";
 
 const RANK = { FATAL: 0, ERROR: 1, WARN: 2, INFO: 3 };
@@ -33,10 +36,27 @@ export default function Now() {
     )
     .filter((fault) => !host || !fault.host_name || fault.host_name === host)
     .sort((a, b) => RANK[a.severity] - RANK[b.severity] || b.onset_ms - a.onset_ms);
+  const health = useHealth();
+  const hosts = useHosts(time);
+  const phase = time.live ? phaseOf(health.data, hosts.data?.items.length) : "running";
+  if (phase === "starting" && open.length === 0)
+    return (
+      <Page title={t("starting.title")}>
+        <Starting health={health.data!} now={time.now} />
+      </Page>
+    );
   return (
     <Page title={open[0] ? t("now.title_open", { what: open[0].entity_name }) : t("page.now")}>
       <Answer of={faults} lines={3}>
-        {() => (open.length > 0 ? <Wrong open={open} /> : <Well />)}
+        {() =>
+          open.length > 0 ? (
+            <Wrong open={open} />
+          ) : phase === "learning" ? (
+            <Learning health={health.data!} now={time.now} />
+          ) : (
+            <Well health={health.data} />
+          )
+        }
       </Answer>
       {time.live ? (
         <>
@@ -86,7 +106,9 @@ function Wrong({ open }: { open: Fault[] }) {
           {open.slice(MAX_FULL).map((fault) => (
             <li key={fault.id}>
               <State state={fault.severity === "WARN" ? "warn" : "crit"} />
-              <To to={faultPath(fault)}>{say(fault.summary)}</To>
+              <To to={faultPath(fault)}>
+                <Rich text={sentence(say(fault.summary))} />
+              </To>
               <span className="dim">{clock(fault.onset_ms, { now: time.now })}</span>
             </li>
           ))}
@@ -96,44 +118,58 @@ function Wrong({ open }: { open: Fault[] }) {
   );
 }
 
-function Well() {
+function Well({ health }: { health: Health | undefined }) {
   const t = useT();
   const time = useTime();
-  const health = useHealth();
-  const closed = useFaults({ state: "closed", limit: 1 });
-  const last = closed.data?.items[0];
-  const started = health.data ? time.now - health.data.uptime_ms : null;
+  const closed = useFaults({ state: "closed", limit: 20 });
+  const abnormal = useAbnormal(time);
+  const last = closed.data?.items.find((fault) => !fault.asked);
+  const started = health ? time.now - health.uptime_ms : null;
   const since = last?.closed_ms && (started === null || last.closed_ms > started) ? last.closed_ms : started;
+  const count = abnormal.data?.items.length ?? 0;
   return (
     <>
       <h1>{t(time.live ? "now.well" : "now.well_then")}</h1>
-      <p className="lead">
-        {since !== null && time.live ? (
-          <Rich text={t("now.well_since", { time: clock(since, { now: time.now }), duration: duration(time.now - since) })} />
-        ) : null}{" "}
-        {last && time.live ? (
-          <To className="lnk" to={faultPath(last)}>
-            {t("now.last_incident")}
+      {time.live ? (
+        <p className="lead">
+          {since === null ? null : (
+            <Rich text={t("now.well_since", { time: clock(since, { now: time.now }), duration: duration(time.now - since) })} />
+          )}{" "}
+          {last ? (
+            <To className="lnk" to={faultPath(last)}>
+              {t("now.last_incident")}
+            </To>
+          ) : null}
+        </p>
+      ) : null}
+      {count > 0 ? (
+        <p className="note">
+          <State state="na" /> <Rich text={t(count === 1 ? "now.abnormal_1" : "now.abnormal", { count })} />{" "}
+          <To className="lnk" to="/incidents">
+            {t("now.abnormal_list")}
           </To>
-        ) : null}
-      </p>
-      {health.data && time.live ? <Learning health={health.data} now={time.now} /> : null}
+        </p>
+      ) : null}
+      {health && time.live ? <Known health={health} now={time.now} /> : null}
     </>
   );
 }
 
-/** While series are not warm the page must not claim that all is well. */
-function Learning({ health, now }: { health: Health; now: number }) {
+/** Of this share of the numbers a normal range is known when the rest are those of short-lived processes. */
+const MOST_WARM = 0.9;
+
+/** While ranges are not known the page must not claim that all is well. */
+function Known({ health, now }: { health: Health; now: number }) {
   const t = useT();
   const detection = health.components.detection;
   if (!detection) return null;
   const { kpis } = detection;
-  if (kpis && kpis.total > 0 && kpis.warm < kpis.total) {
-    const rest =
-      kpis.warm_at_ms !== null && kpis.warm_at_ms > now ? t("now.learning_until", { time: clock(kpis.warm_at_ms) }) : "";
+  if (kpis && kpis.total > 0 && kpis.warm < kpis.total * MOST_WARM) {
+    const isComing = kpis.warm_at_ms !== null && kpis.warm_at_ms > now;
     return (
       <p className="note">
-        <State state="na" /> <Rich text={t("now.learning", { warm: kpis.warm, total: kpis.total })} /> {rest}
+        <State state="na" /> <Rich text={t("now.known", { warm: num(kpis.warm, 9), total: num(kpis.total, 9) })} />{" "}
+        {isComing ? t("now.learning_until", { time: clock(kpis.warm_at_ms!, { now }) }) : t("now.short_lived")}
       </p>
     );
   }
@@ -227,7 +263,13 @@ function ServiceRow({ row }: { row: Service }) {
       </td>
       <td>
         {row.p99_ms !== null && row.p99_normal_ms ? (
-          <RangeDot now={row.p99_ms} normal={row.p99_normal_ms} bad={latency.state === "crit" || latency.state === "warn"} />
+          <RangeDot
+            now={row.p99_ms}
+            normal={row.p99_normal_ms}
+            span={P99_SPAN_MS}
+            bad={tone(latency) !== ""}
+            label={`${num(row.p99_ms)} ms, ${num(row.p99_normal_ms.lo)}–${num(row.p99_normal_ms.hi)} ms`}
+          />
         ) : (
           <span className="dim">{t(row.p99_ms === null ? "now.too_few" : "now.not_warm")}</span>
         )}
@@ -244,6 +286,9 @@ function ServiceRow({ row }: { row: Service }) {
     </tr>
   );
 }
+
+/** From 0.01 ms to 10 s: what requests take. */
+const P99_SPAN_MS: [number, number] = [0.01, 10_000];
 
 const tone = (signal: Signal) => (signal.state === "crit" || signal.state === "warn" ? signal.state : "");
 
@@ -266,26 +311,6 @@ function SignalState({ signal, name }: { signal: Signal; name: string }) {
   };
   return (
     <State state={signal.state} label={signal.reason ? `${name}: ${say(signal.reason)}` : `${name}: ${t(words[signal.state])}`} />
-  );
-}
-
-const RD_LOW = -2;
-const RD_HIGH = 4;
-
-/** Normal range as a block, now as a dot, logarithmic from 0.01 ms to 10 s; the line between is the distance. */
-function RangeDot({ now, normal, bad }: { now: number; normal: { lo: number; hi: number }; bad: boolean }) {
-  const x = (ms: number) => 4 + Math.min(1, Math.max(0, (Math.log10(Math.max(ms, 1e-4)) - RD_LOW) / (RD_HIGH - RD_LOW))) * 160;
-  const low = x(normal.lo);
-  const high = Math.max(low + 4, x(normal.hi));
-  const label = `${num(now)} ms, ${num(normal.lo)}–${num(normal.hi)} ms`;
-  return (
-    <svg className={`rd ${bad ? "bad" : ""}`} width="168" height="16" viewBox="0 0 168 16" role="img" aria-label={label}>
-      <title>{label}</title>
-      <path className="a" d="M4 8H164" />
-      <rect className="b" x={low} y="3.5" width={high - low} height="9" rx="1.5" />
-      {bad ? <path className="c" d={`M${now > normal.hi ? high : low} 8H${x(now)}`} /> : null}
-      <circle className="d" cx={x(now)} cy="8" r="3" />
-    </svg>
   );
 }
 
@@ -345,16 +370,21 @@ function MeterView({ word, meter }: { word: string; meter: Meter }) {
   );
 }
 
+/** Places of the ledger named in one line at most. */
+const MAX_MISSED = 3;
+
 function Watched() {
   const ledger = useLedger();
-  if (!ledger.data) return null;
+  if (!ledger.data || ledger.data.watched.processes === 0) return null;
   return <WatchedLine ledger={ledger.data} />;
 }
 
 function WatchedLine({ ledger }: { ledger: Ledger }) {
   const t = useT();
   const { watched } = ledger;
-  const missed = ledger.items.filter((row) => row.ratio === null || row.ratio < 0.9995).slice(0, 3);
+  const missed = ledger.items.filter((row) => row.ratio === null || row.ratio < 0.9995).slice(0, MAX_MISSED);
+  const places = [...new Set(missed.map((row) => row.place))];
+  const reasons = (place: string) => missed.filter((row) => row.place === place && row.reason).map((row) => row.reason);
   return (
     <p className="seen">
       <Rich
@@ -368,7 +398,13 @@ function WatchedLine({ ledger }: { ledger: Ledger }) {
       {ledger.requests_ratio === null ? null : <Rich text={t("now.requests_seen", { ratio: percent(ledger.requests_ratio) })} />}{" "}
       {missed.length > 0 ? (
         <>
-          <b>{t("now.not_seen")}</b> {missed.map((row) => `${row.place}${row.reason ? ` (${row.reason})` : ""}`).join("; ")}.{" "}
+          <b>{t("now.not_seen")}</b>{" "}
+          {places
+            .map((place) =>
+              [placeName(place, t), reasons(place).length > 0 ? `(${reasons(place).join("; ")})` : ""].join(" ").trim(),
+            )
+            .join("; ")}
+          .{" "}
         </>
       ) : null}
       <To className="lnk" to="/agent">

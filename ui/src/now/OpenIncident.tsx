@@ -1,12 +1,13 @@
 // One open incident on Now: sentence, first cause, path, and the KPI that suffers.
 import { useEntityMetrics, useFault } from "../api/queries";
 import type { Fault, FaultDetail } from "../api/types";
-import { clock, duration, num, percent, scaleFor, sentenceCase, withUnit } from "../format";
+import { clock, duration, num, percent, scaleFor, sentence, sentenceCase, withUnit } from "../format";
 import { useT, useText } from "../i18n";
-import { categoryKey, faultPath, pathOf, stepName } from "../incident/read";
+import { categoryKey, faultPath, hurtBy, pathOf, stepName, symptomsOf } from "../incident/read";
 import { unitOf, useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
+import { Rich } from "../parts/rich";
 import { ofSeverity, State } from "../parts/state";
 import { lastValue, mainSeries } from "../parts/trace";
 import { stepFor } from "../time/time";
@@ -18,6 +19,8 @@ export function OpenIncident({ fault }: { fault: Fault }) {
   const time = useTime();
   const detail = useFault(fault.id);
   const stated = detail.data?.Resource.timing?.cause;
+  const symptoms = detail.data ? symptomsOf(detail.data) : [];
+  const numbers = symptoms.length;
   const judged = ofSeverity(fault.severity);
   const word = judged === "crit" ? "crit" : judged === "warn" ? "warn" : "dim";
   return (
@@ -32,6 +35,7 @@ export function OpenIncident({ fault }: { fault: Fault }) {
               ? t("now.open_for", { duration: duration(time.now - fault.opened_ms) })
               : t("incident.closed_after", { duration: duration((fault.closed_ms ?? time.now) - fault.opened_ms) })}
           </span>
+          {numbers > 1 ? <span>{t("now.hurts", { count: numbers, services: hurtBy(symptoms) })}</span> : null}
           {stated === undefined ? (
             <span>{t(`stage.${fault.stage}`)}</span>
           ) : (
@@ -39,7 +43,9 @@ export function OpenIncident({ fault }: { fault: Fault }) {
           )}
         </p>
         <h2 id={`i-${fault.id}`}>
-          <To to={faultPath(fault)}>{say(fault.summary)}</To>
+          <To to={faultPath(fault)}>
+            <Rich text={sentence(say(fault.summary))} />
+          </To>
         </h2>
         {detail.data ? <Why detail={detail.data} /> : null}
       </div>
@@ -54,7 +60,7 @@ function Why({ detail }: { detail: FaultDetail }) {
   const metricName = useMetricName();
   const cause = detail.Resource.cause_metrics[0];
   if (!cause) return <p className="why">{t("now.no_cause_yet")}</p>;
-  const sentence =
+  const why =
     say(cause.text) ||
     say(cause.evidence[0]?.text) ||
     `${sentenceCase(metricName(cause.metric_id, cause.entity_type))}: ${cause.entity_name ?? cause.entity_id}`;
@@ -62,7 +68,7 @@ function Why({ detail }: { detail: FaultDetail }) {
   return (
     <>
       <p className="why">
-        {sentence.replace(/\.?$/, ".")}{" "}
+        <Rich text={sentence(why)} />{" "}
         <span className="nw">
           {t("now.likely", { category: t(`category.${categoryKey(cause.fault_category)}`) })} (<b>{percent(cause.probability)}</b>
           ).

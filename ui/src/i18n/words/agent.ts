@@ -58,4 +58,5 @@ export const agent = {
   "agent.warm": ["{{warm}} of {{total}} series warm", "{{total}} 个序列中 {{warm}} 个就绪"],
   "agent.last": ["{{duration}} ago", "{{duration}} 前"],
   "agent.uptime": ["uptime", "运行时长"],
+  "ledger.probe": ["probe {{name}}", "探针 {{name}}"],
 } as const satisfies Record<string, readonly [string, string]>;

@@ -16,6 +16,7 @@ export const frame = {
   "frame.pages": ["Pages", "页面"],
   "frame.open": ["{{count}} open", "{{count}} 个未关闭"],
   "frame.live": ["live", "实时"],
+  "frame.starting": ["starting", "正在启动"],
   "frame.not_live": ["not live", "未连接"],
   "frame.hosts": ["{{count}} hosts", "{{count}} 台主机"],
   "frame.hosts_1": ["{{count}} host", "{{count}} 台主机"],

@@ -1,0 +1,91 @@
+// The first minutes: what is there, what comes next and when. Until the first map nothing can be said of the host, until the
+// sixtieth report of a number nothing of its normal range.
+import type { Component, Health } from "../api/types";
+import { clock, duration, num } from "../format";
+import { type Key, useT } from "../i18n";
+import { Rich } from "../parts/rich";
+import { type Judged, State } from "../parts/state";
+
+/** Without a host after this long, it is not that the hub just started. */
+const YOUNG_MS = 60_000;
+/** While fewer than this share of the numbers is known, "nothing is wrong" would claim too much. */
+const ENOUGH = 0.25;
+/** Learning takes some minutes; later a small share is that of short-lived processes. */
+const LEARNING_MS = 15 * 60_000;
+
+export type Phase = "starting" | "learning" | "running";
+
+export function phaseOf(health: Health | undefined, hosts: number | undefined): Phase {
+  if (!health) return "running";
+  if (health.status === "starting") return "starting";
+  if (health.uptime_ms < YOUNG_MS && hosts === 0) return "starting";
+  const kpis = health.components.detection?.kpis;
+  if (kpis && health.uptime_ms < LEARNING_MS && kpis.warm < kpis.total * ENOUGH) return "learning";
+  if (kpis && health.uptime_ms < YOUNG_MS && kpis.total === 0) return "learning";
+  return "running";
+}
+
+interface Step {
+  state: Judged;
+  what: Key;
+  when: string;
+}
+
+export function Starting({ health, now }: { health: Health; now: number }) {
+  const t = useT();
+  const { agent, topology, detection } = health.components;
+  const started = now - health.uptime_ms;
+  const done = (part: Component | undefined) => part !== undefined && part.status !== "starting";
+  const step = (part: Component | undefined, what: Key, coming: Key): Step => ({
+    state: done(part) ? "ok" : "na",
+    what,
+    when: done(part) ? t("starting.done") : part?.reason ? `${t(coming)}: ${part.reason}` : t(coming),
+  });
+  const steps: Step[] = [
+    ...(agent ? [step(agent, "starting.probes", "starting.probes_when")] : []),
+    { ...step(topology, "starting.map", "starting.map_when"), state: "na", when: t("starting.map_when") },
+    { state: "na", what: "starting.services", when: t("starting.services_when") },
+    { ...step(detection, "starting.ranges", "starting.ranges_when"), state: "na", when: t("starting.ranges_when") },
+  ];
+  return (
+    <>
+      <h1>{t("starting.title")}</h1>
+      <p className="lead">
+        <Rich text={t("starting.lead", { duration: duration(health.uptime_ms), time: clock(started) })} />
+      </p>
+      <ol className="steps">
+        {steps.map((one) => (
+          <li key={one.what}>
+            <State state={one.state} label={t(one.state === "ok" ? "starting.there" : "starting.coming")} />
+            <span>{t(one.what)}</span>
+            <span className="dim">{one.when}</span>
+          </li>
+        ))}
+      </ol>
+    </>
+  );
+}
+
+export function Learning({ health, now }: { health: Health; now: number }) {
+  const t = useT();
+  const kpis = health.components.detection?.kpis ?? { warm: 0, total: 0, warm_at_ms: null };
+  const started = now - health.uptime_ms;
+  const ready = kpis.warm_at_ms !== null && kpis.warm_at_ms > now ? kpis.warm_at_ms : null;
+  return (
+    <>
+      <h1>{t("learning.title")}</h1>
+      <p className="lead">
+        <Rich text={t("learning.lead", { time: clock(started, { now }), duration: duration(health.uptime_ms) })} />
+      </p>
+      <div className="learn">
+        <span className="mtr" aria-hidden="true">
+          <i style={{ width: `${(100 * kpis.warm) / Math.max(1, kpis.total)}%` }} />
+        </span>
+        <p>
+          <Rich text={t("learning.known", { warm: num(kpis.warm, 9), total: num(kpis.total, 9) })} />{" "}
+          {ready === null ? t("learning.soon") : t("learning.ready", { time: clock(ready, { now }) })}
+        </p>
+      </div>
+    </>
+  );
+}
