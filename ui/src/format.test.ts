@@ -1,5 +1,18 @@
 import { describe, expect, it } from "vitest";
-import { clock, duration, metricWords, num, percent, quantity, scaleFor, shortId, withUnit } from "./format";
+import {
+  beforeAfter,
+  clock,
+  duration,
+  metricWords,
+  num,
+  percent,
+  quantity,
+  rangeText,
+  scaleFor,
+  sentence,
+  shortId,
+  withUnit,
+} from "./format";
 
 describe("numbers", () => {
   it("keep three significant digits and no more", () => {
@@ -70,5 +83,33 @@ describe("names", () => {
     expect(shortId(id, 26)).toHaveLength(26);
     expect(shortId(id, 26).startsWith("17637338")).toBe(true);
     expect(shortId(id, 26).endsWith("COMMIT")).toBe(true);
+  });
+});
+
+describe("a normal range", () => {
+  it("has two ends, or one where the other says nothing", () => {
+    expect(rangeText({ lo: 0.5, hi: 1.6 }, 1)).toBe("0.5–1.6");
+    expect(rangeText({ lo: -5.21, hi: 5.21 }, 10)).toBe("≤ 52.1");
+    expect(rangeText({ lo: -5, hi: 5 }, 1, true)).toBe("-5–5");
+    expect(rangeText({ lo: 3, hi: null }, 1)).toBe("≥ 3");
+    expect(rangeText({ lo: null, hi: null }, 1)).toBe("–");
+  });
+});
+
+describe("before and after", () => {
+  it("stand in one unit, or each in its own when far apart", () => {
+    expect(beforeAfter(0.9, 46, "ms")).toEqual(["0.9", "46 ms"]);
+    expect(beforeAfter(28_300_000, 4_320_000_000, "ns")).toEqual(["28.3 ms", "4.32 s"]);
+    expect(beforeAfter(0, 91.8 * 2 ** 20, "bytes")).toEqual(["0", "91.8 MiB"]);
+    expect(beforeAfter(null, 3, "ms")).toEqual(["–", "3 ms"]);
+  });
+});
+
+describe("a sentence", () => {
+  it("has a capital at its start and a stop at its end, of its language", () => {
+    expect(sentence("time to sync rose")).toBe("Time to sync rose.");
+    expect(sentence("Why?")).toBe("Why?");
+    expect(sentence("时延上升")).toBe("时延上升。");
+    expect(sentence("  ")).toBe("");
   });
 });

@@ -91,6 +91,16 @@ export function withUnit(value: number | null | undefined, unit: string): string
   return shown ? `${text}${shown.startsWith("/") ? "" : " "}${shown}` : text;
 }
 
+/** A normal range in words. Below zero nothing is normal for what is never negative, so only the upper end counts there. */
+export function rangeText(range: { lo: number | null; hi: number | null }, factor: number, isSigned = false): string {
+  const shown = (value: number | null) => num(value === null ? null : value * factor);
+  const lo = range.lo !== null && range.lo <= 0 && !isSigned ? null : range.lo;
+  if (lo === null && range.hi === null) return "–";
+  if (lo === null) return `≤ ${shown(range.hi)}`;
+  if (range.hi === null) return `≥ ${shown(lo)}`;
+  return `${shown(lo)}–${shown(range.hi)}`;
+}
+
 /** Two values as they are best compared: on one scale, or each on its own when they are far apart. */
 export function beforeAfter(before: number | null, after: number | null, unit: string): [string, string] {
   const [small, large] = [Math.abs(before ?? 0), Math.abs(after ?? 0)].sort((a, b) => a - b) as [number, number];
@@ -186,10 +196,14 @@ const ACRONYMS = new Set([
   "irq",
 ]);
 
+/** Stands beside the value anyway. */
+const UNIT_AT_END = /_(ns|nsec|usec|us|msec|ms|kb|total)$/i;
+
 /** A metric's name for people where the dictionary has none: `gala_gopher_disk_w_await` of a disk becomes `w await`. */
 export function metricWords(metric: string, type?: string): string {
   let rest = metric.replace(/^gala_gopher_/, "");
   if (type && rest.startsWith(`${type}_`)) rest = rest.slice(type.length + 1);
+  rest = rest.replace(UNIT_AT_END, "") || rest;
   const words = rest.split("_").filter(Boolean);
   const text = words.map((word) => (ACRONYMS.has(word.toLowerCase()) ? word.toUpperCase() : word)).join(" ");
   return text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,5 +1,5 @@
 // Agent: what it costs, what each probe can do on this kernel and by which hook, what could not be seen, and what stands around it.
-import { isAbsent, useBudget, useHealth, useLedger, useProbes } from "../api/queries";
+import { useBudget, useHasAgent, useHealth, useLedger, useProbes } from "../api/queries";
 import type { Budget, Component, Hook, LedgerRow, ProbeRow, Rung } from "../api/types";
 import { bytes, clock, duration, num, percent, withUnit } from "../format";
 import { useT } from "../i18n";
@@ -14,7 +14,7 @@ export default function Agent() {
   const t = useT();
   const budget = useBudget();
   const ledger = useLedger();
-  const absent = isAbsent(budget.error);
+  const absent = useHasAgent() === false;
   return (
     <Page title={t("page.agent")}>
       {absent ? (

@@ -2,7 +2,7 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { stepFor } from "../time/time";
 import type { Time } from "../time/useTime";
-import { ApiError, get, prom } from "./client";
+import { get, prom } from "./client";
 import { derive, parts } from "./derive";
 import type * as T from "./types";
 
@@ -187,18 +187,23 @@ export function useEntityMetrics(id: string | null, time: Time, metrics?: readon
   });
 }
 
-/** A hub without an agent says 404: that does not change while it runs. */
-function agentQuery<A>(part: string) {
-  return {
-    queryKey: ["agent", part],
-    queryFn: ({ signal }: { signal: AbortSignal }) => get<A>(`/agent/${part}`, {}, signal),
-    refetchInterval: (query: { state: { error: Error | null } }) => (isAbsent(query.state.error) ? (false as const) : LIVE_MS),
-  };
+/** Whether an agent runs in the hub's process; not known at first. A hub alone has nothing to say of an agent. */
+export function useHasAgent(): boolean | undefined {
+  const { data } = useHealth();
+  return data ? data.components.agent !== undefined : undefined;
 }
-export const isAbsent = (error: Error | null) => error instanceof ApiError && error.status === 404;
-export const useProbes = () => useQuery(agentQuery<T.Probes>("probes"));
-export const useLedger = () => useQuery(agentQuery<T.Ledger>("ledger"));
-export const useBudget = () => useQuery(agentQuery<T.Budget>("budget"));
+
+function useAgent<A>(part: string) {
+  return useQuery({
+    queryKey: ["agent", part],
+    enabled: useHasAgent() === true,
+    queryFn: ({ signal }) => get<A>(`/agent/${part}`, {}, signal),
+    refetchInterval: LIVE_MS,
+  });
+}
+export const useProbes = () => useAgent<T.Probes>("probes");
+export const useLedger = () => useAgent<T.Ledger>("ledger");
+export const useBudget = () => useAgent<T.Budget>("budget");
 
 export function useRangeQuery(query: string, time: Time, enabled: boolean) {
   return useQuery({

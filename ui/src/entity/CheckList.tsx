@@ -2,11 +2,12 @@
 import type { Check } from "../api/types";
 import { clock } from "../format";
 import { useT, useText } from "../i18n";
+import { AskWhy } from "../parts/AskWhy";
 import { Rich } from "../parts/rich";
 import { State } from "../parts/state";
 import { useTime } from "../time/useTime";
 
-export function CheckList({ checks }: { checks: readonly Check[] }) {
+export function CheckList({ checks, entity }: { checks: readonly Check[]; entity: string }) {
   const t = useT();
   const say = useText();
   const { now } = useTime();
@@ -21,6 +22,12 @@ export function CheckList({ checks }: { checks: readonly Check[] }) {
             <span className="dim">
               <Rich text={say(check.normal)} />
             </span>
+            {check.metric && (check.state === "crit" || check.state === "warn") ? (
+              <>
+                {" "}
+                <AskWhy entity={entity} metric={check.metric} what={say(check.text).replaceAll("**", "")} />
+              </>
+            ) : null}
           </p>
         </li>
       ))}

@@ -2,12 +2,14 @@
 import { useMemo } from "react";
 import { useParams, useSearchParams } from "react-router";
 import { ApiError } from "../api/client";
+import { shows } from "../api/derive";
 import { useEntity, useEntityEdges, useEntityMetrics } from "../api/queries";
-import type { Edge, EntityDetail, EntityMetric, Entity as EntityRow } from "../api/types";
+import type { Edge, EntityDetail, EntityMetric, EntityMetrics, Entity as EntityRow } from "../api/types";
 import { clock, duration, num, percent, sentenceCase, shortId, withUnit } from "../format";
-import { useT, useText } from "../i18n";
+import { useLang, useT, useText } from "../i18n";
 import { faultPath } from "../incident/read";
 import { mapLayer, namesOf, worstFirst } from "../map/names";
+import { tableName, unitOf, useMetricName } from "../metrics";
 
 import { NotFound } from "../notfound";
 import type { Mark } from "../parts/Chart";
@@ -15,6 +17,7 @@ import { Icon, typeIcon } from "../parts/icons";
 import { EntityName, To } from "../parts/links";
 import { Answer, CopyId, Empty, Page, Section } from "../parts/page";
 import { ofEntity, State } from "../parts/state";
+import { lastValue } from "../parts/trace";
 import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
 import { CheckList } from "./CheckList";
@@ -173,7 +176,11 @@ function Checks({ detail }: { detail: EntityDetail }) {
       title={t("entity.checks")}
       note={detail.checks.length > 0 ? t("entity.checks_note", { count: detail.checks.length, failing }) : null}
     >
-      {detail.checks.length === 0 ? <p className="dim pad">{t("entity.no_checks")}</p> : <CheckList checks={detail.checks} />}
+      {detail.checks.length === 0 ? (
+        <p className="dim pad">{t("entity.no_checks")}</p>
+      ) : (
+        <CheckList checks={detail.checks} entity={detail.entity.id} />
+      )}
     </Section>
   );
 }
@@ -194,6 +201,7 @@ function Charts({ detail }: { detail: EntityDetail }) {
   const t = useT();
   const time = useTime();
   const metrics = useEntityMetrics(detail.entity.id, time);
+  const lang = useLang();
   const happened = useHappened(detail);
   const marks: Mark[] = useMemo(() => happened.map((one) => ({ ms: one.ts, text: one.text })), [happened]);
   const tables = useMemo(() => {
@@ -210,22 +218,77 @@ function Charts({ detail }: { detail: EntityDetail }) {
           </Section>
         ) : (
           tables.map(([table, rows], index) => (
-            <Section
+            <Table
               key={table}
-              title={sentenceCase(table.replace(/_/g, " "))}
-              note={t("entity.metrics_note", { count: rows.length })}
+              rows={rows}
+              answer={data}
+              type={detail.entity.type}
+              marks={marks}
+              title={tableName(table, lang)}
               right={index === 0 ? `${clock(data.from)} – ${clock(data.to)}` : null}
-            >
-              <ul className="sm">
-                {rows.map((row) => (
-                  <MetricChart key={row.metric} row={row} answer={data} type={detail.entity.type} marks={marks} />
-                ))}
-              </ul>
-            </Section>
+            />
           ))
         )
       }
     </Answer>
+  );
+}
+
+/** Whether a chart of it would be a level line. */
+function isFlat(row: EntityMetric): boolean {
+  if (row.state === "crit" || row.state === "warn" || row.series.length > 1) return false;
+  const values = (row.series[0]?.points ?? []).map(([, value]) => value).filter((value) => value !== null);
+  return values.every((value) => value === values[0]);
+}
+
+function Table({
+  rows,
+  answer,
+  type,
+  marks,
+  title,
+  right,
+}: {
+  rows: readonly EntityMetric[];
+  answer: EntityMetrics;
+  type: string;
+  marks: readonly Mark[];
+  title: string;
+  right: string | null;
+}) {
+  const t = useT();
+  const metricName = useMetricName();
+  const [params] = useSearchParams();
+  const wanted = params.get("metric");
+  const flat = rows.filter((row) => isFlat(row) && !(wanted && shows(row, wanted)));
+  const drawn = rows.filter((row) => !flat.includes(row));
+  return (
+    <Section title={title} note={t("entity.metrics_note", { count: rows.length })} right={right}>
+      {drawn.length > 0 ? (
+        <ul className="sm">
+          {drawn.map((row) => (
+            <MetricChart key={row.metric} row={row} answer={answer} type={type} marks={marks} />
+          ))}
+        </ul>
+      ) : null}
+      {flat.length > 0 ? (
+        <details className="flat" open={drawn.length === 0}>
+          <summary>{t("entity.flat", { count: flat.length })}</summary>
+          <dl>
+            {flat.map((row) => (
+              <div key={row.metric}>
+                <dt>
+                  <To to={`/explore?q=${encodeURIComponent(row.query)}`} title={`${row.metric}\n${row.help}`.trim()}>
+                    {sentenceCase(metricName(row.metric, type))}
+                  </To>
+                </dt>
+                <dd>{withUnit(lastValue(row.series[0]?.points ?? []), unitOf(row.metric, row.unit))}</dd>
+              </div>
+            ))}
+          </dl>
+        </details>
+      ) : null}
+    </Section>
   );
 }
 

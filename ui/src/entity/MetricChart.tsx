@@ -3,7 +3,7 @@ import { useEffect, useRef } from "react";
 import { useSearchParams } from "react-router";
 import { shows } from "../api/derive";
 import type { EntityMetric, EntityMetrics } from "../api/types";
-import { num, scaleFor, sentenceCase, withUnit } from "../format";
+import { num, rangeText, scaleFor, sentenceCase, withUnit } from "../format";
 import { useT } from "../i18n";
 import { unitOf, useMetricName } from "../metrics";
 import { Chart, type Mark } from "../parts/Chart";
@@ -48,7 +48,7 @@ export function MetricChart({
   const least = all.length > 0 ? Math.min(...all) : 0;
   const mean = all.length > 0 ? all.reduce((sum, value) => sum + value, 0) / all.length : 0;
   const normal = row.normal
-    ? t("chart.normal", { low: shown(row.normal.lo), high: shown(row.normal.hi), unit: "" }).trim()
+    ? t("chart.normal", { range: rangeText(row.normal, scale.factor, least < 0), unit: "" }).trim()
     : t("chart.not_judged");
   const tone = row.state === "crit" || row.state === "warn" ? row.state : "";
   return (

@@ -1,7 +1,7 @@
 // What an incident hurts: each number that left its normal range, by entity, worst first.
 import { Fragment } from "react";
 import type { FaultDetail, Symptom } from "../api/types";
-import { clock, num, scaleFor, sentenceCase, utc } from "../format";
+import { clock, num, rangeText, scaleFor, sentenceCase, utc } from "../format";
 import { type Translate, useT } from "../i18n";
 import { unitOf, useMetricName } from "../metrics";
 import { EntityName, To } from "../parts/links";
@@ -26,15 +26,7 @@ function words(symptom: Symptom) {
   const worst = symptom.peak ?? symptom.now;
   const scale = scaleFor(unit, Math.max(...[worst, symptom.high, symptom.low].map((value) => Math.abs(value ?? 0))));
   const shown = (value: number | null) => num(value === null ? null : value * scale.factor);
-  const { low, high } = symptom;
-  const normal =
-    low === null && high === null
-      ? "–"
-      : high === null
-        ? `≥ ${shown(low)}`
-        : low === null || (low <= 0 && high >= 0)
-          ? `≤ ${shown(high)}`
-          : `${shown(low)}–${shown(high)}`;
+  const normal = rangeText({ lo: symptom.low, hi: symptom.high }, scale.factor, (symptom.before ?? 0) < 0);
   return { shown, normal, unit: scale.unit, worst };
 }
 

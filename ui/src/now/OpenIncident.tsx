@@ -1,7 +1,7 @@
 // One open incident on Now: sentence, first cause, path, and the KPI that suffers.
 import { useEntityMetrics, useFault } from "../api/queries";
 import type { Fault, FaultDetail } from "../api/types";
-import { clock, duration, num, percent, scaleFor, sentence, sentenceCase, withUnit } from "../format";
+import { clock, duration, num, percent, rangeText, scaleFor, sentence, sentenceCase, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { categoryKey, faultPath, hurtBy, pathOf, stepName, symptomsOf } from "../incident/read";
 import { unitOf, useMetricName } from "../metrics";
@@ -151,11 +151,7 @@ function Kpi({ fault }: { fault: Fault }) {
           {metric?.normal ? (
             <>
               <i className="sw" />
-              {t("chart.normal", {
-                low: num(metric.normal.lo * scale.factor),
-                high: num(metric.normal.hi * scale.factor),
-                unit: scale.unit,
-              })}
+              {t("chart.normal", { range: rangeText(metric.normal, scale.factor), unit: scale.unit })}
             </>
           ) : null}
         </span>

@@ -117,7 +117,11 @@ function Shown({ detail }: { detail: EntityDetail }) {
         </To>
       </p>
       <h3>{t("entity.checks")}</h3>
-      {checks.length > 0 ? <CheckList checks={checks.slice(0, MAX_CHECKS)} /> : <p className="dim pad">{t("map.no_checks")}</p>}
+      {checks.length > 0 ? (
+        <CheckList checks={checks.slice(0, MAX_CHECKS)} entity={entity.id} />
+      ) : (
+        <p className="dim pad">{t("map.no_checks")}</p>
+      )}
       <Numbers detail={detail} marks={marks} />
       <Peers detail={detail} />
       {happened.length > 0 ? (

@@ -6,7 +6,7 @@ import { useT } from "../i18n";
 import { fromDrag } from "../time/time";
 import { useTime } from "../time/useTime";
 import { moveCursor, onCursor } from "./cursor";
-import { domainOf, lines, splitAt, valueAt, xOf, yOf } from "./trace";
+import { domainOf, gapOf, lines, splitAt, valueAt, xOf, yOf } from "./trace";
 
 export interface Mark {
   ms: number;
@@ -62,7 +62,6 @@ export function Chart(props: ChartProps) {
   const tip = useRef<HTMLSpanElement>(null);
   const drag = useRef<number | null>(null);
   const shade = useRef<HTMLSpanElement>(null);
-  const gap = stepMs ? stepMs * 2.5 : Number.POSITIVE_INFINITY;
 
   const domain = useMemo(
     () =>
@@ -75,6 +74,7 @@ export function Chart(props: ChartProps) {
   const drawn = useMemo(() => {
     const judged = onset !== null && onset !== undefined && (state === "crit" || state === "warn") && series.length === 1;
     return series.slice(0, 6).flatMap((one, index) => {
+      const gap = stepMs ? gapOf(one.points, stepMs) : Number.POSITIVE_INFINITY;
       const name = series.length > 1 ? `l s${index + 1} ${DASHES[index]}` : "l";
       if (!judged) return lines(one.points, from, to, domain, height, gap).map((points) => ({ name, points }));
       const [before, after] = splitAt(one.points, onset);
@@ -83,7 +83,7 @@ export function Chart(props: ChartProps) {
         ...lines(after, from, to, domain, height, gap).map((points) => ({ name: state === "warn" ? "l wrn" : "l bad", points })),
       ];
     });
-  }, [series, from, to, domain, height, onset, state, gap]);
+  }, [series, from, to, domain, height, onset, state, stepMs]);
 
   useEffect(
     () =>
@@ -100,7 +100,7 @@ export function Chart(props: ChartProps) {
         cursor.style.left = `${share * 100}%`;
         cursor.style.opacity = "1";
         const values = series.slice(0, MAX_LABELS).map((one) => {
-          const value = valueAt(one.points, ms, stepMs ? stepMs * 2 : 60_000);
+          const value = valueAt(one.points, ms, stepMs ? gapOf(one.points, stepMs) : 60_000);
           const shown = value === null ? "–" : `${num(value * factor)} ${unit}`.trim();
           return series.length > 1 ? `${one.label} ${shown}` : shown;
         });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Point } from "../api/types";
-import { domainOf, lines, mainSeries, splitAt, valueAt, yOf } from "./trace";
+import { domainOf, gapOf, lines, mainSeries, splitAt, valueAt, yOf } from "./trace";
 
 const DOMAIN = { low: 0, high: 10, log: false };
 
@@ -31,6 +31,13 @@ describe("a line", () => {
         3,
       ),
     ).toHaveLength(2);
+  });
+  it("of a series that reports seldom has no gaps between its samples", () => {
+    const points: Point[] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((ms) => [ms, ms % 3 === 0 ? 1 : null]);
+    expect(gapOf(points, 1)).toBeCloseTo(5.1);
+    expect(lines(points, 0, 9, DOMAIN, 100, gapOf(points, 1))).toHaveLength(1);
+    const missing: Point[] = points.map(([ms, value]) => [ms, ms === 3 ? null : value]);
+    expect(lines(missing, 0, 9, DOMAIN, 100, gapOf(missing, 1))).toHaveLength(2);
   });
   it("of one sample is still seen", () => {
     expect(lines([[5, 5]], 0, 10, DOMAIN, 100)[0]!.split(" ")).toHaveLength(2);

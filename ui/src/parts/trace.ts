@@ -77,7 +77,8 @@ export function lines(
   for (const [ms, value] of points) {
     if (ms < from || ms > to) continue;
     if (value === null || !Number.isFinite(value)) {
-      close();
+      // Where the distance of samples is known, the next one tells whether one is missing.
+      if (gapMs === Number.POSITIVE_INFINITY) close();
       continue;
     }
     if (ms - last > gapMs) close();
@@ -87,6 +88,16 @@ export function lines(
   close();
   return out;
 }
+
+/** A series that reports every minute has no gap between two of its samples: what is missing is told by its own distance. */
+export function gapOf(points: readonly Point[], stepMs: number): number {
+  const times = points.filter(([, value]) => value !== null).map(([ms]) => ms);
+  const distances = times.slice(1).map((ms, index) => ms - times[index]!);
+  distances.sort((a, b) => a - b);
+  return GAP * Math.max(stepMs, distances[(distances.length - 1) >> 1] ?? 0);
+}
+/** Longer than this many usual distances between two samples is a gap. */
+const GAP = 1.7;
 
 /** Ink until judged: splits a series at the onset; the two parts share the last point before it. */
 export function splitAt(points: readonly Point[], onset: number): [Point[], Point[]] {
@@ -107,6 +118,7 @@ export function valueAt(points: readonly Point[], ms: number, slackMs: number): 
       low = middle + 1;
     } else high = middle - 1;
   }
+  while (found >= 0 && points[found]![1] === null) found--;
   if (found === -1 || ms - points[found]![0] > slackMs) return null;
   return points[found]![1];
 }

@@ -24,6 +24,7 @@ export const entity = {
   "entity.incident_of": ["Incident of {{what}}.", "{{what}} 的故障。"],
   "entity.metrics": ["Metrics", "指标"],
   "entity.metrics_note": ["{{count}}, worst first", "{{count}} 个,最差在前"],
+  "entity.flat": ["{{count}} did not change", "{{count}} 个没有变化"],
   "entity.no_metrics": ["It has no numbers in this window.", "此窗口内没有数值。"],
   "entity.no_metrics_help": [
     "It may have appeared later or gone before: move the window in the time bar.",

@@ -129,7 +129,7 @@ export const frame = {
   "signal.rate": ["rate", "流量"],
   "signal.sat": ["sat", "饱和"],
   "signal.res": ["res", "资源"],
-  "chart.normal": ["normal {{low}}–{{high}} {{unit}}", "正常 {{low}}–{{high}} {{unit}}"],
+  "chart.normal": ["normal {{range}} {{unit}}", "正常 {{range}} {{unit}}"],
   "chart.none": ["no samples in this window", "此窗口内没有采样"],
   "chart.not_judged": ["not judged", "未判定"],
 } as const satisfies Record<string, readonly [string, string]>;
