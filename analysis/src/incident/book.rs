@@ -13,6 +13,8 @@ use crate::detect::EntityGraph;
 pub struct BookConfig {
     /// Symptoms that begin within this time of each other may be one incident.
     pub join_ms: i64,
+    /// So long after it opened an incident takes in whatever its processes suffer.
+    pub young_ms: i64,
     /// Relations between two entities of one incident.
     pub hops: usize,
     pub max_open: usize,
@@ -22,7 +24,7 @@ pub struct BookConfig {
 
 impl Default for BookConfig {
     fn default() -> Self {
-        Self { join_ms: 120_000, hops: 2, max_open: 200, max_closed: 1_000, max_symptoms: 64 }
+        Self { join_ms: 120_000, young_ms: 180_000, hops: 2, max_open: 200, max_closed: 1_000, max_symptoms: 64 }
     }
 }
 
@@ -101,8 +103,9 @@ impl Book {
 
     /// News of an abnormal KPI.
     pub fn proceed(&mut self, kpi: &str, update: impl FnOnce(&mut Symptom)) -> Option<Effect> {
-        let incident = self.open.iter_mut().find(|incident| incident.symptoms.iter().any(|symptom| symptom.kpi == kpi))?;
-        let symptom = incident.symptoms.iter_mut().find(|symptom| symptom.kpi == kpi)?;
+        let lasts = |symptom: &Symptom| symptom.kpi == kpi && symptom.closed_ms.is_none();
+        let incident = self.open.iter_mut().find(|incident| incident.symptoms.iter().any(lasts))?;
+        let symptom = incident.symptoms.iter_mut().find(|symptom| lasts(symptom))?;
         update(symptom);
         refresh(incident);
         Some(Effect::Updated(incident.id.clone()))
@@ -110,9 +113,10 @@ impl Book {
 
     /// A KPI is usual again (or gone); the incident closes with its last one.
     pub fn end(&mut self, kpi: &str, at_ms: i64, end: End) -> Option<Effect> {
-        let at = self.open.iter().position(|incident| incident.symptoms.iter().any(|symptom| symptom.kpi == kpi))?;
+        let lasts = |symptom: &Symptom| symptom.kpi == kpi && symptom.closed_ms.is_none();
+        let at = self.open.iter().position(|incident| incident.symptoms.iter().any(lasts))?;
         let incident = &mut self.open[at];
-        incident.symptoms.iter_mut().filter(|symptom| symptom.kpi == kpi).for_each(|symptom| symptom.closed_ms = Some(at_ms));
+        incident.symptoms.iter_mut().filter(|symptom| lasts(symptom)).for_each(|symptom| symptom.closed_ms = Some(at_ms));
         incident.updated_ms = incident.updated_ms.max(at_ms);
         let id = incident.id.clone();
         if incident.symptoms.iter().any(|symptom| symptom.closed_ms.is_none()) {
@@ -143,11 +147,15 @@ impl Book {
     }
 }
 
-/// Whether a symptom belongs to an incident: the same KPI or process while it lasts, or near in time and place.
+/// Whether a symptom belongs to an incident: the same KPI again before long, the same process while the incident is young,
+/// or near in time and place. What comes later is another fault, though the first one lingers.
 fn is_one(incident: &Incident, symptom: &Symptom, config: &BookConfig, graph: &dyn EntityGraph) -> bool {
-    let same =
-        |known: &Symptom| known.kpi == symptom.kpi || (known.process_id.is_some() && known.process_id == symptom.process_id);
-    if incident.symptoms.iter().any(same) {
+    let young = symptom.onset_ms - incident.opened_ms <= config.young_ms;
+    let again = |known: &Symptom| {
+        known.kpi == symptom.kpi && known.closed_ms.is_none_or(|closed_ms| symptom.onset_ms - closed_ms <= config.join_ms)
+    };
+    let process = |known: &Symptom| young && known.process_id.is_some() && known.process_id == symptom.process_id;
+    if incident.symptoms.iter().any(|known| again(known) || process(known)) {
         return true;
     }
     let in_time = incident.symptoms.iter().any(|known| (known.onset_ms - symptom.onset_ms).abs() <= config.join_ms);

@@ -132,6 +132,26 @@ fn an_overlapping_second_fault_later_on_is_an_incident_of_its_own() {
 }
 
 #[test]
+fn another_fault_of_a_service_that_still_suffers_from_the_first_is_an_incident_of_its_own() {
+    let mut host = Host::new(vec![Service::new(7, 1_000.0, 200_000.0)]);
+    host.run(900);
+    host.services[0].latency_ns *= 6.0;
+    host.run(100);
+    assert_eq!(host.opened.len(), 1);
+    host.services[0].failing = 0.1;
+    host.run(30);
+    assert_eq!(host.opened.len(), 1, "soon after it is the same");
+    host.services[0].failing = 0.0;
+    host.run(400);
+    host.services[0].failing = 0.1;
+    host.run(30);
+    assert_eq!((host.opened.len(), host.open()), (2, 2));
+    (host.services[0].failing, host.services[0].latency_ns) = (0.0, 200_000.0);
+    host.run(120);
+    assert_eq!((host.opened.len(), host.open()), (2, 0));
+}
+
+#[test]
 fn churning_processes_stay_bounded_and_silent() {
     let mut host = host();
     let mut tgid = 100;
