@@ -3,21 +3,6 @@ import { metricWords, sentenceCase } from "./format";
 import { type Lang, useLang } from "./i18n";
 import { METRIC_WORDS, TABLE_WORDS } from "./metricwords";
 
-const UNIT_BY_NAME: [RegExp, string][] = [
-  [/(_ns|_nsec|^.*_ns_[a-z_]+)$/, "ns"],
-  [/(_usec|_us|srtt|rcv_rtt)$/, "us"],
-  [/(_msec|_ms|_await)$/, "ms"],
-  [/(_kB|_KB)$/, "kb"],
-  [/_bytes(_total)?$/, "bytes"],
-  [/_ratio$/, "ratio"],
-  [/(_util|_per|UsePer|util_per)$/, "%"],
-];
-
-export function unitOf(metric: string, given?: string | null): string {
-  if (given) return given;
-  return UNIT_BY_NAME.find(([pattern]) => pattern.test(metric))?.[1] ?? "";
-}
-
 export function metricName(metric: string, type: string | undefined, lang: Lang): string {
   const pair = METRIC_WORDS[metric.replace(/^gala_gopher_/, "").toLowerCase()];
   if (pair) return pair[lang === "zh" ? 1 : 0];

@@ -9,8 +9,7 @@ import { clock, duration, num, percent, sentenceCase, shortId, withUnit } from "
 import { useLang, useT, useText } from "../i18n";
 import { faultPath } from "../incident/read";
 import { mapLayer, namesOf, worstFirst } from "../map/names";
-import { tableName, unitOf, useMetricName } from "../metrics";
-
+import { tableName, useMetricName } from "../metrics";
 import { NotFound } from "../notfound";
 import type { Mark } from "../parts/Chart";
 import { Icon, typeIcon } from "../parts/icons";
@@ -20,6 +19,7 @@ import { ofEntity, State } from "../parts/state";
 import { lastValue } from "../parts/trace";
 import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
+import { unitOf } from "../units";
 import { CheckList } from "./CheckList";
 import { HappenedList, useHappened } from "./happened";
 import { MetricChart } from "./MetricChart";

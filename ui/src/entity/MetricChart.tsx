@@ -5,11 +5,12 @@ import { shows } from "../api/derive";
 import type { EntityMetric, EntityMetrics } from "../api/types";
 import { num, rangeText, scaleFor, sentenceCase, withUnit } from "../format";
 import { useT } from "../i18n";
-import { unitOf, useMetricName } from "../metrics";
+import { useMetricName } from "../metrics";
 import { Chart, type Mark } from "../parts/Chart";
 import { To } from "../parts/links";
 import { lastValue, mainSeries } from "../parts/trace";
 import { useTwin } from "../parts/twin";
+import { unitOf } from "../units";
 
 /** Names of this many series fit beside the lines. */
 const MAX_NAMES = 4;

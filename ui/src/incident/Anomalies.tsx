@@ -7,7 +7,7 @@ import type { Anomaly, Severity } from "../api/types";
 import { clock, num, shortId, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { tidyName } from "../map/names";
-import { unitOf, useMetricName } from "../metrics";
+import { useMetricName } from "../metrics";
 import { AskWhy } from "../parts/AskWhy";
 import { Icon, typeIcon } from "../parts/icons";
 import { To } from "../parts/links";
@@ -15,6 +15,7 @@ import { Answer, CopyId, Empty, Section } from "../parts/page";
 import { ofSeverity, State } from "../parts/state";
 import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
+import { unitOf } from "../units";
 
 const MAX_ROWS = 10_000;
 const LOUD: readonly Severity[] = ["WARN", "ERROR", "FATAL"];

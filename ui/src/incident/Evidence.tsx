@@ -3,7 +3,7 @@ import { useEntityMetrics } from "../api/queries";
 import type { FaultDetail, PathStep, Evidence as Proof } from "../api/types";
 import { beforeAfter, clock, duration, num, scaleFor, sentence, withUnit } from "../format";
 import { useT, useText } from "../i18n";
-import { unitOf, useMetricName } from "../metrics";
+import { useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
 import { Section } from "../parts/page";
@@ -12,6 +12,7 @@ import { mainSeries } from "../parts/trace";
 import { useTwin } from "../parts/twin";
 import { ticks } from "../time/time";
 import { type Time, useTime } from "../time/useTime";
+import { unitOf } from "../units";
 import { pathOf, stepName } from "./read";
 
 const BEFORE_MS = 120_000;

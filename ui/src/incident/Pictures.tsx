@@ -4,7 +4,7 @@ import { useNavigate } from "react-router";
 import { useHorizontal, useVertical } from "../api/queries";
 import type { FaultDetail, Horizontal, PathStep } from "../api/types";
 import { useT } from "../i18n";
-import { measure } from "../map/measure";
+import { useMeasure } from "../map/measure";
 import { horizontal, type PictureNode, pathIds, vertical } from "../map/model";
 import { namesOf } from "../map/names";
 import { PictureView } from "../map/PictureView";
@@ -29,6 +29,7 @@ export function Pictures({ detail }: { detail: FaultDetail }) {
   const cause = result.cause_metrics[0]!;
   const root = stackRoot(steps) ?? cause.entity_id;
   const stack = useVertical(root, at, result.scope === "single_node" ? { perspective: "host" } : {});
+  const measure = useMeasure();
   const near = useMemo(() => (across.data ? around(across.data, steps) : null), [across.data, steps]);
   const through = useMemo(
     () =>
@@ -43,14 +44,15 @@ export function Pictures({ detail }: { detail: FaultDetail }) {
             steps,
             host: null,
             otherWord: t("map.other"),
+            goneWord: t("state.gone"),
           })
         : null,
-    [near, steps, t],
+    [near, steps, t, measure],
   );
   const down = useMemo(() => {
     if (!stack.data) return null;
     return vertical(stack.data, { width: 590, measure, pinned: NOTHING, open: NOTHING, steps, brief: true });
-  }, [stack.data, steps]);
+  }, [stack.data, steps, measure]);
   const open = (node: PictureNode) => {
     if (node.entity) void navigate(keep(entityPath(node.entity.id), location.search));
     else void navigate(keep(`/map?path=${encodeURIComponent(detail.id)}&center=${encodeURIComponent(root)}`, location.search));

@@ -3,12 +3,13 @@ import { Fragment } from "react";
 import type { FaultDetail, Symptom } from "../api/types";
 import { clock, num, rangeText, scaleFor, sentenceCase, utc } from "../format";
 import { type Translate, useT } from "../i18n";
-import { unitOf, useMetricName } from "../metrics";
+import { useMetricName } from "../metrics";
 import { EntityName, To } from "../parts/links";
 import { Section } from "../parts/page";
 import { RangeDot } from "../parts/RangeDot";
 import { ofSeverity, State } from "../parts/state";
 import { useTime } from "../time/useTime";
+import { unitOf } from "../units";
 import { hurtBy, symptomsOf } from "./read";
 
 /** Which number of the metric it is: its mean, the slow tenth, a share. */

@@ -3,13 +3,14 @@ import { useEntity, useEntityMetrics } from "../api/queries";
 import type { Entity } from "../api/types";
 import { num, scaleFor } from "../format";
 import { useT, useText } from "../i18n";
-import { unitOf, useMetricName } from "../metrics";
+import { useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, entityPath, To } from "../parts/links";
 import { Rich } from "../parts/rich";
 import { ofEntity, State } from "../parts/state";
 import { lastValue, mainSeries } from "../parts/trace";
 import { useTime } from "../time/useTime";
+import { unitOf } from "../units";
 import { namesOf, worstFirst } from "./names";
 
 export function Dock({ entity }: { entity: Entity }) {

@@ -14,7 +14,7 @@ import { State } from "../parts/state";
 import { useTwin } from "../parts/twin";
 import { useTime } from "../time/useTime";
 import { Dock } from "./Dock";
-import { measure } from "./measure";
+import { useMeasure } from "./measure";
 import { type GroupBy, horizontal, type Picture, type PictureEdge, type PictureNode, vertical } from "./model";
 import { namesOf } from "./names";
 import { PictureView } from "./PictureView";
@@ -71,6 +71,7 @@ export default function MapPage() {
   const fault = useFault(state.path ?? "");
   const steps = state.path && fault.data ? pathOf(fault.data) : NO_STEPS;
   const ledger = useLedger();
+  const measure = useMeasure();
   const pinned = useMemo(() => new Set(state.center ? [state.center] : []), [state.center]);
 
   const picture = useMemo(
@@ -86,9 +87,10 @@ export default function MapPage() {
             steps,
             host: state.host,
             otherWord: t("map.other"),
+            goneWord: t("state.gone"),
           })
         : null,
-    [answer.data, state.layer, state.by, pinned, state.open, steps, state.host, t],
+    [answer.data, state.layer, state.by, pinned, state.open, steps, state.host, t, measure],
   );
   const first =
     nearestToCause(picture) ?? picture?.nodes.find((node) => node.state === "crit" && node.entity) ?? busiest(picture);
@@ -320,9 +322,10 @@ function Stack({
   onHover: (entity: Entity | null) => void;
 }) {
   const t = useT();
+  const measure = useMeasure();
   const picture = useMemo(
     () => vertical(answer, { width: 590, measure, pinned: new Set([root]), open: state.open, steps }),
-    [answer, root, state.open, steps],
+    [answer, root, state.open, steps, measure],
   );
   if (picture.nodes.length === 0) return <Empty title={t("map.empty")}>{t("map.empty_stack")}</Empty>;
   return (

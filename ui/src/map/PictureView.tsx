@@ -300,10 +300,12 @@ function NodeView({ domId, node, at, selected, showPath, tabIndex, onSelect, onH
     node.sub,
     node.count > 1 ? t("map.fold", { count: node.count }) : "",
     t(`state.${node.state}`),
-    numbered ? t("map.step", { step: node.number! }) : "",
+    numbered ? t("map.step", { step: node.steps }) : "",
+    node.note,
   ];
-  const mid = at.height / 2;
+  const mid = (at.height - (node.note ? 15 : 0)) / 2;
   const count = node.count > 1;
+  const badge = 12 + 6 * node.steps.length;
   const markX = at.width - 20 - (count ? 32 : 0);
   return (
     <g
@@ -334,6 +336,11 @@ function NodeView({ domId, node, at, selected, showPath, tabIndex, onSelect, onH
           {node.sub}
         </text>
       ) : null}
+      {node.note ? (
+        <text x="30" y={at.height - 9} className="tc">
+          {node.note}
+        </text>
+      ) : null}
       {count ? (
         <>
           <rect x={at.width - 36} y={mid - 8} width="28" height="16" rx="8" className="pill" />
@@ -349,9 +356,9 @@ function NodeView({ domId, node, at, selected, showPath, tabIndex, onSelect, onH
       ) : null}
       {numbered ? (
         <>
-          <circle className="bd" r="9" />
+          <rect className="bd" x={-badge / 2} y="-9" width={badge} height="18" rx="9" />
           <text y="4" className="bdt">
-            {node.number}
+            {node.steps}
           </text>
         </>
       ) : null}

@@ -1,8 +1,9 @@
 // From topology answers to pictures: names, folding of what is alike, rows, and where a path runs. Pure.
 import type { Edge, Entity, Horizontal, Layer, PathStep, Vertical } from "../api/types";
-import { num } from "../format";
+import { beforeAfter, num } from "../format";
 import { iconPath, typeIcon } from "../parts/icons";
 import { type Judged, ofEntity } from "../parts/state";
+import { unitOf } from "../units";
 import { type LayoutEdge, type LayoutNode, type Placed, type PlacedEdge, place, route, rowsFrom, rowsOf } from "./layout";
 import { namesOf } from "./names";
 
@@ -18,7 +19,12 @@ export interface PictureNode {
   /** Key under which a fold opens. */
   fold: string | null;
   entity: Entity | null;
+  /** First step of the path on it; null if there is none. */
   number: number | null;
+  /** All its steps: `2`, `2–4`. */
+  steps: string;
+  /** What the step changed: `2.5 → 51 ms`. */
+  note: string;
   cause: boolean;
 }
 export interface PictureEdge {
@@ -41,8 +47,13 @@ export interface Picture {
 export type GroupBy = "host" | "service" | "unit";
 /** Above this many nodes what is alike folds even in twos. */
 const MANY = 300;
+/** Above this many a whole tray is one node, until it is opened. */
+const MAX_VISIBLE = 1000;
 const NODE_H = 46;
 const NODE_H_ONE = 32;
+const NOTE_H = 15;
+/** More processes than this that are gone fold into one node of their tray. */
+const MAX_GONE = 6;
 /** Processes of one kind with the same peers fold from this many. */
 const FOLD_FROM = 3;
 
@@ -68,8 +79,9 @@ export interface HorizontalOptions {
   open: ReadonlySet<string>;
   steps: readonly PathStep[];
   host: string | null;
-  /** Name of what is folded because it talks to nobody. */
+  /** Name of what is folded because it talks to nobody, and of what is gone. */
   otherWord: string;
+  goneWord: string;
 }
 
 export function horizontal(answer: Horizontal, options: HorizontalOptions): Picture {
@@ -101,20 +113,25 @@ export function horizontal(answer: Horizontal, options: HorizontalOptions): Pict
   const nodes = shown.map((node): PictureNode => {
     const one = node.members[0]!;
     const names = namesOf(one);
-    const folded = node.members.length > 1 || node.other;
-    const index = numbers.get(node.id);
+    const folded = node.members.length > 1 || node.word !== null;
     return {
       id: node.id,
-      name: node.other ? options.otherWord : cut(names.name, 22),
+      name:
+        node.word === null
+          ? cut(names.name, 22)
+          : node.word === "tray"
+            ? cut(node.name, 22)
+            : node.word === "gone"
+              ? options.goneWord
+              : options.otherWord,
       sub: folded ? "" : options.layer === "process" ? names.sub : "",
-      icon: iconPath(typeIcon(one.type)),
+      icon: iconPath(typeIcon(node.word === "tray" && options.by === "host" ? "host" : one.type)),
       type: one.type,
       state: worst(node.members),
       count: node.members.length,
       fold: folded ? node.id : null,
       entity: folded ? null : one,
-      number: index ?? null,
-      cause: index === 1,
+      ...stepsOn(numbers.get(node.id), options.steps),
     };
   });
   const sized = new Map(nodes.map((node) => [node.id, sizeOf(node, options.measure)]));
@@ -153,12 +170,33 @@ export function pathIds(steps: readonly PathStep[], entities: readonly Entity[],
   });
 }
 
-function numberIds(ids: readonly (string | null)[]): Map<string, number> {
-  const out = new Map<string, number>();
+/** Places in the path of each node, from 0. */
+function numberIds(ids: readonly (string | null)[]): Map<string, number[]> {
+  const out = new Map<string, number[]>();
   ids.forEach((id, index) => {
-    if (id !== null && !out.has(id)) out.set(id, index + 1);
+    if (id !== null) out.set(id, [...(out.get(id) ?? []), index]);
   });
   return out;
+}
+
+/** What a node says of the steps it carries; the symptom, or else its first one, gives the value. */
+export function stepsOn(
+  places: readonly number[] | undefined,
+  steps: readonly PathStep[],
+): Pick<PictureNode, "number" | "steps" | "note" | "cause"> {
+  if (!places || places.length === 0) return { number: null, steps: "", note: "", cause: false };
+  const [first, last] = [places[0]!, places[places.length - 1]!];
+  const isRun = last - first === places.length - 1 && places.length > 1;
+  const shown = steps[last === steps.length - 1 ? last : first]!;
+  const hasValue = !shown.hidden && shown.value_after !== null && shown.value_after !== undefined;
+  return {
+    number: first + 1,
+    steps: isRun ? `${first + 1}–${last + 1}` : places.map((place) => place + 1).join(", "),
+    note: hasValue
+      ? beforeAfter(shown.value_before ?? null, shown.value_after!, unitOf(shown.metric_id, shown.unit)).join(" → ")
+      : "",
+    cause: first === 0,
+  };
 }
 
 function routePath(ids: readonly (string | null)[], placed: Placed): PlacedEdge[] {
@@ -174,7 +212,8 @@ interface Folded {
   group: string;
   name: string;
   sort: string;
-  other: boolean;
+  /** Why it is folded, if not because its members are alike. */
+  word: "other" | "gone" | "tray" | null;
   members: Entity[];
 }
 
@@ -202,31 +241,38 @@ function foldAlike(
     note(edge.to, `<${kind(edge.from)}`);
   }
   const from = entities.length > MANY ? 2 : FOLD_FROM;
+  const gone = new Map<string, number>();
+  for (const one of entities)
+    if (one.state === "offline" && one.type === "proc") gone.set(groupOf(one, by), (gone.get(groupOf(one, by)) ?? 0) + 1);
   const buckets = new Map<string, Entity[]>();
   for (const one of [...entities].sort((a, b) => (a.id < b.id ? -1 : 1))) {
     const group = groupOf(one, by);
     const lonely = !peers.has(one.id) && ofEntity(one) !== "crit" && ofEntity(one) !== "warn";
     const signature = [...(peers.get(one.id) ?? [])].sort().join(",");
+    const isPast = one.state === "offline" && one.type === "proc" && gone.get(group)! > MAX_GONE && !open.has(`gone:${group}`);
     const key = pinned.has(one.id)
       ? `one:${one.id}`
-      : lonely && one.type === "proc"
-        ? `other:${group}`
-        : `alike:${group}:${one.type}:${namesOf(one).name}:${one.state === "offline"}:${signature}`;
+      : isPast
+        ? `gone:${group}`
+        : lonely && one.type === "proc"
+          ? `other:${group}`
+          : `alike:${group}:${one.type}:${namesOf(one).name}:${one.state === "offline"}:${signature}`;
     buckets.set(key, [...(buckets.get(key) ?? []), one]);
   }
   const nodes = new Map<string, Folded>();
   const of = new Map<string, string>();
-  const put = (id: string, members: Entity[], other: boolean) => {
+  const put = (id: string, members: Entity[], word: Folded["word"]) => {
     const one = members[0]!;
     const name = namesOf(one).name;
-    nodes.set(id, { id, group: groupOf(one, by), name, sort: `${other ? 1 : 0}${name}${one.id}`, other, members });
+    nodes.set(id, { id, group: groupOf(one, by), name, sort: `${word ? 1 : 0}${name}${one.id}`, word, members });
     for (const member of members) of.set(member.id, id);
   };
   for (const [key, members] of buckets) {
-    const other = key.startsWith("other:");
-    if (open.has(key) || members.length < (other ? 2 : from)) for (const one of members) put(one.id, [one], false);
-    else put(key, members, other);
+    const word = key.startsWith("other:") ? "other" : key.startsWith("gone:") ? "gone" : null;
+    if (open.has(key) || members.length < (word ? 2 : from)) for (const one of members) put(one.id, [one], null);
+    else put(key, members, word);
   }
+  if (nodes.size > MAX_VISIBLE) foldTrays(entities, by, pinned, open, nodes, of);
   const merged = new Map<string, { edge: Edge; all: Edge[]; from: string; to: string }>();
   for (const edge of edges) {
     const [a, b] = [of.get(edge.from)!, of.get(edge.to)!];
@@ -250,6 +296,30 @@ function foldAlike(
       }),
     );
   return { nodes, edges: pictureEdges };
+}
+
+/** Puts one node in place of each tray that is not opened. */
+function foldTrays(
+  entities: readonly Entity[],
+  by: GroupBy,
+  pinned: ReadonlySet<string>,
+  open: ReadonlySet<string>,
+  nodes: Map<string, Folded>,
+  of: Map<string, string>,
+): void {
+  const trays = new Map<string, Entity[]>();
+  for (const one of entities) {
+    const group = groupOf(one, by);
+    if (!pinned.has(one.id) && !open.has(`tray:${group}`)) trays.set(group, [...(trays.get(group) ?? []), one]);
+  }
+  for (const [group, members] of trays) {
+    const id = `tray:${group}`;
+    for (const one of members) {
+      nodes.delete(of.get(one.id)!);
+      of.set(one.id, id);
+    }
+    nodes.set(id, { id, group: "", name: group, sort: `0${group}`, word: "tray", members });
+  }
 }
 
 function edgeLabel(edges: readonly Edge[]): string {
@@ -278,8 +348,11 @@ function worst(members: readonly Entity[]): Judged {
 function sizeOf(node: PictureNode, measure: Measure): { width: number; height: number } {
   const count = node.count > 1 || node.fold ? 34 : 0;
   const mark = node.state === "crit" || node.state === "warn" ? 18 : 0;
-  const text = Math.max(measure(node.name, true) + mark, measure(node.sub, false));
-  return { width: Math.max(84, Math.ceil(30 + text + 12 + count)), height: node.sub ? NODE_H : NODE_H_ONE };
+  const text = Math.max(measure(node.name, true) + mark, measure(node.sub, false), measure(node.note, true));
+  return {
+    width: Math.max(84, Math.ceil(30 + text + 12 + count)),
+    height: (node.sub ? NODE_H : NODE_H_ONE) + (node.note ? NOTE_H : 0),
+  };
 }
 
 const BANDS = ["application", "process", "system", "resource", "host"] as const;
@@ -332,7 +405,6 @@ export function vertical(answer: Vertical, options: VerticalOptions): Picture {
     for (const one of folded ? [members[0]!] : members) {
       const id = folded ? key : one.id;
       const names = namesOf(one);
-      const index = numbers.get(id);
       nodes.push({
         id,
         name: folded ? one.type : cut(one.type === "proc" ? `${names.name} ${names.sub}` : names.name, 24),
@@ -343,8 +415,7 @@ export function vertical(answer: Vertical, options: VerticalOptions): Picture {
         count: folded ? members.length : 1,
         fold: folded ? key : null,
         entity: folded ? null : one,
-        number: index ?? null,
-        cause: index === 1,
+        ...stepsOn(numbers.get(id), options.steps),
       });
       band.set(id, one.band);
       depth.set(id, DEPTH[one.type] ?? 0);

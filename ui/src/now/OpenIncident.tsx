@@ -4,7 +4,7 @@ import type { Fault, FaultDetail } from "../api/types";
 import { clock, duration, num, percent, rangeText, scaleFor, sentence, sentenceCase, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { categoryKey, faultPath, hurtBy, pathOf, stepName, symptomsOf } from "../incident/read";
-import { unitOf, useMetricName } from "../metrics";
+import { useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
 import { Rich } from "../parts/rich";
@@ -12,6 +12,7 @@ import { ofSeverity, State } from "../parts/state";
 import { lastValue, mainSeries } from "../parts/trace";
 import { stepFor } from "../time/time";
 import { useTime } from "../time/useTime";
+import { unitOf } from "../units";
 
 export function OpenIncident({ fault }: { fault: Fault }) {
   const t = useT();
