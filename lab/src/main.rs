@@ -7,6 +7,7 @@
 mod host;
 mod injectors;
 mod loads;
+mod quiet;
 mod redis;
 mod runner;
 mod scenario;
@@ -33,6 +34,8 @@ enum Command {
     Demo(runner::Demo),
     /// All faults several times in a row against one running hub; prints a table
     Accuracy(runner::Accuracy),
+    /// No fault at all, then a tripled load: nothing may be found
+    Quiet(quiet::Quiet),
     /// Asks a Redis server at a steady rate
     Client {
         address: SocketAddr,
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(demo) => demo.run(),
         Command::Accuracy(accuracy) => accuracy.run(),
+        Command::Quiet(quiet) => quiet.run(),
         Command::Client { address, connections, rate, reconnect } => loads::client(address, connections, rate, reconnect),
         Command::Burn { cpu, threads } => injectors::burn(cpu, threads),
         Command::FsyncFlood { dir, threads } => injectors::fsync_flood(&dir, threads),

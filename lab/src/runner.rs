@@ -47,8 +47,8 @@ pub struct Accuracy {
 }
 
 /// The service under test with its client.
-struct Stage {
-    redis: Redis,
+pub struct Stage {
+    pub redis: Redis,
     disk: Option<Disk>,
 }
 
@@ -109,7 +109,7 @@ fn seconds(time: Option<Duration>) -> String {
     time.map_or_else(|| "not".to_owned(), |time| format!("{:.0} s", time.as_secs_f64()))
 }
 
-fn prepare(gala: &std::path::Path, hub: &str, undo: &mut Undo) -> Result<Product> {
+pub fn prepare(gala: &std::path::Path, hub: &str, undo: &mut Undo) -> Result<Product> {
     if !rustix::process::geteuid().is_root() {
         bail!("faults need root: they make a network namespace, a small disk and control groups; run it with sudo");
     }
@@ -141,7 +141,7 @@ fn start_product(gala: &std::path::Path, hub: &str, undo: &mut Undo) -> Result<(
 }
 
 /// One server without and one with a disk, as the faults need; both with a steady client.
-fn build_stages(faults: &[Fault], undo: &mut Undo) -> Result<Vec<Stage>> {
+pub fn build_stages(faults: &[Fault], undo: &mut Undo) -> Result<Vec<Stage>> {
     host::namespace(undo)?;
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut stages = Vec::new();
@@ -160,13 +160,18 @@ fn build_stages(faults: &[Fault], undo: &mut Undo) -> Result<Vec<Stage>> {
         let port = if with_disk { PORT_DISK } else { PORT_MEMORY };
         let redis = redis::start(port, cpus - 1, disk.as_ref().map(|disk| disk.mount.as_path()), undo)?;
         let address = redis.address.to_string();
-        let rate = if with_disk { "200" } else { "1000" };
-        undo.kill_later(redis::own(&["client", &address, "--rate", rate], true)?);
+        let rate = usual_rate(with_disk).to_string();
+        undo.kill_later(redis::own(&["client", &address, "--rate", &rate], true)?);
         say(&format!("redis-server {} on {address}, processor {}, its client behind a veth pair", redis.pid, redis.cpu));
         servers.push((with_disk, Redis { pid: redis.pid, address: redis.address, cpu: redis.cpu }));
         stages.push(Stage { redis, disk });
     }
     Ok(stages)
+}
+
+/// Requests a second.
+pub const fn usual_rate(with_disk: bool) -> u32 {
+    if with_disk { 200 } else { 1000 }
 }
 
 fn lab_disk(undo: &mut Undo) -> Result<Disk> {
@@ -179,7 +184,7 @@ fn lab_disk(undo: &mut Undo) -> Result<Disk> {
 }
 
 /// Waits until what the service does is known to the detector, and shows how long that takes.
-fn wait_until_warm(product: &Product) -> Result<()> {
+pub fn wait_until_warm(product: &Product) -> Result<()> {
     say("waiting until detection knows what is usual (a KPI is judged from its 60th sample, some 5 minutes)");
     let begun = now_ms();
     let mut shown = 0;
@@ -250,7 +255,7 @@ fn is_right(fault: Fault, truth: &Truth, cause: &Value) -> bool {
     cause.is_object() && fault.is_right(truth, text("entity_id"), text("entity_type"), text("category"))
 }
 
-fn cause_text(cause: &Value) -> String {
+pub fn cause_text(cause: &Value) -> String {
     let text = |name: &str| cause[name].as_str().unwrap_or("");
     let probability = cause["probability"].as_f64().unwrap_or(0.0) * 100.0;
     format!("{} {} ({}, {probability:.0} %)", text("entity_type"), text("entity_name"), text("category"))
