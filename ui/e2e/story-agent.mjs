@@ -103,8 +103,11 @@ export function agentStory(now, onset) {
     ]),
     probes: probes.filter((one) => one.cpu_ratio).map((one) => ({ name: one.name, cpu_ratio: one.cpu_ratio })),
   };
-  const place = (name, seen, total, reason) => ({
+  const place = (name, seen, total, reason, what = "") => ({
     place: name,
+    what,
+    count: total === null ? 2341 : total - seen,
+    since_ms: now - 3_600_000,
     seen,
     total,
     ratio: total === null ? null : seen / total,
@@ -118,6 +121,7 @@ export function agentStory(now, onset) {
       place("Socket events", 997_000, 1_000_000, "buffer full for 1.2 s"),
       place("Requests, nginx", 370_058, 370_800, "742 without an answer seen"),
       place("Block requests", 41_020, 41_020, ""),
+      place("probe.io", null, null, "too many submissions at once", "times before the request was made"),
     ],
     next_cursor: null,
     watched: { hosts: 4, processes: 41, connections: 212, devices: 6 },

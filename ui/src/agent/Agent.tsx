@@ -1,13 +1,14 @@
 // Agent: what it costs, what each probe can do on this kernel and by which hook, what could not be seen, and what stands around it.
 import { useBudget, useHasAgent, useHealth, useLedger, useProbes } from "../api/queries";
 import type { Budget, Component, Hook, LedgerRow, ProbeRow, Rung } from "../api/types";
-import { bytes, clock, duration, num, percent, withUnit } from "../format";
+import { bytes, clock, duration, num, percent, utc, withUnit } from "../format";
 import { useT } from "../i18n";
 import { Chart } from "../parts/Chart";
 import { Answer, Empty, Page, Section } from "../parts/page";
 import { Rich } from "../parts/rich";
 import { type Judged, State } from "../parts/state";
 import { useTime } from "../time/useTime";
+import { placeName } from "./names";
 import "./agent.css";
 
 export default function Agent() {
@@ -37,6 +38,9 @@ export default function Agent() {
     </Page>
   );
 }
+
+/** A smaller part of the bar has no room for its name. */
+const NAMED_SHARE = 0.07;
 
 function Cost({ budget, requests }: { budget: Budget; requests: number | null }) {
   const t = useT();
@@ -117,14 +121,15 @@ function Cost({ budget, requests }: { budget: Budget; requests: number | null })
                     style={{ flex: Math.max(one.share / (total || 1), 0.01) }}
                     title={`${one.name} ${percent(one.share)}`}
                   >
-                    <span>{one.name}</span>
+                    {one.share > total * NAMED_SHARE ? <span>{one.name}</span> : null}
                   </i>
                 ))}
               </div>
             </dd>
             <dd className="vs">
               <span>
-                {t("agent.in_kernel")} <b>{percent(cpu.bpf_ratio)}</b>
+                {t("agent.in_kernel")} <b>{cpu.bpf_reason ? "–" : percent(cpu.bpf_ratio)}</b>
+                {cpu.bpf_reason ? ` ${cpu.bpf_reason}` : null}
               </span>
               <span>
                 {t("agent.in_agent")} <b>{percent(cpu.user_ratio)}</b>
@@ -319,7 +324,7 @@ function LedgerView() {
           ) : (
             <ul className="led">
               {rows.map((row) => (
-                <LedgerLine key={row.place + row.reason} row={row} />
+                <LedgerLine key={`${row.place}${row.what}${row.reason}`} row={row} />
               ))}
             </ul>
           )
@@ -334,25 +339,51 @@ const LOW_COVERAGE = 0.95;
 
 function LedgerLine({ row }: { row: LedgerRow }) {
   const t = useT();
+  const { now } = useTime();
   const low = row.ratio !== null && row.ratio < LOW_COVERAGE;
   const counts =
-    row.total !== null && row.seen !== null
+    row.total !== null && row.seen !== null && row.seen !== row.total
       ? t("agent.missed", { missed: num(row.total - row.seen), total: num(row.total) })
       : "";
-  const words = [row.seen === row.total ? "" : counts, row.reason].filter(Boolean).join(": ");
+  const words = [row.what, counts, row.reason].filter(Boolean).join(": ");
+  const when = row.last_ms === null ? "" : t("agent.last", { duration: duration(Math.max(0, now - row.last_ms)) });
   return (
     <li>
-      <span>{row.place}</span>
-      <span className={`mtr ${low ? "wrn" : ""}`} aria-hidden="true">
-        <i style={{ width: `${(row.ratio ?? 0) * 100}%` }} />
-      </span>
-      <span className={`num ${low ? "warn" : ""}`}>{percent(row.ratio)}</span>
-      <p title={words}>{words}</p>
+      <span>{placeName(row.place, t)}</span>
+      {row.ratio === null ? (
+        <span className="num times" title={row.since_ms === undefined ? undefined : utc(row.since_ms)}>
+          {row.count === undefined ? "–" : t(row.count === 1 ? "agent.times_1" : "agent.times", { count: num(row.count) })}
+        </span>
+      ) : (
+        <span className="share">
+          <span className={`mtr ${low ? "wrn" : ""}`} aria-hidden="true">
+            <i style={{ width: `${row.ratio * 100}%` }} />
+          </span>
+          <span className={`num ${low ? "warn" : ""}`}>{percent(row.ratio)}</span>
+        </span>
+      )}
+      <p>
+        {words}
+        {when ? (
+          <span className="dim nw">
+            {words ? ", " : ""}
+            {when}
+          </span>
+        ) : null}
+      </p>
     </li>
   );
 }
 
 const COMPONENT_STATE: Record<Component["status"], Judged> = { ok: "ok", degraded: "warn", starting: "na", off: "na" };
+
+const PARTS = {
+  agent: "part.agent",
+  store: "part.store",
+  topology: "part.topology",
+  detection: "part.detection",
+  cause: "part.cause",
+} as const;
 
 function Around() {
   const t = useT();
@@ -366,7 +397,7 @@ function Around() {
             {Object.entries(data.components).map(([name, one]) => (
               <li key={name}>
                 <State state={COMPONENT_STATE[one.status] ?? "na"} label={one.status} />
-                <span>{name}</span>
+                <span>{name in PARTS ? t(PARTS[name as keyof typeof PARTS]) : name}</span>
                 <p>
                   {[
                     one.reason || (one.status === "ok" ? "" : one.status),

@@ -508,6 +508,11 @@ export interface Ledger extends Page<LedgerRow> {
 }
 export interface LedgerRow {
   place: string;
+  /** What was lost there. */
+  what?: string;
+  /** How often, since when. */
+  count?: number;
+  since_ms?: Ms;
   seen: number | null;
   total: number | null;
   ratio: number | null;
@@ -516,7 +521,14 @@ export interface LedgerRow {
 }
 /** GET /agent/budget */
 export interface Budget {
-  cpu: { used_ratio: number; user_ratio: number; bpf_ratio: number; limit_ratio: number };
+  cpu: {
+    used_ratio: number;
+    user_ratio: number;
+    bpf_ratio: number;
+    limit_ratio: number;
+    /** Why BPF run time is not known; empty when it is. */
+    bpf_reason?: string;
+  };
   memory: { used_bytes: number; rss_bytes: number; map_bytes: number; limit_bytes: number };
   shed: { what: string; reason: string; at_ms: Ms }[];
   /** Last 15 minutes, at most 180 rows of [ms, cpu_ratio, memory_bytes]. */

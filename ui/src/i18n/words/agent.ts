@@ -59,4 +59,11 @@ export const agent = {
   "agent.last": ["{{duration}} ago", "{{duration}} 前"],
   "agent.uptime": ["uptime", "运行时长"],
   "ledger.probe": ["probe {{name}}", "探针 {{name}}"],
+  "agent.times": ["{{count}} times", "{{count}} 次"],
+  "agent.times_1": ["once", "1 次"],
+  "part.agent": ["agent", "代理"],
+  "part.store": ["store", "存储"],
+  "part.topology": ["topology", "拓扑"],
+  "part.detection": ["detection", "检测"],
+  "part.cause": ["causes", "根因"],
 } as const satisfies Record<string, readonly [string, string]>;
