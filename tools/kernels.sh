@@ -10,7 +10,7 @@ gala=${GALA:-target/release/gala}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/gala-kernels
 # What the machine gets besides `gala`, and the modules it loads, in that order.
 programs=(redis-server redis-cli redis-benchmark ss bpftool setsid)
-modules=(virtio_pci virtio_blk ext4)
+modules=(virtio_pci virtio_blk ext4 tcp_diag)
 # Emulation is some 14 times slower than this machine; a run takes about two minutes.
 bound=600
 
@@ -97,7 +97,7 @@ run() (
   # The first serial line is the kernel's console, the second what the checks say.
   timeout "$bound" qemu-system-x86_64 -accel tcg -cpu max -smp 1 -m 1536 -nodefaults -no-reboot -display none \
     -kernel "$cache/$1/vmlinuz" -initrd "$work/initrd" -append "console=ttyS0 quiet panic=-1 psi=1" \
-    -drive "file=$work/disk,format=raw,if=virtio" -serial "file:$work/console" -serial stdio </dev/null | tr -d '\r' || true
+    -drive "file=$work/disk,format=raw,if=virtio" -serial "file:$work/console" -serial stdio </dev/null | sed -u 's/\r//' || true
   [ -z "${KERNELS_LOG:-}" ] || { mkdir -p "$KERNELS_LOG" && cp "$work/console" "$KERNELS_LOG/console-$1"; }
 )
 

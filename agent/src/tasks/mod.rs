@@ -49,7 +49,17 @@ pub const WATCH: ObjectSpec = ObjectSpec {
         HookSpec {
             hook: "vfs_fsync_range",
             ladder: &[
-                step(Rung::Fexit, &["fsync_enter", "fsync_exit"]),
+                step(
+                    Rung::Fexit,
+                    &[
+                        "fsync_range_enter",
+                        "fsync_range_exit",
+                        "fsync_enter",
+                        "fsync_exit",
+                        "fdatasync_enter",
+                        "fdatasync_exit",
+                    ],
+                ),
                 Step {
                     rung: Rung::TpBtf,
                     programs: &["ext4_fsync_enter", "ext4_fsync_exit"],

@@ -34,6 +34,7 @@
 #include "kernel.h"
 #include "kernel_tasks.h"
 #include "maps.h"
+#include "syscall.h"
 #include "tasks.h"
 #include "walk.h"
 #include "watch.h"
@@ -156,19 +157,23 @@ static __always_inline void fsync_ends(void)
 	RAISE(watch->waits.fsync_max_ns, took);
 }
 
-SEC("?fentry/vfs_fsync_range")
-int BPF_PROG(fsync_enter)
-{
-	fsync_starts();
-	return 0;
-}
+/* The system calls, for where the compiler put vfs_fsync_range() into their functions (6.1); and that for all other callers.
+ * Where one calls the other the inner call counts, for it ends first. */
+#define FSYNC(function, enter, exit)                        \
+	SEC("?fentry/" function) int BPF_PROG(enter)        \
+	{                                                   \
+		fsync_starts();                             \
+		return 0;                                   \
+	}                                                   \
+	SEC("?fexit/" function) int BPF_PROG(exit)          \
+	{                                                   \
+		fsync_ends();                               \
+		return 0;                                   \
+	}
 
-SEC("?fexit/vfs_fsync_range")
-int BPF_PROG(fsync_exit)
-{
-	fsync_ends();
-	return 0;
-}
+FSYNC("vfs_fsync_range", fsync_range_enter, fsync_range_exit)
+FSYNC(SYSCALL_FUNCTION(fsync), fsync_enter, fsync_exit)
+FSYNC(SYSCALL_FUNCTION(fdatasync), fdatasync_enter, fdatasync_exit)
 
 SEC("?tp_btf/ext4_sync_file_enter")
 int BPF_PROG(ext4_fsync_enter)

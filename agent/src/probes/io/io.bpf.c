@@ -34,6 +34,7 @@
 #include "compat.h"
 #include "kernel.h"
 #include "maps.h"
+#include "syscall.h"
 #include "io.h"
 #include <bpf/bpf_tracing.h>
 
@@ -348,7 +349,7 @@ struct inode___io {
 
 static __always_inline void sync_starts(struct file *file)
 {
-	struct inode___io *inode = (void *)file->f_inode;
+	struct inode___io *inode = (void *)BPF_CORE_READ(file, f_inode);
 	struct gendisk *disk = BPF_CORE_READ(inode, i_sb, s_bdev, bd_disk);
 	__u32 tid = bpf_get_current_pid_tgid();
 	struct io_sync sync = {};
@@ -402,6 +403,35 @@ int BPF_PROG(sync_enter, struct file *file)
 
 SEC("?fexit/vfs_fsync_range")
 int BPF_PROG(sync_exit)
+{
+	sync_ends();
+	return 0;
+}
+
+/* The system calls, for where the compiler put vfs_fsync_range() into their functions (6.1). */
+SEC("?fentry/" SYSCALL_FUNCTION(fsync))
+int BPF_PROG(fsync_call_enter, struct pt_regs *registers)
+{
+	sync_starts(file_of_call(registers));
+	return 0;
+}
+
+SEC("?fexit/" SYSCALL_FUNCTION(fsync))
+int BPF_PROG(fsync_call_exit)
+{
+	sync_ends();
+	return 0;
+}
+
+SEC("?fentry/" SYSCALL_FUNCTION(fdatasync))
+int BPF_PROG(fdatasync_call_enter, struct pt_regs *registers)
+{
+	sync_starts(file_of_call(registers));
+	return 0;
+}
+
+SEC("?fexit/" SYSCALL_FUNCTION(fdatasync))
+int BPF_PROG(fdatasync_call_exit)
 {
 	sync_ends();
 	return 0;

@@ -45,7 +45,18 @@ pub const SPEC: ObjectSpec = ObjectSpec {
         HookSpec {
             hook: "vfs_fsync_range",
             ladder: &[
-                Step { rung: Rung::Fexit, programs: &["sync_enter", "sync_exit"], lacks: "" },
+                Step {
+                    rung: Rung::Fexit,
+                    programs: &[
+                        "sync_enter",
+                        "sync_exit",
+                        "fsync_call_enter",
+                        "fsync_call_exit",
+                        "fdatasync_call_enter",
+                        "fdatasync_call_exit",
+                    ],
+                    lacks: "",
+                },
                 Step {
                     rung: Rung::TpBtf,
                     programs: &["ext4_sync_enter", "ext4_sync_exit"],
