@@ -25,6 +25,7 @@ export default function Agent() {
         </>
       ) : (
         <>
+          {budget.data ? null : <h1 className="sr">{t("page.agent")}</h1>}
           <Answer of={budget} lines={5}>
             {(data) => <Cost budget={data} requests={ledger.data?.requests_ratio ?? null} />}
           </Answer>

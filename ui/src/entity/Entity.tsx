@@ -33,6 +33,7 @@ export default function Entity() {
   if (detail.error instanceof ApiError && detail.error.status === 404) return <NotFound what={id} />;
   return (
     <Page title={detail.data ? namesOf(detail.data.entity).name : t("page.entities")} className="entp">
+      {detail.data ? null : <h1 className="sr">{t("page.entities")}</h1>}
       <Answer of={detail} lines={10}>
         {(data) => (
           <>

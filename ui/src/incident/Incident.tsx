@@ -41,6 +41,7 @@ export default function Incident() {
     : t("page.incidents");
   return (
     <Page title={name} className="incp">
+      {(version === null ? latest : earlier).data ? null : <h1 className="sr">{name}</h1>}
       <Answer of={version === null ? latest : earlier} lines={12}>
         {(detail) => <Shown detail={detail} last={last ?? detail.Resource.result_version} />}
       </Answer>

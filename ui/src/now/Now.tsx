@@ -47,6 +47,7 @@ export default function Now() {
     );
   return (
     <Page title={open[0] ? t("now.title_open", { what: open[0].entity_name }) : t("page.now")}>
+      {faults.data ? null : <h1 className="sr">{t("page.now")}</h1>}
       <Answer of={faults} lines={3}>
         {() =>
           open.length > 0 ? (
