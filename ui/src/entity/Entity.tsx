@@ -8,7 +8,7 @@ import type { Edge, EntityDetail, EntityMetric, EntityMetrics, Entity as EntityR
 import { clock, duration, num, percent, sentenceCase, shortId, withUnit } from "../format";
 import { useLang, useT, useText } from "../i18n";
 import { faultPath } from "../incident/read";
-import { mapLayer, namesOf, worstFirst } from "../map/names";
+import { mapLayer, namesOf } from "../map/names";
 import { tableName, useMetricName } from "../metrics";
 import { NotFound } from "../notfound";
 import type { Mark } from "../parts/Chart";
@@ -23,6 +23,7 @@ import { unitOf } from "../units";
 import { CheckList } from "./CheckList";
 import { HappenedList, useHappened } from "./happened";
 import { MetricChart } from "./MetricChart";
+import { isFlat, worstFirst } from "./order";
 import "./entity.css";
 
 export default function Entity() {
@@ -207,9 +208,10 @@ function Charts({ detail }: { detail: EntityDetail }) {
   const marks: Mark[] = useMemo(() => happened.map((one) => ({ ms: one.ts, text: one.text })), [happened]);
   const tables = useMemo(() => {
     const out = new Map<string, EntityMetric[]>();
-    for (const one of worstFirst(metrics.data?.items ?? [])) out.set(one.table, [...(out.get(one.table) ?? []), one]);
+    for (const one of worstFirst(metrics.data?.items ?? [], detail.entity.type))
+      out.set(one.table, [...(out.get(one.table) ?? []), one]);
     return [...out.entries()];
-  }, [metrics.data]);
+  }, [metrics.data, detail.entity.type]);
   return (
     <Answer of={metrics} lines={8}>
       {(data) =>
@@ -233,13 +235,6 @@ function Charts({ detail }: { detail: EntityDetail }) {
       }
     </Answer>
   );
-}
-
-/** Whether a chart of it would be a level line. */
-function isFlat(row: EntityMetric): boolean {
-  if (row.state === "crit" || row.state === "warn" || row.series.length > 1) return false;
-  const values = (row.series[0]?.points ?? []).map(([, value]) => value).filter((value) => value !== null);
-  return values.every((value) => value === values[0]);
 }
 
 function Table({

@@ -1,6 +1,7 @@
 // What is under the pointer or chosen, docked so that it never covers the picture: state in a sentence and its worst numbers.
 import { useEntity, useEntityMetrics } from "../api/queries";
 import type { Entity } from "../api/types";
+import { worstFirst } from "../entity/order";
 import { num, scaleFor } from "../format";
 import { useT, useText } from "../i18n";
 import { useMetricName } from "../metrics";
@@ -11,7 +12,7 @@ import { ofEntity, State } from "../parts/state";
 import { lastValue, mainSeries } from "../parts/trace";
 import { useTime } from "../time/useTime";
 import { unitOf } from "../units";
-import { namesOf, worstFirst } from "./names";
+import { namesOf } from "./names";
 
 export function Dock({ entity }: { entity: Entity }) {
   const t = useT();
@@ -22,7 +23,7 @@ export function Dock({ entity }: { entity: Entity }) {
   const metrics = useEntityMetrics(entity.id, time);
   const check = detail.data?.checks[0];
   const names = namesOf(entity);
-  const rows = worstFirst(metrics.data?.items ?? []).slice(0, 3);
+  const rows = worstFirst(metrics.data?.items ?? [], entity.type).slice(0, 3);
   return (
     <aside className="dock" aria-label={t("map.dock", { name: names.name })}>
       <div>

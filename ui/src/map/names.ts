@@ -1,5 +1,5 @@
-// Short names of entities, from the names the hub gives; where an entity stands on the map; its worst numbers. Pure.
-import type { Entity, EntityMetric, Layer } from "../api/types";
+// Short names of entities, from the names the hub gives, and where an entity stands on the map. Pure.
+import type { Entity, Layer } from "../api/types";
 
 /** `1014, gaussdb, Node A` is gaussdb with pid 1014. */
 export function namesOf(entity: Entity): { name: string; sub: string } {
@@ -8,6 +8,9 @@ export function namesOf(entity: Entity): { name: string; sub: string } {
     const comm = entity.labels.comm ?? parts[1] ?? entity.name;
     return { name: comm, sub: entity.labels.tgid ?? (/^\d+$/.test(parts[0] ?? "") ? parts[0]! : "") };
   }
+  // Links and endpoints name their process first, which stands beside them anyway.
+  if (entity.type === "tcp_link" || entity.type.startsWith("endpoint"))
+    return { name: entity.name.replace(/^\d+, /, ""), sub: "" };
   if (entity.type === "fs")
     return { name: entity.name.length > 1 ? entity.name.replace(/.*\/(?=[^/]+$)/, "") : entity.name, sub: "" };
   return { name: entity.name, sub: "" };
@@ -23,10 +26,4 @@ export function tidyName(type: string, name: string): string {
 export function mapLayer(entity: Entity): Layer {
   if (entity.type === "appinstance") return "application";
   return entity.type === "host" || entity.level === "HOST" ? "host" : "process";
-}
-
-const WEIGHT = { crit: 0, warn: 1, ok: 2, na: 3 };
-
-export function worstFirst(metrics: readonly EntityMetric[]): EntityMetric[] {
-  return [...metrics].sort((a, b) => WEIGHT[a.state] - WEIGHT[b.state]);
 }

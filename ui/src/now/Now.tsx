@@ -14,7 +14,8 @@ import { Rich } from "../parts/rich";
 import { type Judged, State } from "../parts/state";
 import { useTime } from "../time/useTime";
 import { OpenIncident } from "./OpenIncident";
-import { Learning, phaseOf, Starting } from "./Starting";
+import { isYoung, phaseOf } from "./phase";
+import { Learning, Starting } from "./Starting";
 import "./now.css";
 
 const RANK = { FATAL: 0, ERROR: 1, WARN: 2, INFO: 3 };
@@ -170,7 +171,9 @@ function Known({ health, now }: { health: Health; now: number }) {
     return (
       <p className="note">
         <State state="na" /> <Rich text={t("now.known", { warm: num(kpis.warm, 9), total: num(kpis.total, 9) })} />{" "}
-        {isComing ? t("now.learning_until", { time: clock(kpis.warm_at_ms!, { now }) }) : t("now.short_lived")}
+        {isComing
+          ? t("now.learning_until", { time: clock(kpis.warm_at_ms!, { now }) })
+          : t(isYoung(health) ? "learning.soon" : "now.short_lived")}
       </p>
     );
   }
@@ -228,7 +231,11 @@ function Services({ host }: { host: string | null }) {
                 </thead>
                 <tbody>
                   {rows.map((row) => (
-                    <ServiceRow key={row.entity_id} row={row} />
+                    <ServiceRow
+                      key={row.entity_id}
+                      row={row}
+                      pid={rows.some((other) => other !== row && other.name === row.name) ? pidOf(row.entity_id) : null}
+                    />
                   ))}
                 </tbody>
               </table>
@@ -240,7 +247,10 @@ function Services({ host }: { host: string | null }) {
   );
 }
 
-function ServiceRow({ row }: { row: Service }) {
+/** Tells apart what has the same name. */
+const pidOf = (id: string) => /_proc_(\d+)$/.exec(id)?.[1] ?? null;
+
+function ServiceRow({ row, pid }: { row: Service; pid: string | null }) {
   const t = useT();
   const { latency, errors, saturation } = row.signals;
   return (
@@ -250,7 +260,7 @@ function ServiceRow({ row }: { row: Service }) {
           id={row.entity_id}
           type={row.entity_type}
           name={row.name}
-          host={[row.app, ...row.host_names].filter(Boolean).join(" · ")}
+          host={[pid, row.app, ...row.host_names].filter(Boolean).join(" · ")}
         />
       </td>
       <td className="num">{num(row.rate_per_s)}</td>

@@ -6,25 +6,6 @@ import { type Key, useT } from "../i18n";
 import { Rich } from "../parts/rich";
 import { type Judged, State } from "../parts/state";
 
-/** Without a host after this long, it is not that the hub just started. */
-const YOUNG_MS = 60_000;
-/** While fewer than this share of the numbers is known, "nothing is wrong" would claim too much. */
-const ENOUGH = 0.25;
-/** Learning takes some minutes; later a small share is that of short-lived processes. */
-const LEARNING_MS = 15 * 60_000;
-
-export type Phase = "starting" | "learning" | "running";
-
-export function phaseOf(health: Health | undefined, hosts: number | undefined): Phase {
-  if (!health) return "running";
-  if (health.status === "starting") return "starting";
-  if (health.uptime_ms < YOUNG_MS && hosts === 0) return "starting";
-  const kpis = health.components.detection?.kpis;
-  if (kpis && health.uptime_ms < LEARNING_MS && kpis.warm < kpis.total * ENOUGH) return "learning";
-  if (kpis && health.uptime_ms < YOUNG_MS && kpis.total === 0) return "learning";
-  return "running";
-}
-
 interface Step {
   state: Judged;
   what: Key;

@@ -7,10 +7,11 @@ import type { Edge, EntityDetail } from "../api/types";
 import { CheckList } from "../entity/CheckList";
 import { HappenedList, useHappened } from "../entity/happened";
 import { MetricChart } from "../entity/MetricChart";
+import { worstFirst } from "../entity/order";
 import { clock, num, percent, shortId } from "../format";
 import { useT } from "../i18n";
 import { faultPath } from "../incident/read";
-import { mapLayer, namesOf, worstFirst } from "../map/names";
+import { mapLayer, namesOf } from "../map/names";
 import type { Mark } from "../parts/Chart";
 import { Icon, typeIcon } from "../parts/icons";
 import { EntityName, entityPath, To } from "../parts/links";
@@ -144,7 +145,7 @@ function Numbers({ detail, marks }: { detail: EntityDetail; marks: readonly Mark
       <h3>{t("entity.metrics")}</h3>
       <Answer of={metrics} lines={5}>
         {(data) => {
-          const rows = worstFirst(data.items);
+          const rows = worstFirst(data.items, detail.entity.type);
           if (rows.length === 0) return <p className="dim pad">{t("entity.no_metrics")}</p>;
           return (
             <>
