@@ -124,9 +124,11 @@ fn hypotheses(answer: &Answer<'_>) -> Vec<Hypothesis> {
         {
             category = "H1".to_owned();
         }
-        // A disk and the block device it is are one thing to blame; so are the processes of one program beside the service.
+        // A disk and the block device it is are one thing to blame; so are the processes of one program beside the service,
+        // and the two ends of a connection.
         let key = match (entity_type.as_str(), device, labels.get("comm")) {
             ("proc", _, Some(comm)) if labels.get("tgid").is_some_and(|tgid| tgid != answer.tgid) => format!("program {comm}"),
+            ("tcp_link", ..) => link(&labels).unwrap_or_else(|| entity_id.clone()),
             ("proc", ..) | (_, None, _) => entity_id.clone(),
             (_, Some(device), _) => format!("device {device}"),
         };
@@ -151,6 +153,11 @@ fn hypotheses(answer: &Answer<'_>) -> Vec<Hypothesis> {
     let mut all: Vec<Hypothesis> = by_key.into_values().collect();
     all.sort_by(|left, right| right.impact.total_cmp(&left.impact).then_with(|| left.entity_id.cmp(&right.entity_id)));
     all
+}
+
+/// "client > server:port", the same at both ends of a connection.
+fn link(labels: &BTreeMap<String, String>) -> Option<String> {
+    Some(format!("link {} > {}:{}", labels.get("client_ip")?, labels.get("server_ip")?, labels.get("server_port")?))
 }
 
 /// Devices whose rise lies inside the device while nobody asks more of them.
@@ -247,8 +254,8 @@ fn name(answer: &Answer<'_>, one: &Hypothesis) -> String {
     let judged = one.nodes.iter().filter_map(|(at, _)| answer.found.nodes[*at].judged.as_ref());
     let processes: BTreeSet<&String> = judged.filter_map(|judged| judged.labels.get("tgid")).collect();
     match processes.len() {
-        0 | 1 => name,
-        several => format!("{name} +{}", several - 1),
+        several if several > 1 && one.entity_type == "proc" => format!("{name} +{}", several - 1),
+        _ => name,
     }
 }
 
