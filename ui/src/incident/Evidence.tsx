@@ -1,6 +1,6 @@
 // The evidence ladder: one row a step, cause above symptom, one time axis for all, each with before, after, onset, score.
-import { useEntityMetrics } from "../api/queries";
-import type { FaultDetail, PathStep, Evidence as Proof } from "../api/types";
+import { useEntityMetrics, useRangeQuery } from "../api/queries";
+import type { FaultDetail, PathStep, Point, PromSeries, Evidence as Proof } from "../api/types";
 import { beforeAfter, clock, duration, num, scaleFor, sentence, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { useMetricName } from "../metrics";
@@ -13,7 +13,7 @@ import { useTwin } from "../parts/twin";
 import { ticks } from "../time/time";
 import { type Time, useTime } from "../time/useTime";
 import { unitOf } from "../units";
-import { pathOf, stepName } from "./read";
+import { pathOf, stepName, takenQuery } from "./read";
 
 const BEFORE_MS = 120_000;
 const AFTER_MS = 180_000;
@@ -96,6 +96,7 @@ export function Evidence({ detail }: { detail: FaultDetail }) {
             onset={onset}
             time={fixed}
             twin={twin}
+            taken={takenQuery(steps, index)}
             role={steps.length === 1 ? "symptom" : index === 0 ? "cause" : index === steps.length - 1 ? "symptom" : null}
           />
         ))}
@@ -123,6 +124,7 @@ function Row({
   onset,
   time,
   twin,
+  taken,
   role,
 }: {
   step: PathStep;
@@ -131,26 +133,33 @@ function Row({
   onset: number;
   time: Time;
   twin: boolean;
+  /** Query of the chart where it is not the entity's own number. */
+  taken: string | null;
   role: "cause" | "symptom" | null;
 }) {
   const t = useT();
   const metricName = useMetricName();
-  const metrics = useEntityMetrics(step.hidden || !step.entity_id ? null : step.entity_id, time, [step.metric_id]);
+  const isOwn = !step.hidden && step.entity_id !== "" && taken === null;
+  const metrics = useEntityMetrics(isOwn ? step.entity_id : null, time, [step.metric_id]);
+  const asked = useRangeQuery(taken ?? "", time, taken !== null);
   const metric = metrics.data?.items[0];
-  const main = mainSeries(metric?.series ?? []);
+  const found = asked.data?.answer.data.result[0];
+  const main =
+    taken === null ? mainSeries(metric?.series ?? []) : found && typeof found !== "number" ? seriesOf(found) : undefined;
   const unit = unitOf(step.metric_id, step.unit ?? metric?.unit);
   const scale = scaleFor(unit, Math.max(Math.abs(step.value_after ?? 0), Math.abs(step.value_before ?? 0)));
   const offset = step.onset ? step.onset - onset : null;
-  const name = step.hidden ? t("incident.hidden_step") : metricName(step.metric_id, step.entity_type);
+  const name = step.hidden
+    ? t("incident.hidden_step")
+    : taken === null
+      ? metricName(step.metric_id, step.entity_type)
+      : t("metric.taken");
   const [before, said] = beforeAfter(step.value_before ?? null, step.value_after ?? null, unit);
   const [, after = said, afterUnit = ""] = /^(\S+) (\D+)$/.exec(said) ?? [];
   const shift = offset === null ? "" : `${offset < 0 ? "−" : "+"} ${duration(offset)}`;
   // Points come in the metric's own unit; the step may state another.
-  const pointScale = metric
-    ? scaleFor(
-        unitOf(step.metric_id, metric.unit),
-        Math.max(...metric.series.flatMap((one) => one.points.map(([, v]) => Math.abs(v ?? 0))), 0),
-      )
+  const pointScale = main
+    ? scaleFor(unitOf(step.metric_id, metric?.unit), Math.max(...main.points.map(([, v]) => Math.abs(v ?? 0)), 0))
     : scale;
   return (
     <li className={`ev ${index === 0 ? "first" : ""} ${last ? "last" : ""} ${step.hidden ? "hid" : ""}`}>
@@ -162,7 +171,11 @@ function Row({
         ) : (
           <To
             className="lab"
-            to={`/entities/${encodeURIComponent(step.entity_id)}?metric=${encodeURIComponent(step.metric_id)}&at=${Math.round(time.to)}`}
+            to={
+              taken === null
+                ? `/entities/${encodeURIComponent(step.entity_id)}?metric=${encodeURIComponent(step.metric_id)}&at=${Math.round(time.to)}`
+                : `/explore?q=${encodeURIComponent(taken)}&at=${Math.round(time.to)}`
+            }
             title={step.metric_id}
           >
             {name}
@@ -219,6 +232,11 @@ function Row({
       )}
     </li>
   );
+}
+
+function seriesOf(found: string | PromSeries): { label: string; points: Point[] } | undefined {
+  if (typeof found === "string") return undefined;
+  return { label: "", points: (found.values ?? []).map(([at, value]) => [at * 1000, Number(value)]) };
 }
 
 function Proofs({ proofs }: { proofs: readonly Proof[] }) {

@@ -31,6 +31,12 @@ function words(symptom: Symptom) {
   return { shown, normal, unit: scale.unit, worst };
 }
 
+/** The process a number belongs to, where another entity has the same name. */
+function pidOf(row: Symptom, rows: readonly Symptom[]): string | null {
+  const isShared = rows.some((other) => other.entity_id !== row.entity_id && other.entity_name === row.entity_name);
+  return isShared ? (/_proc_(\d+)$/.exec(row.process_id ?? "")?.[1] ?? null) : null;
+}
+
 export function Symptoms({ detail }: { detail: FaultDetail }) {
   const t = useT();
   const { now } = useTime();
@@ -68,7 +74,12 @@ export function Symptoms({ detail }: { detail: FaultDetail }) {
                       <tr key={row.kpi}>
                         <td>
                           {index === 0 ? (
-                            <EntityName id={row.entity_id} type={row.entity_type} name={row.entity_name} />
+                            <EntityName
+                              id={row.entity_id}
+                              type={row.entity_type}
+                              name={row.entity_name}
+                              host={pidOf(row, rows)}
+                            />
                           ) : (
                             <span className="sr">{row.entity_name}</span>
                           )}

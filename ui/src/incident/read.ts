@@ -29,6 +29,20 @@ export function stepName(step: { entity_name?: string | undefined; entity_id?: s
   return step.entity_type;
 }
 
+const TAKEN = "gala_gopher_proc_preempted_ns";
+
+/**
+ * Query of what a process took from the next one of the path, or null where a step's number is its own: the number stands at
+ * the one that waited, by who ran instead.
+ */
+export function takenQuery(steps: readonly PathStep[], index: number): string | null {
+  const [step, next] = [steps[index]!, steps[index + 1]];
+  const [by, from] = [step.metric_labels?.tgid, next?.metric_labels?.tgid];
+  if (step.metric_id !== TAKEN || step.entity_type !== "proc" || !by || !from || by === from) return null;
+  // A last value must not live on after the end.
+  return `sum(last_over_time(${TAKEN}{machine_id="${step.machine_id ?? ""}",tgid="${from}",by_tgid="${by}"}[15s]))`;
+}
+
 /** The nine fault categories; anything else is not known. */
 const CODES = ["S1", "S2", "S3", "S4", "S5", "S6", "H1", "H2", "H3"] as const;
 export function categoryKey(code: string): (typeof CODES)[number] | "unknown" {
@@ -48,12 +62,14 @@ export function domainName(detail: FaultDetail): string {
   return causes.find((cause) => cause.machine_id === machine)?.host_name ?? "";
 }
 
-/** Worst first. */
+/** What people feel first, then by how far it is off. */
 export function symptomsOf(detail: FaultDetail): Symptom[] {
-  return [...(detail.Resource.symptoms ?? [])].sort((a, b) => b.score - a.score);
+  const weight = (one: Symptom) => (one.class === "app" ? 0 : 1);
+  return [...(detail.Resource.symptoms ?? [])].sort((a, b) => weight(a) - weight(b) || b.score - a.score);
 }
 
-/** Services hurt, each once. */
+/** Services hurt, each once; where none is, the entities. */
 export function hurtBy(symptoms: readonly Symptom[]): number {
-  return new Set(symptoms.map((one) => one.process_id ?? one.entity_id)).size;
+  const services = new Set(symptoms.map((one) => one.process_id).filter((id) => id !== null));
+  return services.size || new Set(symptoms.map((one) => one.entity_id)).size;
 }

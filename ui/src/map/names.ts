@@ -16,9 +16,13 @@ export function namesOf(entity: Entity): { name: string; sub: string } {
   return { name: entity.name, sub: "" };
 }
 
-/** A process's name without its host, as explanations write it: `1014, gaussdb, Node A` is `gaussdb (1014)`. */
+/**
+ * A name without what stands beside it anyway, as explanations write it: process `1014, gaussdb, Node A` is `gaussdb (1014)`,
+ * thread `1014, gaussdb` too, a link or endpoint stands without the process it belongs to.
+ */
 export function tidyName(type: string, name: string): string {
-  const parts = type === "proc" || type === "thread" ? /^(\d+), (.+), [^,]+$/.exec(name) : null;
+  if (type === "tcp_link" || type.startsWith("endpoint")) return name.replace(/^\d+, /, "");
+  const parts = (type === "proc" ? /^(\d+), (.+), [^,]+$/ : type === "thread" ? /^(\d+), ([^,]+)/ : null)?.exec(name);
   return parts ? `${parts[2]} (${parts[1]})` : name;
 }
 

@@ -6,6 +6,7 @@ import type { Fault, Health, HostRow, Ledger, Meter, Service, Signal } from "../
 import { clock, duration, num, percent, sentence } from "../format";
 import { type Key, useT, useText } from "../i18n";
 import { faultPath } from "../incident/read";
+import { tidyName } from "../map/names";
 import { Spark } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
 import { Answer, Empty, Page, Section } from "../parts/page";
@@ -93,7 +94,7 @@ function Wrong({ open }: { open: Fault[] }) {
           text={
             cause
               ? t(open.length === 1 ? "now.one_cause" : "now.worst_cause", {
-                  cause: cause.entity_name,
+                  cause: tidyName(cause.entity_type, cause.entity_name),
                   probability: percent(cause.probability),
                 })
               : t("now.no_cause_yet")

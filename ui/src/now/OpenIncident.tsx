@@ -3,7 +3,7 @@ import { useEntityMetrics, useFault } from "../api/queries";
 import type { Fault, FaultDetail } from "../api/types";
 import { clock, duration, num, percent, rangeText, scaleFor, sentence, sentenceCase, withUnit } from "../format";
 import { useT, useText } from "../i18n";
-import { categoryKey, faultPath, hurtBy, pathOf, stepName, symptomsOf } from "../incident/read";
+import { categoryKey, faultPath, hurtBy, pathOf, stepName, symptomsOf, takenQuery } from "../incident/read";
 import { useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
@@ -85,7 +85,7 @@ function Why({ detail }: { detail: FaultDetail }) {
                 <span className="lab">
                   {step.hidden
                     ? t("incident.hidden_step")
-                    : `${metricName(step.metric_id, step.entity_type)} ${withUnit(step.value_after, unitOf(step.metric_id, step.unit))}`}
+                    : `${takenQuery(steps, index) === null ? metricName(step.metric_id, step.entity_type) : t("metric.taken")} ${withUnit(step.value_after, unitOf(step.metric_id, step.unit))}`}
                 </span>
               </span>
             </li>

@@ -169,4 +169,5 @@ export const incident = {
   "todo.H2": ["Isolate the pages or the node; have the module replaced.", "隔离相应页或节点,更换内存条。"],
   "todo.H3": ["Isolate the link, fail over, check cable and port.", "隔离链路并切换,检查线缆与端口。"],
   "todo.unknown": ["Start from the evidence; the category is not known.", "类别未知,请从证据入手。"],
+  "metric.taken": ["CPU time taken from the next", "从下一步夺走的 CPU 时间"],
 } as const satisfies Record<string, readonly [string, string]>;
