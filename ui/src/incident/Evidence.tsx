@@ -1,6 +1,6 @@
 // The evidence ladder: one row a step, cause above symptom, one time axis for all, each with before, after, onset, score.
 import { useEntityMetrics, useRangeQuery } from "../api/queries";
-import type { FaultDetail, PathStep, Point, PromSeries, Evidence as Proof } from "../api/types";
+import type { FaultDetail, PathStep, Point, PromSeries, Evidence as Proof, Symptom } from "../api/types";
 import { beforeAfter, clock, duration, num, scaleFor, sentence, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { useMetricName } from "../metrics";
@@ -13,7 +13,7 @@ import { useTwin } from "../parts/twin";
 import { ticks } from "../time/time";
 import { type Time, useTime } from "../time/useTime";
 import { unitOf } from "../units";
-import { pathOf, stepName, takenQuery } from "./read";
+import { pathOf, rangeOf, stepName, symptomsOf, takenQuery } from "./read";
 
 const BEFORE_MS = 120_000;
 const AFTER_MS = 180_000;
@@ -56,6 +56,7 @@ export function Evidence({ detail }: { detail: FaultDetail }) {
     live: false,
     key: `${from}-${Math.floor(end / 10_000)}`,
   };
+  const symptoms = symptomsOf(detail);
   const proofs = result.cause_metrics[0]?.evidence ?? [];
   return (
     <Section
@@ -97,6 +98,7 @@ export function Evidence({ detail }: { detail: FaultDetail }) {
             time={fixed}
             twin={twin}
             taken={takenQuery(steps, index)}
+            symptoms={symptoms}
             role={steps.length === 1 ? "symptom" : index === 0 ? "cause" : index === steps.length - 1 ? "symptom" : null}
           />
         ))}
@@ -125,6 +127,7 @@ function Row({
   time,
   twin,
   taken,
+  symptoms,
   role,
 }: {
   step: PathStep;
@@ -135,6 +138,7 @@ function Row({
   twin: boolean;
   /** Query of the chart where it is not the entity's own number. */
   taken: string | null;
+  symptoms: readonly Symptom[];
   role: "cause" | "symptom" | null;
 }) {
   const t = useT();
@@ -222,7 +226,7 @@ function Row({
           label={`${stepName(step)}, ${name}: ${before} → ${said}`}
           factor={pointScale.factor}
           unit={pointScale.unit}
-          band={metric?.normal ?? null}
+          band={metric?.normal ?? rangeOf(symptoms, step.entity_id, step.metric_id, main)}
           onset={onset}
           tick={step.onset ?? null}
           state="crit"

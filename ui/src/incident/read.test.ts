@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { FaultDetail, PathStep } from "../api/types";
-import { domainName, faultPath, hurtBy, stepName, symptomsOf, takenQuery } from "./read";
+import { domainName, faultPath, hurtBy, rangeOf, stepName, symptomsOf, takenQuery } from "./read";
 
 const step = (metric_id: string, tgid: string, entity_type = "proc") =>
   ({ metric_id, entity_type, machine_id: "m", metric_labels: { tgid } }) as unknown as PathStep;
@@ -63,5 +63,14 @@ describe("symptoms", () => {
   it("are of services, or of entities where no service is hurt", () => {
     expect(hurtBy(all)).toBe(2);
     expect(hurtBy(all.slice(0, 1))).toBe(1);
+  });
+  it("give the range of the number that is drawn", () => {
+    const symptom = (kind: string, high: number | null, percent?: number) =>
+      ({ entity_id: "a", metric: "latency", source: { kind, percent }, low: null, high }) as never;
+    const rows = [symptom("mean", 5), symptom("quantile", 9, 90), symptom("quantile", 20, 99)];
+    expect(rangeOf(rows, "a", "latency", { label: "p99" })).toEqual({ lo: 0, hi: 20 });
+    expect(rangeOf(rows, "a", "latency", { label: "" })).toEqual({ lo: 0, hi: 5 });
+    expect(rangeOf(rows, "a", "latency", { label: "p50" })).toBeNull();
+    expect(rangeOf([symptom("mean", null)], "a", "latency", undefined)).toBeNull();
   });
 });

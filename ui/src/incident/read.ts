@@ -73,3 +73,20 @@ export function hurtBy(symptoms: readonly Symptom[]): number {
   const services = new Set(symptoms.map((one) => one.process_id).filter((id) => id !== null));
   return services.size || new Set(symptoms.map((one) => one.entity_id)).size;
 }
+
+/** Normal range of what a chart draws, from the symptom that judges the same number. */
+export function rangeOf(
+  symptoms: readonly Symptom[],
+  entity: string,
+  metric: string,
+  series: { label: string } | undefined,
+): { lo: number; hi: number } | null {
+  const percent = /^p(\d+)$/.exec(series?.label ?? "")?.[1];
+  const found = symptoms.find(
+    (one) =>
+      one.entity_id === entity &&
+      one.metric === metric &&
+      (percent ? one.source.kind === "quantile" && one.source.percent === Number(percent) : one.source.kind !== "quantile"),
+  );
+  return found && found.high !== null ? { lo: found.low ?? 0, hi: found.high } : null;
+}

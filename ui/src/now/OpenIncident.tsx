@@ -1,9 +1,9 @@
 // One open incident on Now: sentence, first cause, path, and the KPI that suffers.
 import { useEntityMetrics, useFault } from "../api/queries";
-import type { Fault, FaultDetail } from "../api/types";
+import type { Fault, FaultDetail, Symptom } from "../api/types";
 import { clock, duration, num, percent, rangeText, scaleFor, sentence, sentenceCase, withUnit } from "../format";
 import { useT, useText } from "../i18n";
-import { categoryKey, faultPath, hurtBy, pathOf, stepName, symptomsOf, takenQuery } from "../incident/read";
+import { categoryKey, faultPath, hurtBy, pathOf, rangeOf, stepName, symptomsOf, takenQuery } from "../incident/read";
 import { useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
@@ -50,7 +50,7 @@ export function OpenIncident({ fault }: { fault: Fault }) {
         </h2>
         {detail.data ? <Why detail={detail.data} /> : null}
       </div>
-      <Kpi fault={fault} />
+      <Kpi fault={fault} symptoms={symptoms} />
     </article>
   );
 }
@@ -96,7 +96,7 @@ function Why({ detail }: { detail: FaultDetail }) {
   );
 }
 
-function Kpi({ fault }: { fault: Fault }) {
+function Kpi({ fault, symptoms }: { fault: Fault; symptoms: readonly Symptom[] }) {
   const t = useT();
   const time = useTime();
   const metricName = useMetricName();
@@ -108,11 +108,13 @@ function Kpi({ fault }: { fault: Fault }) {
   const unit = unitOf(fault.metric_id, metric?.unit);
   const scale = scaleFor(unit, now ?? 0);
   const name = metricName(fault.metric_id);
+  const normal = metric?.normal ?? rangeOf(symptoms, fault.entity_id, fault.metric_id, main);
   return (
     <figure className="kpi">
       <figcaption>
         <span>
-          {name}, {fault.entity_name}
+          {name}
+          {main?.label ? ` ${main.label}` : ""}, {fault.entity_name}
         </span>
         <span className="big crit">
           {now === null ? "–" : num(now * scale.factor)} <small>{scale.unit}</small>
@@ -126,7 +128,7 @@ function Kpi({ fault }: { fault: Fault }) {
         label={`${name}, ${fault.entity_name}`}
         factor={scale.factor}
         unit={scale.unit}
-        band={metric?.normal ?? null}
+        band={normal}
         onset={fault.onset_ms}
         state="crit"
         stepMs={metrics.data?.step_ms ?? stepFor(time.rangeMs)}
@@ -149,10 +151,10 @@ function Kpi({ fault }: { fault: Fault }) {
       </div>
       <p className="lab key">
         <span>
-          {metric?.normal ? (
+          {normal ? (
             <>
               <i className="sw" />
-              {t("chart.normal", { range: rangeText(metric.normal, scale.factor), unit: scale.unit })}
+              {t("chart.normal", { range: rangeText(normal, scale.factor), unit: scale.unit })}
             </>
           ) : null}
         </span>
