@@ -29,6 +29,9 @@ const STEADY_SPREAD: f64 = 0.12;
 const UNSTEADY_READINGS: u32 = 3;
 /// Else it must last so many readings.
 const LASTING: u32 = 10;
+/// An anomaly is over when so little of its excess is left, and that within so many times the band's end.
+const WELL_SHARE: f64 = 0.05;
+const WELL_FACTOR: f64 = 3.0;
 /// A mean of fewer events must stand out further; so must a quantile with fewer beyond it.
 const THIN_BELOW: f64 = 30.0;
 const THIN_BEYOND: f64 = 6.0;
@@ -417,6 +420,9 @@ impl Kpi {
             return self.calm(reading.t_ms, patience);
         };
         self.outside += 1;
+        if self.state.trouble.is_some_and(|trouble| self.is_nearly_well(trouble, reading.value)) {
+            return self.calm(reading.t_ms, patience);
+        }
         let state = &mut self.state;
         if let Some(trouble) = &mut state.trouble {
             trouble.last_bad_ms = reading.t_ms;
@@ -449,6 +455,13 @@ impl Kpi {
         Some(Change::Opened(trouble))
     }
 
+    /// Nearly all of the excess is gone and what is left is near the band: the fault is over, though the service is not
+    /// quite as it was. What is left becomes part of the usual.
+    fn is_nearly_well(&self, trouble: Trouble, value: f64) -> bool {
+        let left = (value - trouble.band.middle) / (trouble.peak - trouble.band.middle);
+        !self.policy.falls && left <= WELL_SHARE && value <= WELL_FACTOR * trouble.band.high
+    }
+
     /// Nothing bad at `t_ms`: ends the anomaly when it has been calm for long enough.
     pub fn calm(&mut self, t_ms: i64, patience: Patience) -> Option<Change> {
         let trouble = self.state.trouble?;
@@ -473,8 +486,11 @@ impl Kpi {
             state.newest = newest;
             state.first = None;
         } else {
+            // What came since the last bad reading is usual, at once: else what is left of the fault would open it again.
             let calm_from = trouble.last_bad_ms;
-            state.waiting.iter_mut().filter(|waiting| waiting.t_ms > calm_from).for_each(|waiting| waiting.abnormal = false);
+            for waiting in std::mem::take(&mut state.waiting).iter().filter(|waiting| waiting.t_ms > calm_from) {
+                state.baseline.learn(waiting.point, self.policy);
+            }
         }
         Some(Change::Closed(trouble, end))
     }

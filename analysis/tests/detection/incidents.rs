@@ -71,6 +71,18 @@ fn a_series_that_reports_twice_in_a_second_counts_once() {
 }
 
 #[test]
+fn a_service_that_is_nearly_as_well_as_before_closes_its_incident_and_opens_no_other() {
+    let mut host = Host::new(vec![Service::new(7, 1_000.0, 300_000.0)]);
+    host.run(1_500);
+    host.services[0].latency_ns *= 100.0;
+    host.run(60);
+    assert_eq!((host.opened.len(), host.open()), (1, 1));
+    host.services[0].latency_ns = 600_000.0;
+    host.run(600);
+    assert_eq!((host.opened.len(), host.open()), (1, 0));
+}
+
+#[test]
 fn a_large_fault_is_found_right_after_the_sixtieth_sample() {
     let mut host = Host::new(vec![Service::new(7, 1_000.0, 200_000.0)]);
     host.run(305);
