@@ -1,6 +1,8 @@
 // The answers of the hub this interface reads, as TypeScript types. Times are integer milliseconds since 1970, ratios 0..1,
 // units stand in the name. "optional" (`?`) means: the interface works without it and shows less.
 
+export * from "./types-agent";
+
 export type Ms = number;
 export interface Text {
   en: string;
@@ -455,87 +457,6 @@ export interface Anomaly {
   incident_id: string | null;
 }
 
-// --- agent -----------------------------------------------------------------------------------------------------------
-
-export type Rung =
-  | "tp_btf"
-  | "raw_tracepoint"
-  | "tracepoint"
-  | "fexit"
-  | "kprobe"
-  | "uprobe"
-  | "perf_event"
-  | "iterator"
-  | "netlink"
-  | "procfs";
-export type ProbeState = "full" | "degraded" | "off";
-export interface Hook {
-  probe: string;
-  hook: string;
-  state: ProbeState;
-  rung: Rung | null;
-  ladder: Rung[];
-  /** Rungs of `ladder` that this kernel cannot do. */
-  missing?: Rung[];
-  reason: string;
-  ns_per_event?: number | null;
-  events_per_s?: number | null;
-}
-export interface ProbeRow {
-  name: string;
-  /** A few words: `connections`, `block latency`. */
-  what: string;
-  state: ProbeState;
-  reason: string;
-  hooks: Hook[];
-  ns_per_event: number | null;
-  events_per_s: number | null;
-  /** Of one core, kernel and agent together. */
-  cpu_ratio: number | null;
-  map_bytes: number | null;
-  drops: number;
-  drops_reason?: string | null;
-}
-/** GET /agent/probes */
-export interface Probes extends Page<ProbeRow> {
-  kernel?: { release: string; btf: boolean };
-}
-/** GET /agent/ledger : what could not be seen, by place; worst first. */
-export interface Ledger extends Page<LedgerRow> {
-  watched: { hosts: number; processes: number; connections: number; devices: number };
-  /** Of all requests that took place; null if none were. */
-  requests_ratio: number | null;
-}
-export interface LedgerRow {
-  place: string;
-  /** What was lost there. */
-  what?: string;
-  /** How often, since when. */
-  count?: number;
-  since_ms?: Ms;
-  seen: number | null;
-  total: number | null;
-  ratio: number | null;
-  reason: string;
-  last_ms: Ms | null;
-}
-/** GET /agent/budget */
-export interface Budget {
-  cpu: {
-    used_ratio: number;
-    user_ratio: number;
-    bpf_ratio: number;
-    limit_ratio: number;
-    /** Why BPF run time is not known; empty when it is. */
-    bpf_reason?: string;
-  };
-  memory: { used_bytes: number; rss_bytes: number; map_bytes: number; limit_bytes: number };
-  shed: { what: string; reason: string; at_ms: Ms }[];
-  /** Last 15 minutes, at most 180 rows of [ms, cpu_ratio, memory_bytes]. */
-  history: [Ms, number, number][];
-  probes: { name: string; cpu_ratio: number }[];
-}
-
 // --- GET /stream?topics=topology,anomaly,root_cause,agent ---------------------------------------------------------------
 
 export type Topic = "topology" | "anomaly" | "root_cause" | "agent";
@@ -544,23 +465,3 @@ export interface AgentPulse {
   cpu_ratio: number;
   memory_bytes: number;
 }
-
-// --- Prometheus ------------------------------------------------------------------------------------------------------
-
-export interface PromSeries {
-  metric: Record<string, string>;
-  value?: [number, string];
-  values?: [number, string][];
-}
-export interface PromResult {
-  resultType: "vector" | "matrix" | "scalar" | "string";
-  result: PromSeries[] | [number, string];
-}
-export interface PromAnswer<T> {
-  status: "success" | "error";
-  data: T;
-  errorType?: string;
-  error?: string;
-  warnings?: string[];
-}
-export type PromMetadata = Record<string, { type: string; help: string; unit: string }[]>;
