@@ -58,7 +58,7 @@ enum Command {
     /// Writes and syncs small blocks as fast as the disk takes them
     FsyncFlood {
         dir: PathBuf,
-        #[arg(long, default_value_t = 4)]
+        #[arg(long, default_value_t = 16)]
         threads: usize,
     },
     /// Opens bursts of connections and drops them
