@@ -83,6 +83,10 @@ pub fn process_id(labels: &Labels) -> Option<String> {
 
 /// The topology's name for an entity, else the best its labels offer.
 pub fn entity_name(labels: &Labels, entity: &EntityType, entity_id: &str, graph: &dyn EntityGraph) -> String {
+    // Which of the kernel's tables counted it says nothing to who reads of an incident.
+    if entity.name == "net" {
+        return "the network stack".to_owned();
+    }
     if let Some(name) = graph.name_of(entity_id) {
         return name;
     }
