@@ -42,7 +42,8 @@ impl Explainer {
         for incident in incidents {
             if self.is_due(incident, now_ms) {
                 self.last_run_ms.insert(incident.id.clone(), now_ms);
-                let result = self.explain(&inputs_of(incident), &self.hub.snapshot(), now_ms);
+                let troubles = troubles_before(incident, incidents);
+                let result = self.explain(&inputs_of(incident), &self.hub.snapshot(), now_ms, troubles);
                 self.keep(incident, result);
             }
         }
@@ -55,9 +56,10 @@ impl Explainer {
         self.last_run_ms.retain(|id, _| is_known(id));
     }
 
-    fn explain(&self, inputs: &[IncidentInput], snapshot: &Snapshot, until_ms: i64) -> RootCause {
+    fn explain(&self, inputs: &[IncidentInput], snapshot: &Snapshot, until_ms: i64, troubles: Vec<(i64, i64)>) -> RootCause {
         let rules = self.hub.rules.read().clone();
-        cause::explain_common(inputs, snapshot, &*self.hub.store, until_ms, &rules, &self.config)
+        let config = ExplainConfig { troubles, ..self.config.clone() };
+        cause::explain_common(inputs, snapshot, &*self.hub.store, until_ms, &rules, &config)
             .unwrap_or_else(|| RootCause::detected(&IncidentInput::default()))
     }
 
@@ -71,7 +73,7 @@ impl Explainer {
         // When it began is part of the question.
         let input = IncidentInput { onset_ms: None, ..input_of(incident) };
         let snapshot = self.hub.snapshot_knowing(&incident.entity_id, incident.opened_ms);
-        let mut result = self.explain(&[input], &snapshot, question.until_ms(now_ms));
+        let mut result = self.explain(&[input], &snapshot, question.until_ms(now_ms), Vec::new());
         if is_last {
             result.resource.stage = Stage::Final;
         }
@@ -154,6 +156,16 @@ const fn stage_name(stage: Stage) -> &'static str {
 /// What the explanation needs to know of an incident.
 pub fn input_of(incident: &Incident) -> IncidentInput {
     IncidentInput { onset_ms: Some(incident.onset_ms), ..input(incident, incident.primary()) }
+}
+
+/// When other incidents of the same host lasted, as far as they began before this one.
+fn troubles_before(incident: &Incident, all: &[Incident]) -> Vec<(i64, i64)> {
+    const MARGIN_MS: i64 = 15_000;
+    let others = all.iter().filter(|other| other.machine_id == incident.machine_id && other.onset_ms < incident.onset_ms);
+    others
+        .filter(|other| other.id != incident.id)
+        .map(|other| (other.onset_ms - MARGIN_MS, other.closed_ms.unwrap_or(incident.onset_ms) + MARGIN_MS))
+        .collect()
 }
 
 /// The primary symptom and, of the other processes that the incident hurts, the worst symptom of each, worst first.

@@ -24,6 +24,8 @@ pub struct ExplainConfig {
     pub baseline_ms: i64,
     /// Most samples of one metric.
     pub max_samples: usize,
+    /// Times of other incidents (from, to, milliseconds since 1970): what was so then is not what is usual.
+    pub troubles: Vec<(i64, i64)>,
     /// Most causes reported.
     pub top_k: usize,
     pub least_probability: f64,
@@ -40,6 +42,7 @@ impl Default for ExplainConfig {
             params: CoreParams::default(),
             baseline_ms: 3_600_000,
             max_samples: 4_000_000,
+            troubles: Vec::new(),
             top_k: 3,
             least_probability: 0.05,
             stale_topology_ms: 120_000,
@@ -83,7 +86,7 @@ pub fn explain(
         result.resource.stage = Stage::Domain;
         return result;
     };
-    let mut reader = Reader::new(store, &incident.machine_id, symptom.grid, config.max_samples);
+    let mut reader = Reader::new(store, &incident.machine_id, symptom.grid, config.max_samples).without(&config.troubles);
     let context = Context { params: &config.params, grid: symptom.grid, symptom: symptom.values.clone() };
     let search = Search::new(rules, graph, &mut reader, context, symptom.tgid.clone(), symptom.container_id.clone());
     let found = search.run(symptom.class, symptom.judged.clone());
@@ -145,7 +148,7 @@ fn symptom(
     let filter = if tgid.is_empty() { Filter::Machine } else { Filter::Processes(vec![tgid.clone()]) };
     let judge_at = |onset_ms: i64| -> Option<(Option<Judged>, Vec<f64>, Grid)> {
         let grid = Grid::new(from_ms, onset_ms, now_ms, step_ms);
-        let mut reader = Reader::new(store, &incident.machine_id, grid, config.max_samples);
+        let mut reader = Reader::new(store, &incident.machine_id, grid, config.max_samples).without(&config.troubles);
         let rule = &rules.classes[class];
         let judged = judge(rule, &mut reader, &filter, &Context { params: &config.params, grid, symptom: Vec::new() }, &keep);
         let mut judged = judged.into_iter().next().map(|judged| named(judged, graph, &incident.machine_id));

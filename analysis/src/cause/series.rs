@@ -64,6 +64,8 @@ pub struct Reader<'a> {
     pub machine_id: String,
     pub grid: Grid,
     max_samples: usize,
+    /// Times that say nothing about the usual, by slot of the baseline.
+    troubled: Vec<bool>,
     cache: BTreeMap<(String, Filter), Arc<Vec<Row>>>,
     /// What could not be read.
     pub failures: Vec<String>,
@@ -71,7 +73,26 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(store: &'a dyn SeriesRead, machine_id: &str, grid: Grid, max_samples: usize) -> Self {
-        Self { store, machine_id: machine_id.to_owned(), grid, max_samples, cache: BTreeMap::new(), failures: Vec::new() }
+        Self {
+            store,
+            machine_id: machine_id.to_owned(),
+            grid,
+            max_samples,
+            troubled: Vec::new(),
+            cache: BTreeMap::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Leaves known trouble (from, to, milliseconds) out of the baseline, unless too little of it would be left.
+    pub fn without(mut self, troubles: &[(i64, i64)]) -> Self {
+        const LEAST_BASELINE_SLOTS: usize = 60;
+        let inside = |slot: usize| troubles.iter().any(|(from, to)| (*from..=*to).contains(&self.grid.time(slot)));
+        let troubled: Vec<bool> = (0..self.grid.baseline_end).map(inside).collect();
+        if troubled.iter().filter(|inside| !**inside).count() >= LEAST_BASELINE_SLOTS {
+            self.troubled = troubled;
+        }
+        self
     }
 
     /// Series of a metric, ordered by labels.
@@ -123,7 +144,9 @@ impl<'a> Reader<'a> {
                     Semantics::Cumulative => rates(points),
                     _ => points.collect(),
                 };
-                Row { labels: series.labels, values: on_grid(&points, &self.grid) }
+                let mut values = on_grid(&points, &self.grid);
+                values.iter_mut().zip(&self.troubled).filter(|(_, troubled)| **troubled).for_each(|(value, _)| *value = f64::NAN);
+                Row { labels: series.labels, values }
             })
             .collect())
     }

@@ -202,10 +202,15 @@ impl Recorder {
 }
 
 pub fn build(fault: Fault, seed: u64, end_ms: i64) -> FakeStore {
+    build_twice(fault, seed, end_ms, (0, 0))
+}
+
+/// The fault was there once before, from and to these times.
+pub fn build_twice(fault: Fault, seed: u64, end_ms: i64, before: (i64, i64)) -> FakeStore {
     let (mut out, mut noise, mut at) = (Recorder::default(), Noise(seed), START_MS);
     while at <= end_ms {
         let mut host = usual(&mut noise);
-        if at > FAULT_MS {
+        if at > FAULT_MS || (before.0..before.1).contains(&at) {
             fault(&mut host, &mut noise);
         }
         out.t_ms = at + (noise.next() * 200.0) as i64;

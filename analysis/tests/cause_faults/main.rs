@@ -209,6 +209,21 @@ fn what_was_degraded_before_is_not_the_cause() {
 }
 
 #[test]
+fn what_an_earlier_fault_did_is_not_taken_for_usual() {
+    let before = (FAULT_MS - 500_000, FAULT_MS - 380_000);
+    let (symptom, now_ms) = (incident("sli", "sli_latency_nsec"), FAULT_MS + 25_000);
+    let sure = |troubles: Vec<(i64, i64)>| {
+        let store = build_twice(cpu_neighbour_seen_preempting, 7, now_ms, before);
+        let config = ExplainConfig { troubles, ..ExplainConfig::default() };
+        let result = explain(&symptom, &FakeGraph { at_ms: now_ms }, &store, now_ms, rules(), &config);
+        let neighbour = format!("{MACHINE}_proc_{OTHER}");
+        result.resource.cause_metrics.iter().find(|cause| cause.entity_id == neighbour).map_or(0.0, |cause| cause.probability)
+    };
+    let (knowing, not_knowing) = (sure(vec![before]), sure(Vec::new()));
+    assert!(knowing > 0.9 && knowing > not_knowing, "{knowing} with the earlier fault known, {not_knowing} without");
+}
+
+#[test]
 fn without_stages_the_process_tells_the_same_cause() {
     let now_ms = FAULT_MS + 60_000;
     for (fault, entity, category) in
