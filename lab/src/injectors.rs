@@ -24,6 +24,9 @@ fn spin() -> ! {
     }
 }
 
+/// Size at which a flooded file begins anew: all of them together must not fill the disk, which would be another fault.
+const FILE_BYTES: u64 = 4 << 20;
+
 /// A neighbour that syncs all the time to the same disk.
 pub fn fsync_flood(dir: &Path, threads: usize) -> Result<ExitCode> {
     let workers: Vec<_> = (0..threads.max(1))
@@ -37,7 +40,7 @@ pub fn fsync_flood(dir: &Path, threads: usize) -> Result<ExitCode> {
                     file.write_all(&block)?;
                     file.sync_all()?;
                     written += block.len() as u64;
-                    if written > 16 << 20 {
+                    if written > FILE_BYTES {
                         file.set_len(0)?;
                         std::io::Seek::rewind(&mut file)?;
                         written = 0;

@@ -29,7 +29,7 @@ pub fn client(address: SocketAddr, connections: usize, rate: f64, reconnect: u64
         .map(|index| {
             // Spread over the interval, so that requests do not come in volleys.
             let offset = interval.mul_f64(index as f64 / connections as f64);
-            std::thread::spawn(move || worker(address, interval, offset, reconnect))
+            std::thread::spawn(move || worker(address, interval, offset, reconnect, Jitter(index as u64 + 1)))
         })
         .collect();
     for worker in workers {
@@ -39,7 +39,18 @@ pub fn client(address: SocketAddr, connections: usize, rate: f64, reconnect: u64
     Ok(ExitCode::FAILURE)
 }
 
-fn worker(address: SocketAddr, interval: Duration, offset: Duration, reconnect: u64) {
+/// Times between requests vary by half, in the same way at every start: else the connections keep step with each other,
+/// and who waits for whom changes for good with every disturbance.
+struct Jitter(u64);
+
+impl Jitter {
+    fn around(&mut self, interval: Duration) -> Duration {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        interval.mul_f64(0.5 + (self.0 >> 11) as f64 / (1u64 << 53) as f64)
+    }
+}
+
+fn worker(address: SocketAddr, interval: Duration, offset: Duration, reconnect: u64, mut jitter: Jitter) {
     let mut next = Instant::now() + offset;
     let mut number = 0u64;
     loop {
@@ -55,7 +66,7 @@ fn worker(address: SocketAddr, interval: Duration, offset: Duration, reconnect: 
             if let Some(wait) = next.checked_duration_since(Instant::now()) {
                 std::thread::sleep(wait);
             }
-            next += interval;
+            next += jitter.around(interval);
             if stream.write_all(request(number).as_bytes()).is_err() || !matches!(stream.read(&mut answers), Ok(1..)) {
                 break;
             }
