@@ -51,14 +51,7 @@ pub const WATCH: ObjectSpec = ObjectSpec {
             ladder: &[
                 step(
                     Rung::Fexit,
-                    &[
-                        "fsync_range_enter",
-                        "fsync_range_exit",
-                        "fsync_enter",
-                        "fsync_exit",
-                        "fdatasync_enter",
-                        "fdatasync_exit",
-                    ],
+                    &["fsync_range_enter", "fsync_range_exit", "fsync_enter", "fsync_exit", "fdatasync_enter", "fdatasync_exit"],
                 ),
                 Step {
                     rung: Rung::TpBtf,

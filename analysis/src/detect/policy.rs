@@ -59,7 +59,8 @@ const BASE: Policy = Policy {
 pub static REQUEST_LATENCY: Policy = Policy { floor: 150_000.0, factor: 1.6, events: 5.0, ..REQUEST_LATENCY_BASE };
 /// The slow tenth of the requests, and the slow hundredth, which wavers more and hurts fewer.
 pub static REQUEST_P90: Policy = Policy { floor: 250_000.0, factor: 1.8, events: 20.0, ..REQUEST_LATENCY_BASE };
-pub static REQUEST_P99: Policy = Policy { floor: 1_000_000.0, factor: 3.0, needed: (5, 6), events: 300.0, ..REQUEST_LATENCY_BASE };
+pub static REQUEST_P99: Policy =
+    Policy { floor: 1_000_000.0, factor: 3.0, needed: (5, 6), events: 300.0, ..REQUEST_LATENCY_BASE };
 const REQUEST_LATENCY_BASE: Policy = Policy { class: Class::App, spreads: 5.0, needed: (4, 5), load_explains: 0.4, ..BASE };
 pub static CONNECT_LATENCY: Policy = Policy { floor: 20e6, factor: 3.0, events: 2.0, load_explains: 0.4, ..BASE };
 pub static REQUEST_ERRORS: Policy = Policy {
