@@ -12,6 +12,8 @@ const SLOW_MS = 30_000;
 /** While a hub is young its health changes with every report. */
 const QUICK_MS = 5000;
 const YOUNG_MS = 600_000;
+/** After so long the map has seen what happened. */
+const SETTLED_MS = 60_000;
 
 const live = (time: Time, every = LIVE_MS) => ({
   refetchInterval: time.live ? every : (false as const),
@@ -74,10 +76,12 @@ export function useFault(id: string, version: number | null = null) {
 /** What appeared and went in a stretch of time, of one type. */
 export function useChangesOf(type: string, from: number, to: number) {
   return useQuery({
-    queryKey: ["topology", "changes", type, Math.round(from), Math.round(to)],
+    // Not under "topology": what was does not change with every cycle of the map.
+    queryKey: ["changed", type, Math.round(from), Math.round(to)],
     queryFn: ({ signal }) =>
       get<T.Changes>("/topology/changes", { type, from: Math.round(from), to: Math.round(to), limit: 10_000 }, signal),
     staleTime: Number.POSITIVE_INFINITY,
+    refetchInterval: () => (Date.now() - to < SETTLED_MS ? LIVE_MS : false),
   });
 }
 
