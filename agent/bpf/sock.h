@@ -4,6 +4,7 @@
 #define GALA_SOCK_H
 
 #include "kernel.h"
+#include "kernel_sockets.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>

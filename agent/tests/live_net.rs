@@ -6,12 +6,17 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gala_agent::kernel::Capabilities;
 use gala_agent::probes::{ErasedRow, Probe, ProbeSettings, RowSink, Tick, sli, socket, tcp};
 use gala_model::Value;
 use gala_model::value::LabelSink;
+
+use wait::{poll, wait_for};
+
+#[path = "common/wait.rs"]
+mod wait;
 
 /// Rows of one or more periods: labels and numbers by name; numbers of the same row add up, histograms as `<name>_count`.
 #[derive(Default)]
@@ -68,20 +73,16 @@ fn collect(probe: &mut dyn Probe, rows: &mut Rows) {
     probe.collect(tick, rows).expect("collecting works");
 }
 
-/// Collects until the rows show it; what `wanted` answers, `None` after ten seconds.
+/// Collects until the rows show it; what `wanted` answers.
 fn collect_until<T>(probe: &mut dyn Probe, rows: &mut Rows, wanted: impl Fn(&Rows) -> Option<T>) -> Option<T> {
-    let end = Instant::now() + Duration::from_secs(10);
-    loop {
+    let found = poll(|| {
         collect(probe, rows);
-        if let Some(found) = wanted(rows) {
-            return Some(found);
-        }
-        if Instant::now() > end {
-            println!("{:#?}", rows.0);
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(50));
+        wanted(rows)
+    });
+    if found.is_none() {
+        println!("{:#?}", rows.0);
     }
+    found
 }
 
 fn skipped(reason: &str) -> bool {
@@ -131,11 +132,7 @@ impl Redis {
     fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let _server = Running::start(&format!("redis-server --port {port} --save  --bind 0.0.0.0 --protected-mode no"));
-        let end = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < end, "redis-server does not answer");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for("an answer of redis-server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { _server, port }
     }
 }
@@ -280,8 +277,7 @@ fn a_reset_is_counted_at_the_end_that_sent_it() {
     let (mut client, server, port) = pair();
     // Closing with unread bytes resets.
     client.write_all(b"nobody reads this").expect("writing works");
-    let end = Instant::now() + Duration::from_secs(5);
-    while server.peek(&mut [0; 1]).unwrap_or(0) == 0 && Instant::now() < end {}
+    wait_for("bytes at the server", || server.peek(&mut [0; 1]).is_ok_and(|length| length > 0));
     drop(server);
     let port = format!("server_port={port} ");
     let mut rows = Rows::default();
@@ -350,16 +346,14 @@ fn executed(port: u16, command: &str) -> f64 {
 
 /// Of one server's command. Totals are cumulative: only the last report counts.
 fn totals(probe: &mut dyn Probe, port: u16, method: &str, field: &'static str, wanted: f64) -> f64 {
-    let end = Instant::now() + Duration::from_secs(10);
-    loop {
+    let mut total = 0.0;
+    poll(|| {
         let mut rows = Rows::default();
         collect(probe, &mut rows);
-        let total = rows.sum(&["sli ", &format!("method={method} "), &format!("server_port={port} ")], field).unwrap_or_default();
-        if total >= wanted || Instant::now() > end {
-            return total;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        total = rows.sum(&["sli ", &format!("method={method} "), &format!("server_port={port} ")], field).unwrap_or_default();
+        (total >= wanted).then_some(())
+    });
+    total
 }
 
 #[test]

@@ -3,10 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gala_agent::sinks::Discard;
 use gala_agent::{Agent, AgentConfig, AgentHandle};
+
+pub use wait::wait_for;
+
+mod wait;
 
 pub struct Running {
     pub agent: AgentHandle,
@@ -66,13 +70,4 @@ fn unchunk(mut text: &str) -> String {
         text = &rest[size + 2..];
     }
     out
-}
-
-/// Waits until it is so, or fails naming what was awaited.
-pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what} did not happen within 30 s");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
