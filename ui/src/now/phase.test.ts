@@ -20,6 +20,8 @@ describe("a hub", () => {
   });
   it("learns while few ranges are known in its first minutes", () => {
     expect(phaseOf(health(120_000, 63, 614), 1)).toBe("learning");
+    expect(phaseOf(health(27_000, 44, 127), 1)).toBe("learning");
+    expect(phaseOf(health(350_000, 120, 127), 1)).toBe("running");
     expect(phaseOf(health(400_000, 400, 614), 1)).toBe("running");
     expect(phaseOf(health(3_600_000, 63, 614), 1)).toBe("running");
   });

@@ -5,6 +5,9 @@ import type { Health } from "../api/types";
 const YOUNG_MS = 60_000;
 /** While fewer than this share of the numbers is known, "nothing is wrong" would claim too much. */
 const ENOUGH = 0.25;
+/** Sixty reports and some: until then what is known are counters of failures, which need no range. */
+const FIRST_RANGES_MS = 6 * 60_000;
+const MOST = 0.9;
 /** Learning takes some minutes; later a small share is that of short-lived processes. */
 const LEARNING_MS = 15 * 60_000;
 
@@ -18,7 +21,8 @@ export function phaseOf(health: Health | undefined, hosts: number | undefined): 
   if (health.status === "starting") return "starting";
   if (health.uptime_ms < YOUNG_MS && hosts === 0) return "starting";
   const kpis = health.components.detection?.kpis;
-  if (kpis && isYoung(health) && kpis.warm < kpis.total * ENOUGH) return "learning";
+  const enough = health.uptime_ms < FIRST_RANGES_MS ? MOST : ENOUGH;
+  if (kpis && isYoung(health) && kpis.warm < kpis.total * enough) return "learning";
   if (kpis && health.uptime_ms < YOUNG_MS && kpis.total === 0) return "learning";
   return "running";
 }
