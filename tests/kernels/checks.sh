@@ -6,7 +6,10 @@ exporter=http://127.0.0.1:8888/metrics
 patience=90
 
 pass() { echo "PASS $*"; }
-fail() { echo "FAIL $*"; }
+fail() {
+  echo "FAIL $*"
+  failed=1
+}
 # same WHAT OURS THEIRS
 same() { if [ -n "$2" ] && [ "$2" = "$3" ]; then pass "$1: $2"; else fail "$1: $2 against $3"; fi; }
 # at_least WHAT OURS FLOOR
@@ -70,8 +73,8 @@ totals() { # FLOOR METRIC LABEL...: as `reaches`, of a number that grows for eve
 start_agent() {
   rm -f /tmp/scrapes
   touch /tmp/scrapes
-  # Emulation makes everything dear: the limit of its own CPU time is not what is checked here.
-  gala agent --budget-cpu 100 --interval 5 --data /tmp/data > /tmp/agent.log 2>&1 &
+  # Emulation makes everything dear: the limits of its own cost are not what is checked here.
+  gala agent --budget-cpu 100 --budget-memory 1GiB --interval 5 --data /tmp/data > /tmp/agent.log 2>&1 &
   agent=$!
   record &
   recorder=$!
@@ -271,4 +274,5 @@ start_agent
 check_redis
 end_redis
 stop_agent
+[ -z "${failed:-}" ] || sed 's/^/agent: /' /tmp/agent.log
 echo done
