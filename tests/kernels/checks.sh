@@ -28,17 +28,15 @@ programs() { bpftool prog list | grep -c '^[0-9]'; }
 maps() { bpftool map list | grep -c '^[0-9]'; }
 links() { bpftool link list | grep -c '^[0-9]'; }
 
-# --- what was exported: of the metrics that are looked at each line of each report is kept once ---
+# --- what was exported: each line of each report counts once ---
 
 looked_at='cpu_idle_msec|mem_total_kB|tcp_link_(rx_bytes|tx_bytes|segs_in|snd_cwnd_max|sk_rcvbuf_max)|endpoint_tcp_accept_queue_limit'
 looked_at="$looked_at|sli_(requests_total|errors_total|latency_nsec|proc_nsec_sum|sched_nsec_sum|send_nsec_count)"
 looked_at="$looked_at|proc_(fd_count|preempted_ns|fsync_count)|block_requests|block_sync_count"
 
-record() { # as long as it is not ended
-  while sleep 2; do
-    wget -q -O - $exporter 2>/dev/null | grep -E "^gala_gopher_($looked_at)\{" > /tmp/scrape
-    sort -u /tmp/scrapes /tmp/scrape > /tmp/all
-    mv /tmp/all /tmp/scrapes
+record() { # as long as it is not ended; a report stands for 5 s and must not be missed
+  while sleep 1; do
+    wget -q -O - $exporter 2>/dev/null | grep -E "^gala_gopher_($looked_at)\\{" >> /tmp/scrapes
   done
 }
 
@@ -46,7 +44,7 @@ record() { # as long as it is not ended
 lines() {
   local metric=$1 label pattern
   shift
-  grep "^gala_gopher_$metric{" /tmp/scrapes > /tmp/lines
+  grep "^gala_gopher_$metric{" /tmp/scrapes | sort -u > /tmp/lines
   for label in "$@"; do
     pattern=$(echo "$label" | sed 's/\([^=]*\)=\(.*\)/[{,]\1="\2"/')
     grep "$pattern" /tmp/lines > /tmp/fewer

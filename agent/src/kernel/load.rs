@@ -112,31 +112,31 @@ pub fn load(spec: &ObjectSpec, setup: impl Fn(&mut OpenObject) -> Result<()>) ->
 /// Loads and attaches the object that fits this kernel best, the first one if it can.
 pub fn load_best(objects: &[ObjectSpec], setup: impl Fn(&mut OpenObject) -> Result<()>) -> Loaded {
     let off = |loaded: &Loaded| loaded.hooks.iter().filter(|report| report.state == HookState::Off).count();
-    let mut best: Option<Loaded> = None;
-    for spec in objects {
-        let Some(known) = &best else {
-            best = Some(load_one(spec, &setup));
-            continue;
-        };
-        if off(known) == 0 {
+    let Some((mut best_spec, further)) = objects.split_first() else {
+        return Loaded { links: HashMap::new(), object: None, hooks: Vec::new() };
+    };
+    let mut best = load_one(best_spec, &setup);
+    for spec in further {
+        if off(&best) == 0 {
             break;
         }
         let mut next = load_one(spec, &setup);
-        if off(&next) < off(known) {
-            explain(&mut next.hooks, &known.hooks);
-            best = Some(next);
+        if off(&next) < off(&best) {
+            explain(&mut next.hooks, &best.hooks, best_spec);
+            (best, best_spec) = (next, spec);
         }
     }
-    best.unwrap_or(Loaded { links: HashMap::new(), object: None, hooks: Vec::new() })
+    best
 }
 
-/// A hook of a further object that lacks something says why the object before it would not do.
-fn explain(hooks: &mut [HookReport], before: &[HookReport]) {
-    for report in hooks.iter_mut().filter(|report| report.state == HookState::Degraded) {
-        let why = before.iter().find(|other| other.hook == report.hook).map(|other| other.reason.as_str());
-        if let (true, Some(why)) = (report.reason.ends_with(": "), why) {
-            report.reason.push_str(why);
-        }
+/// A hook of a further object that lacks something says why the best rung of the object before would not do.
+fn explain(hooks: &mut [HookReport], before: &[HookReport], spec_before: &ObjectSpec) {
+    for report in hooks.iter_mut().filter(|report| report.state == HookState::Degraded && report.reason.ends_with(": ")) {
+        let Some(other) = before.iter().find(|other| other.hook == report.hook) else { continue };
+        let hook = spec_before.hooks.iter().find(|hook| hook.hook == report.hook);
+        let mut lacks = hook.iter().flat_map(|hook| hook.ladder).filter(|step| !step.lacks.is_empty());
+        let why = lacks.find_map(|step| other.reason.strip_prefix(step.lacks)?.strip_prefix(": "));
+        report.reason.push_str(why.unwrap_or(&other.reason));
     }
 }
 
@@ -199,19 +199,24 @@ pub fn set_max_entries(open: &mut OpenObject, name: &str, entries: u32) -> Resul
     Ok(map.set_max_entries(entries)?)
 }
 
-/// Programs that cannot be used, with the reason.
+/// Programs and rungs that cannot be used, with the reason. A program may serve several rungs.
 #[derive(Default)]
-struct Struck(HashMap<String, String>);
+struct Struck {
+    programs: HashMap<String, String>,
+    rungs: Vec<(Rung, String)>,
+}
 
 impl Struck {
     /// Answers whether that is news.
     fn strike(&mut self, program: &str, reason: &str) -> bool {
-        self.0.insert(program.to_owned(), reason.to_owned()).is_none()
+        self.programs.insert(program.to_owned(), reason.to_owned()).is_none()
     }
 
     /// Why a step cannot be used.
     fn obstacle(&self, step: &Step) -> Option<&str> {
-        step.programs.iter().find_map(|program| self.0.get(*program)).map(String::as_str)
+        let rung = self.rungs.iter().find(|(rung, _)| *rung == step.rung && !step.programs.is_empty());
+        let reason = rung.map(|(_, reason)| reason);
+        reason.or_else(|| step.programs.iter().find_map(|program| self.programs.get(*program))).map(String::as_str)
     }
 
     fn chosen<'spec>(&self, hook: &'spec HookSpec) -> Option<&'spec Step> {
@@ -221,7 +226,7 @@ impl Struck {
 
 fn strike_programs(spec: &ObjectSpec, struck: &mut Struck, reason: &str) {
     for program in spec.hooks.iter().flat_map(|hook| hook.ladder).flat_map(|step| step.programs) {
-        struck.0.entry((*program).to_owned()).or_insert_with(|| reason.to_owned());
+        struck.programs.entry((*program).to_owned()).or_insert_with(|| reason.to_owned());
     }
 }
 
@@ -235,11 +240,11 @@ fn strike_impossible(spec: &ObjectSpec, capabilities: &Capabilities, names: Opti
         Err(_) => return,
     };
     for step in spec.hooks.iter().flat_map(|hook| hook.ladder) {
+        if let Some(reason) = capabilities.rung_obstacle(step.rung) {
+            struck.rungs.push((step.rung, reason));
+        }
         for program in step.programs {
-            let obstacle = capabilities.rung_obstacle(step.rung).or_else(|| {
-                let section = sections.get(*program)?;
-                names?.section_obstacle(section)
-            });
+            let obstacle = sections.get(*program).and_then(|section| names?.section_obstacle(section));
             if let Some(reason) = obstacle {
                 struck.strike(program, &reason);
             }
@@ -331,7 +336,7 @@ fn report(probe: &'static str, hook: &HookSpec, struck: &Struck) -> HookReport {
     let chosen = struck.chosen(hook);
     let first_obstacle = hook.ladder.first().and_then(|step| struck.obstacle(step)).unwrap_or_default();
     let (state, reason) = match chosen {
-        None => (HookState::Off, first_obstacle.to_owned()),
+        None => (HookState::Off, obstacles(hook, struck)),
         Some(step) if step.lacks.is_empty() => (HookState::Full, String::new()),
         Some(step) => (HookState::Degraded, format!("{}: {first_obstacle}", step.lacks)),
     };
@@ -343,6 +348,17 @@ fn report(probe: &'static str, hook: &HookSpec, struck: &Struck) -> HookReport {
         ladder: hook.ladder.iter().map(|step| step.rung).collect(),
         reason,
     }
+}
+
+/// Why no rung of a hook works, each reason once.
+fn obstacles(hook: &HookSpec, struck: &Struck) -> String {
+    let mut reasons: Vec<&str> = Vec::new();
+    for reason in hook.ladder.iter().filter_map(|step| struck.obstacle(step)) {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    reasons.join("; ")
 }
 
 #[cfg(test)]
@@ -375,11 +391,25 @@ mod tests {
     }
 
     #[test]
+    fn a_rung_that_cannot_be_had_leaves_its_programs_to_others() {
+        let shared = HookSpec {
+            hook: "reads",
+            ladder: &[
+                Step { rung: Rung::Fexit, programs: &["on_exit", "arrival"], lacks: "" },
+                Step { rung: Rung::Kprobe, programs: &["on_return", "arrival"], lacks: "" },
+            ],
+        };
+        let struck = Struck { rungs: vec![(Rung::Fexit, "refused".to_owned())], ..Struck::default() };
+        assert_eq!(report("tcp", &shared, &struck).rung, Some(Rung::Kprobe));
+    }
+
+    #[test]
     fn a_rung_needs_all_its_programs() {
         let mut struck = Struck::default();
         struck.strike("on_tracepoint", "no");
         struck.strike("on_exit", "refused");
-        assert_eq!(reports(&SPEC, &struck)[0].state, HookState::Off);
+        let report = &reports(&SPEC, &struck)[0];
+        assert_eq!((report.state, report.reason.as_str()), (HookState::Off, "no; refused"));
     }
 
     #[test]
@@ -422,16 +452,15 @@ mod tests {
 
     #[test]
     fn a_later_object_says_why_the_first_would_not_do() {
-        let first = Struck(HashMap::from([
-            ("on_tracepoint".to_owned(), "unknown func".to_owned()),
-            ("on_exit".to_owned(), "too".to_owned()),
-        ]));
+        let mut first = Struck::default();
+        first.strike("on_tracepoint", "unknown func");
+        first.strike("on_exit", "too");
         let lower = HookSpec {
             hook: "bytes",
             ladder: &[Step { rung: Rung::TpBtf, programs: &["by_address"], lacks: "own namespace only" }],
         };
         let mut hooks = vec![report("tcp", &lower, &Struck::default())];
-        explain(&mut hooks, &reports(&SPEC, &first));
-        assert_eq!((hooks[0].state, hooks[0].reason.as_str()), (HookState::Degraded, "own namespace only: unknown func"));
+        explain(&mut hooks, &reports(&SPEC, &first), &SPEC);
+        assert_eq!((hooks[0].state, hooks[0].reason.as_str()), (HookState::Degraded, "own namespace only: unknown func; too"));
     }
 }
