@@ -2,33 +2,34 @@
 /*
  * Threads: what each used, what it waited for, who ran while it waited, and how processes end.
  *
- * Idea. The kernel counts CPU time, run delay, switches, faults and I/O of each thread anyway, so one walk per period
- * (iter/task) prints them all, far cheaper than opening files of /proc. What it does not count is why a thread was off
- * the CPU. A thread that is switched out leaves the time, the kind of its sleep and the system call it sleeps in (its
- * saved registers hold the number) at its task; when it is switched in, the time off CPU is split: the part since it was
- * queued (sched_info.last_queued) was spent on the run queue, the rest asleep. No wake-up hook and no system call hook is
- * needed, and the clock is the run queue's own, which the scheduler has just updated: reading it costs four loads.
+ * Idea. What the kernel counts of each thread anyway is printed by one walk per period (walk.h). What it does not count is
+ * why a thread was off the CPU. A thread that is switched out leaves the time, the kind of its sleep and the system call it
+ * sleeps in (its saved registers hold the number) at its task; when it is switched in, the time off CPU is split: the part
+ * since it was queued (sched_info.last_queued) was spent on the run queue, the rest asleep. No wake-up hook and no system
+ * call hook is needed, and the clock is the run queue's own, which the scheduler has just updated: reading it costs four loads.
  *
- * Who ran instead. Each CPU remembers who ran in its last 16 slices. When a thread is switched in after a wait of more
- * than the floor, the slices of that wait are charged to the pairs of waiting process and process that ran. For waits
- * longer than that each thread also keeps how long it ran and waited on which CPU: user space divides the rest of a wait among
- * those who ran on that CPU in the period.
+ * Who ran instead. Each CPU remembers who ran in its last 16 slices. When a thread is switched in after a wait of more than
+ * the floor, the slices of that wait are charged to the processes that ran in them, at the thread: it keeps the few that ran
+ * longest, so that nothing grows with the number of pairs, of which a busy host has thousands. For what lies beyond both each
+ * thread keeps how long it ran and waited on which CPU: user space divides the rest among those who ran there in the period.
  *
  * Hooks
  *   iter/task               the walk: 0.9 us a thread and period.
- *   sched_switch            110 ns a switch between two user threads, 180 ns to or from idle, where caches are cold.
+ *   sched_switch            110 ns a switch between two user threads, 180 ns to or from idle, where caches are cold, 350 ns
+ *                           where a wait is charged.
  *   task_newtask            3 us a thread created: its storage is allocated.
  *   sched_process_exit      0.4 us a thread ended.
- *   vfs_fsync_range (or ext4_sync_file_*), mm_vmscan_direct_reclaim_*, mark_victim: rare events.
+ *   vfs_fsync_range and the system calls (or ext4_sync_file_*), mm_vmscan_direct_reclaim_*, mark_victim: rare events.
  *
  * Measured by the kernel's run time statistics on two shared cores, less what they measure of an empty program (70 ns).
  *
- * Maps. `waits`: 370 bytes a user thread, living and dying with it (before 5.13 a hash of 16384 threads, `waits_by_pid`).
- * `preemptions`: 72 bytes a pair, 1024 pairs, emptied each period. `node`: 256 bytes a CPU, `slices`: 520. `notices`: 64 KiB.
+ * Maps. `waits`: 710 bytes a user thread, living and dying with it (before 5.13 a hash of 16384 threads, `waits_by_pid`).
+ * `node`: 256 bytes a CPU, `slices`: 520. `notices`: 64 KiB.
  *
  * Blind spots. Waits of a thread that ends within a period are lost (its CPU time and I/O are not). A wait on the run queue
- * that goes on, and before 5.13 any sleep that goes on, shows only once it is over. Kernel threads are counted but not watched. A fault's sleep counts as
- * `other`. Without sched_info and CONFIG_FAIR_GROUP_SCHED the wait on the run queue is not split from sleep.
+ * that goes on, and before 5.13 any sleep that goes on, shows only once it is over. Kernel threads are counted but not
+ * watched. A fault's sleep counts as `other`. Without sched_info and CONFIG_FAIR_GROUP_SCHED the wait on the run queue is not
+ * split from sleep.
  */
 #include "blame.h"
 #include "kernel.h"
