@@ -23,6 +23,25 @@ fn paths_and_methods_are_answered_as_upstream_does() {
 }
 
 #[test]
+fn an_agent_alone_serves_what_it_costs_and_lost_under_the_names_a_hub_gives_them() {
+    let running = agent(|config| {
+        config.alone = true;
+        config.probes.insert("nosuch".to_owned(), serde_json::Map::new());
+    });
+    wait_for("the loss is in the ledger", || running.agent.ledger().iter().any(|line| line.place == "probe.nosuch"));
+    let body = request(running.agent.metrics_address().unwrap(), "GET", "/metrics", b"").body;
+    let name = |line: &str| line.split(['{', ' ']).next().unwrap_or_default().to_owned();
+    let names = |text: &str| {
+        let lines = text.lines().filter(|line| line.starts_with("gala_agent_"));
+        lines.map(name).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert!(!body.contains('#'), "no line but samples: {body}");
+    assert_eq!(names(&body), names(&running.agent.metrics_text()));
+    assert!(body.contains("gala_agent_cpu_limit_ratio ") && body.contains("gala_agent_memory_bytes{side=\"maps\"} "), "{body}");
+    assert!(body.contains("gala_agent_ledger_total{place=\"probe.nosuch\","), "{body}");
+}
+
+#[test]
 fn scrapes_are_independent_and_every_line_is_well_formed() {
     let running = agent(|config| config.run_unasked = true);
     let address = running.agent.metrics_address().unwrap();

@@ -6,14 +6,31 @@ use super::AgentStatus;
 use super::status::ProbeStatus;
 use crate::ledger::LedgerLine;
 
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// With `# HELP` and `# TYPE`.
+    Described,
+    /// Samples alone, as all of the exporter's text is.
+    Bare,
+}
+
+struct Text {
+    out: String,
+    form: Form,
+}
+
 struct Family<'a> {
     out: &'a mut String,
     name: &'a str,
 }
 
 /// Starts a family; each family is written in one group.
-fn family<'a>(out: &'a mut String, name: &'a str, kind: &str, help: &str) -> Family<'a> {
-    let _ = writeln!(out, "# HELP gala_agent_{name} {help}\n# TYPE gala_agent_{name} {kind}");
+fn family<'a>(text: &'a mut Text, name: &'a str, kind: &str, help: &str) -> Family<'a> {
+    let out = &mut text.out;
+    if text.form == Form::Described {
+        let _ = writeln!(out, "# HELP gala_agent_{name} {help}\n# TYPE gala_agent_{name} {kind}");
+    }
     Family { out, name }
 }
 
@@ -32,8 +49,8 @@ impl Family<'_> {
     }
 }
 
-pub fn render(status: &AgentStatus, probes: &[ProbeStatus], ledger: &[LedgerLine]) -> String {
-    let mut text = String::with_capacity(8192);
+pub fn render(status: &AgentStatus, probes: &[ProbeStatus], ledger: &[LedgerLine], form: Form) -> String {
+    let mut text = Text { out: String::with_capacity(8192), form };
     let out = &mut text;
     let budget = &status.budget;
     family(out, "info", "gauge", "Version of the agent.").sample(&[("version", status.version)], 1.0);
@@ -69,5 +86,5 @@ pub fn render(status: &AgentStatus, probes: &[ProbeStatus], ledger: &[LedgerLine
     for line in ledger {
         losses.sample(&[("place", &line.place), ("what", &line.what)], line.count as f64);
     }
-    text
+    text.out
 }

@@ -4,6 +4,7 @@
 //! in the same process has another), `gala-agent-push` writes to a hub elsewhere, `gala-agent-start` loads the first probes
 //! and ends.
 
+pub mod about;
 pub mod enrich;
 pub mod metrics;
 pub mod sampler;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,6 @@ use crossbeam_channel::Sender;
 use gala_model::ObservationSink;
 use gala_model::exposition::Style;
 use parking_lot::Mutex;
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -33,6 +33,8 @@ use crate::ledger::{Ledger, LedgerLine};
 use crate::sinks::exporter;
 use crate::sinks::latest::{DEFAULT_MAX_ROWS, Latest};
 use crate::sinks::push::Push;
+use about::About;
+pub use about::AgentStatus;
 use enrich::Enricher;
 use sampler::{Command, Sampler};
 use status::ProbeStatus;
@@ -114,24 +116,6 @@ pub enum AgentError {
     Thread { name: &'static str, source: std::io::Error },
 }
 
-/// The agent itself, for `gala status`.
-#[derive(Clone, Debug, Serialize)]
-pub struct AgentStatus {
-    pub version: &'static str,
-    pub uptime_ms: u64,
-    pub machine_id: String,
-    /// Ports are open and a first report was collected.
-    pub ready: bool,
-    pub metrics_listen: Option<SocketAddr>,
-    pub rest_listen: Option<SocketAddr>,
-    /// Rows and series the exporter shows.
-    pub rows: usize,
-    pub series: usize,
-    pub probes_running: usize,
-    pub probes_failed: usize,
-    pub budget: BudgetReport,
-}
-
 pub struct Agent;
 
 impl Agent {
@@ -165,9 +149,22 @@ impl Agent {
             Sampler::new(received, enricher, sinks, Arc::clone(&statuses), ledger.clone(), accountant, Arc::clone(&ready));
         let sampling = spawn("gala-agent-sample", move || sampler.run())?;
 
-        let addresses = (address_of(&exporter), address_of(&rest));
+        let about = About {
+            started: Instant::now(),
+            machine_id,
+            metrics_listen: address_of(&exporter),
+            rest_listen: address_of(&rest),
+            latest,
+            statuses,
+            budget,
+            ledger: ledger.clone(),
+            ready,
+        };
         let (stop_http, stopped) = oneshot::channel();
-        let servers = Servers { exporter, rest, latest: Arc::clone(&latest), control: Arc::clone(&control), style: config.style };
+        // In one process with a hub, that one serves them.
+        let own = config.alone.then(|| about.clone());
+        let source = exporter::Source { latest: Arc::clone(&about.latest), style: config.style, own };
+        let servers = Servers { exporter, rest, source, control: Arc::clone(&control) };
         let serving = spawn("gala-agent-http", move || servers.run(stopped))?;
 
         let (stop_push, push_stopped) = oneshot::channel();
@@ -190,16 +187,9 @@ impl Agent {
             })?
         };
         Ok(AgentHandle {
-            started: Instant::now(),
-            machine_id,
-            addresses,
+            about,
             commands,
             control,
-            latest,
-            statuses,
-            budget,
-            ledger,
-            ready,
             config: Mutex::new(config),
             threads: Mutex::new(Some(Threads { stop_http, stop_push, sampling, serving, starting, pushing })),
             _run_folder: run_folder,
@@ -218,16 +208,9 @@ struct Threads {
 
 /// A running agent. Dropping it stops the agent.
 pub struct AgentHandle {
-    started: Instant,
-    machine_id: Arc<str>,
-    addresses: (Option<SocketAddr>, Option<SocketAddr>),
+    about: About,
     commands: Sender<Command>,
     control: Arc<Control>,
-    latest: Arc<Latest>,
-    statuses: Arc<Mutex<BTreeMap<&'static str, ProbeStatus>>>,
-    budget: Arc<Mutex<BudgetReport>>,
-    ledger: Ledger,
-    ready: Arc<AtomicBool>,
     config: Mutex<AgentConfig>,
     threads: Mutex<Option<Threads>>,
     _run_folder: RunFolder,
@@ -235,62 +218,47 @@ pub struct AgentHandle {
 
 impl AgentHandle {
     pub fn status(&self) -> AgentStatus {
-        let statuses = self.statuses.lock();
-        let (rows, series) = self.latest.size();
-        AgentStatus {
-            version: env!("CARGO_PKG_VERSION"),
-            uptime_ms: self.started.elapsed().as_millis() as u64,
-            machine_id: self.machine_id.to_string(),
-            ready: self.is_ready(),
-            metrics_listen: self.addresses.0,
-            rest_listen: self.addresses.1,
-            rows,
-            series,
-            probes_running: statuses.values().filter(|status| status.state.is_running()).count(),
-            probes_failed: statuses.values().filter(|status| status.state == status::ProbeState::Failed).count(),
-            budget: self.budget.lock().clone(),
-        }
+        self.about.status()
     }
 
     /// Every probe upstream knows, in its order.
     pub fn probes(&self) -> Vec<ProbeStatus> {
-        let statuses = self.statuses.lock();
-        crate::control::catalogue::PROBES.iter().filter_map(|entry| statuses.get(entry.name).cloned()).collect()
+        self.about.probes()
     }
 
     pub fn ledger(&self) -> Vec<LedgerLine> {
-        self.ledger.lines()
+        self.about.ledger.lines()
     }
 
     pub fn budget(&self) -> BudgetReport {
-        self.budget.lock().clone()
+        self.about.budget.lock().clone()
     }
 
-    /// What the exporter answers.
+    /// What the exporter answers of what is observed.
     pub fn exposition(&self) -> String {
-        exporter::text(&self.latest, self.config.lock().style)
+        exporter::text(&self.about.latest, self.config.lock().style)
     }
 
     /// The agent's own metrics, Prometheus text, prefix `gala_agent_`.
     pub fn metrics_text(&self) -> String {
-        metrics::render(&self.status(), &self.probes(), &self.ledger())
+        self.about.metrics_text(metrics::Form::Described)
     }
 
     /// Ports are open and a first report was collected.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.about.is_ready()
     }
 
     pub fn machine_id(&self) -> &str {
-        &self.machine_id
+        &self.about.machine_id
     }
 
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.addresses.0
+        self.about.metrics_listen
     }
 
     pub fn rest_address(&self) -> Option<SocketAddr> {
-        self.addresses.1
+        self.about.rest_listen
     }
 
     pub fn control(&self) -> &Control {
@@ -400,9 +368,8 @@ fn address_of(listener: &Option<std::net::TcpListener>) -> Option<SocketAddr> {
 struct Servers {
     exporter: Option<std::net::TcpListener>,
     rest: Option<std::net::TcpListener>,
-    latest: Arc<Latest>,
+    source: exporter::Source,
     control: Arc<Control>,
-    style: Style,
 }
 
 impl Servers {
@@ -421,7 +388,7 @@ impl Servers {
         };
         runtime.block_on(async move {
             if let Some(listener) = self.exporter.and_then(|listener| TcpListener::from_std(listener).ok()) {
-                tokio::spawn(async move { axum::serve(listener, exporter::router(self.latest, self.style)).await });
+                tokio::spawn(async move { axum::serve(listener, exporter::router(self.source)).await });
             }
             if let Some(listener) = self.rest.and_then(|listener| TcpListener::from_std(listener).ok()) {
                 let router = rest::router(Arc::clone(&self.control));

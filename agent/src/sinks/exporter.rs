@@ -1,5 +1,6 @@
 //! The metric exporter: `GET /` and `GET /metrics` answer the latest record of every series in text form. Scrapes are
-//! independent of each other; a large one is rendered piece by piece as the reader takes it.
+//! independent of each other; a large one is rendered piece by piece as the reader takes it. An agent alone adds what it
+//! costs and what it lost (`gala_agent_`), for nobody else serves that.
 
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use gala_model::exposition::{Style, Writer};
 
 use super::latest::{Cursor, Latest};
 use crate::ledger::now_ms;
+use crate::runtime::about::About;
+use crate::runtime::metrics::Form;
 
 /// Text rendered at once; the collection waits for the lock no longer than this takes (some 0.2 ms).
 const PIECE: usize = 256 * 1024;
@@ -19,22 +22,33 @@ const PIECE: usize = 256 * 1024;
 /// Room for the row that crosses the target.
 const SLACK: usize = 16 * 1024;
 
-pub fn router(latest: Arc<Latest>, style: Style) -> Router {
-    Router::new().fallback(answer).with_state((latest, style))
+/// What is answered.
+#[derive(Clone)]
+pub struct Source {
+    pub latest: Arc<Latest>,
+    pub style: Style,
+    /// Whose own metrics come last.
+    pub own: Option<About>,
 }
 
-async fn answer(State((latest, style)): State<(Arc<Latest>, Style)>, request: Request) -> Response {
+pub fn router(source: Source) -> Router {
+    Router::new().fallback(answer).with_state(source)
+}
+
+async fn answer(State(source): State<Source>, request: Request) -> Response {
     if request.method() != Method::GET {
         return StatusCode::NOT_IMPLEMENTED.into_response();
     }
     if !matches!(request.uri().path(), "/" | "/metrics") {
         return StatusCode::NOT_FOUND.into_response();
     }
-    ([(header::CONTENT_TYPE, "text/plain")], body(latest, style)).into_response()
+    ([(header::CONTENT_TYPE, "text/plain")], body(source)).into_response()
 }
 
-fn body(latest: Arc<Latest>, style: Style) -> Body {
-    let mut pieces = Pieces { latest, writer: Writer::new(style), cursor: Cursor::default(), at_ms: now_ms(), done: false };
+fn body(source: Source) -> Body {
+    let writer = Writer::new(source.style);
+    let mut pieces =
+        Pieces { latest: source.latest, writer, cursor: Cursor::default(), at_ms: now_ms(), done: false, own: source.own };
     let first = pieces.next().unwrap_or_default();
     if pieces.done {
         return Body::from(first);
@@ -49,6 +63,7 @@ struct Pieces {
     cursor: Cursor,
     at_ms: i64,
     done: bool,
+    own: Option<About>,
 }
 
 impl Iterator for Pieces {
@@ -60,6 +75,11 @@ impl Iterator for Pieces {
         }
         let mut out = Vec::with_capacity(PIECE + SLACK);
         self.done = !self.latest.render(&mut self.cursor, self.at_ms, &mut self.writer, PIECE, &mut out);
+        if self.done
+            && let Some(own) = &self.own
+        {
+            out.extend_from_slice(own.metrics_text(Form::Bare).as_bytes());
+        }
         Some(Bytes::from(out))
     }
 }
