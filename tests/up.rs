@@ -246,6 +246,7 @@ fn up_shows_this_hosts_real_life_and_leaves_nothing_behind() {
     });
 
     refuses_bad_input(&gala);
+    a_probe_is_set_over_the_hub(&gala);
     a_second_instance_names_the_first(&gala);
 
     let programs = programs_of(gala.process.id());
@@ -288,6 +289,30 @@ fn refuses_bad_input(gala: &Gala) {
         gala.hub
     );
     assert_eq!(exchange(&gala.hub, &form).0, 415);
+}
+
+/// The hub hands the settings of a probe to the agent, whose REST API then shows them; and says what the agent costs.
+fn a_probe_is_set_over_the_hub(gala: &Gala) {
+    let put = |body: &str| {
+        let request = format!(
+            "PUT /api/v1/agent/probes/io/config HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            gala.hub,
+            body.len()
+        );
+        let (status, body) = exchange(&gala.hub, &request);
+        (status, serde_json::from_str::<Value>(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+    };
+    let of_rest = || serde_json::from_str::<Value>(&get(&gala.rest, "/io").1).unwrap();
+    for state in ["stopped", "running"] {
+        let (status, config) = put(&format!("{{\"state\": \"{state}\"}}"));
+        assert_eq!((status, config["state"].as_str()), (200, Some(state)), "{config}");
+        assert_eq!(config, of_rest());
+    }
+    let (status, refused) = put("{\"params\": {\"report_period\": 0}}");
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert_eq!((status, message.contains("report_period")), (422, true), "{refused}");
+    let memory = &gala.api("/agent/budget")["memory"];
+    assert!(memory["rss_bytes"].as_u64().unwrap() > memory["agent_bytes"].as_u64().unwrap(), "{memory}");
 }
 
 fn a_second_instance_names_the_first(gala: &Gala) {

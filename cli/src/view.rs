@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use gala_agent::AgentHandle;
+use gala_agent::budget::resident_bytes;
+use gala_agent::control::catalogue;
 use gala_agent::kernel::HookReport;
 use gala_agent::runtime::status::{ProbeState, ProbeStatus};
 use gala_hub::{AgentView, Component, Status};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Points of the cost history: 15 minutes at 5 s.
 const HISTORY: usize = 180;
@@ -48,6 +50,16 @@ fn probe_row(status: &ProbeStatus) -> Value {
         "map_bytes": status.map_bytes,
         "drops": status.drops,
         "drops_reason": null,
+        "sub_probes": catalogue::find(status.name).map_or(&[][..], |entry| entry.sub_probes),
+    })
+}
+
+/// What one probe costs; ratios are of one core.
+fn cost_row(status: &ProbeStatus) -> Value {
+    json!({
+        "name": status.name, "cpu_ratio": status.cpu_ratio + status.bpf_cpu_ratio, "user_ratio": status.cpu_ratio,
+        "bpf_ratio": status.bpf_cpu_ratio, "ns_per_event": measured(status.ns_per_event),
+        "events_per_s": measured(status.events_per_s), "map_bytes": status.map_bytes,
     })
 }
 
@@ -81,6 +93,15 @@ impl AgentView for AgentPages {
         json!({"items": rows, "next_cursor": null, "kernel": {"release": release, "btf": btf}})
     }
 
+    fn probe_config(&self, name: &str) -> Option<Value> {
+        catalogue::find(name)?;
+        serde_json::from_str(&self.agent.control().get(name).body).ok()
+    }
+
+    fn configure_probe(&self, name: &str, config: &Map<String, Value>) -> Result<(), String> {
+        self.agent.control().configure(name, config)
+    }
+
     fn ledger(&self) -> Value {
         let rows: Vec<Value> = self
             .agent
@@ -103,19 +124,13 @@ impl AgentView for AgentPages {
     fn budget(&self) -> Value {
         let budget = self.agent.budget();
         let mut history = self.history.lock();
-        if history.back().is_none_or(|(at, _, _)| *at < budget.measured_ms) {
+        if history.back().map_or(0, |(at, ..)| *at) < budget.measured_ms {
             history.push_back((budget.measured_ms, budget.cpu_ratio, budget.memory_bytes));
             if history.len() > HISTORY {
                 history.pop_front();
             }
         }
-        let probes: Vec<Value> = self
-            .agent
-            .probes()
-            .iter()
-            .filter(|status| status.state.is_running())
-            .map(|status| json!({"name": status.name, "cpu_ratio": status.cpu_ratio + status.bpf_cpu_ratio}))
-            .collect();
+        let probes: Vec<Value> = self.agent.probes().iter().filter(|status| status.state.is_running()).map(cost_row).collect();
         let shed: Vec<Value> = budget
             .shed
             .iter()
@@ -131,8 +146,8 @@ impl AgentView for AgentPages {
                 "limit_ratio": budget.cpu_limit_ratio, "bpf_reason": budget.bpf_reason,
             },
             "memory": {
-                "used_bytes": budget.memory_bytes, "rss_bytes": budget.process_memory_bytes, "map_bytes": budget.map_bytes,
-                "limit_bytes": budget.memory_limit_bytes,
+                "used_bytes": budget.memory_bytes, "agent_bytes": budget.process_memory_bytes,
+                "rss_bytes": resident_bytes(), "map_bytes": budget.map_bytes, "limit_bytes": budget.memory_limit_bytes,
             },
             "shed": shed,
             "history": history.iter().collect::<Vec<_>>(),

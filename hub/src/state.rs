@@ -15,7 +15,7 @@ use gala_model::incident::RootCause;
 use gala_store::Store;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::anomalies::AnomalyLog;
 use crate::api::levels::UsualP99;
@@ -35,6 +35,10 @@ pub trait AgentView: Send + Sync {
     fn probes(&self) -> Value;
     fn ledger(&self) -> Value;
     fn budget(&self) -> Value;
+    /// Settings of one probe in the words of the agent's own REST API; `None` if there is no such probe.
+    fn probe_config(&self, name: &str) -> Option<Value>;
+    /// Changes them, starts or stops the probe; refused with the agent's reason, and then nothing changes. May block.
+    fn configure_probe(&self, name: &str, config: &Map<String, Value>) -> Result<(), String>;
     /// Its own metrics, Prometheus text.
     fn metrics(&self) -> String;
     fn health(&self) -> Component;

@@ -98,6 +98,8 @@ export function start(port = 0) {
     }
     if (path === "/agent/probes")
       return mode === "empty" ? EMPTY : { ...page(s.probes), kernel: { release: "6.1.0", btf: true } };
+    if (path.startsWith("/agent/probes/"))
+      return { blacklist: {}, cmd: { probe: [] }, params: { report_period: 5 }, state: "running" };
     if (path === "/agent/ledger")
       return isBare()
         ? { ...EMPTY, watched: { hosts: 0, processes: 0, connections: 0, devices: 0 }, requests_ratio: null }

@@ -26,6 +26,7 @@ export function agentStory(now, onset) {
     map_bytes: maps,
     drops,
     drops_reason: drops ? "buffer full at 14:04" : null,
+    sub_probes: [],
   });
   const probes = [
     probe(
@@ -94,7 +95,13 @@ export function agentStory(now, onset) {
   ];
   const budget = {
     cpu: { used_ratio: 0.0037, user_ratio: 0.0009, bpf_ratio: 0.0028, limit_ratio: 0.1 },
-    memory: { used_bytes: 48 * 2 ** 20, rss_bytes: 29 * 2 ** 20, map_bytes: 19 * 2 ** 20, limit_bytes: 80 * 2 ** 20 },
+    memory: {
+      used_bytes: 48 * 2 ** 20,
+      agent_bytes: 29 * 2 ** 20,
+      rss_bytes: 96 * 2 ** 20,
+      map_bytes: 19 * 2 ** 20,
+      limit_bytes: 80 * 2 ** 20,
+    },
     shed: [{ what: "stacks of Python frames", reason: "a burst of retries took the agent to 1.9 %", at_ms: onset + 50_000 }],
     history: Array.from({ length: 180 }, (_, index) => [
       now - (180 - index) * 5000,

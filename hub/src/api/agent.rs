@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use gala_analysis::topology::LifeState;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
-use super::params::Params;
+use super::params::{Id, Params};
 use crate::state::{AgentView, HubState};
 
 fn agent(hub: &HubState) -> Result<Arc<dyn AgentView>, ApiError> {
@@ -31,6 +33,46 @@ pub async fn probes(State(hub): State<Arc<HubState>>, params: Params) -> Result<
     params.only(&["limit", "cursor"])?;
     let answer = paged(&params, agent(&hub)?.probes(), &["name"])?;
     Ok(Json(answer))
+}
+
+/// Settings of one probe.
+fn config_of(agent: &dyn AgentView, name: &str) -> Result<Value, ApiError> {
+    agent
+        .probe_config(name)
+        .ok_or_else(|| ApiError::not_found(format!("no probe {name:?}; `GET /api/v1/agent/probes` lists those that there are")))
+}
+
+/// `GET /agent/probes/{name}/config`
+pub async fn config(State(hub): State<Arc<HubState>>, Id(name): Id, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&[])?;
+    Ok(Json(config_of(&*agent(&hub)?, &name)?))
+}
+
+/// `PUT /agent/probes/{name}/config`: what the agent's own REST API takes, with its checks; answers the settings in force.
+pub async fn set_config(
+    State(hub): State<Arc<HubState>>,
+    Id(name): Id,
+    params: Params,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, ApiError> {
+    params.only(&[])?;
+    let form = "an object with `cmd`, `snoopers` or `blacklist`, `params` and `state`, each as wanted";
+    let wanted: Map<String, Value> = super::params::body(&body?, form)?;
+    let agent = agent(&hub)?;
+    config_of(&*agent, &name)?;
+    // Starting and stopping wait for the kernel.
+    let done = tokio::task::spawn_blocking(move || {
+        agent.configure_probe(&name, &wanted).map_err(|reason| {
+            ApiError::refused(
+                "body",
+                format!("probe {name}: {reason}; the settings stay as they were, correct it and send it again"),
+            )
+        })?;
+        config_of(&*agent, &name)
+    });
+    done.await
+        .map_err(|_| ApiError::unavailable("the change was interrupted; read the settings to see what came of it"))?
+        .map(Json)
 }
 
 /// `GET /agent/ledger`: what could not be seen, beside what is.

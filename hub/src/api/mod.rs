@@ -54,6 +54,7 @@ pub fn router() -> Router<Arc<HubState>> {
         .route("/faults/{id}/feedback", post(faults::feedback))
         .route("/faults/by-event/{event_id}", get(faults::by_event))
         .route("/agent/probes", get(agent::probes))
+        .route("/agent/probes/{name}/config", get(agent::config).put(agent::set_config))
         .route("/agent/ledger", get(agent::ledger))
         .route("/agent/budget", get(agent::budget))
         .route("/stream", get(crate::stream::stream))

@@ -9,6 +9,7 @@ import { Rich } from "../parts/rich";
 import { type Judged, State } from "../parts/state";
 import { useTime } from "../time/useTime";
 import { placeName } from "./names";
+import { Settings } from "./Settings";
 import "./agent.css";
 
 export default function Agent() {
@@ -93,7 +94,7 @@ function Cost({ budget, requests }: { budget: Budget; requests: number | null })
           <figcaption>
             <span>
               {t("now.memory")}{" "}
-              <small>{t("agent.memory_parts", { rss: bytes(memory.rss_bytes), maps: bytes(memory.map_bytes) })}</small>
+              <small>{t("agent.memory_parts", { agent: bytes(memory.agent_bytes), maps: bytes(memory.map_bytes) })}</small>
             </span>
             <b>{withUnit(memory.used_bytes, "bytes")}</b>
           </figcaption>
@@ -109,6 +110,7 @@ function Cost({ budget, requests }: { budget: Budget; requests: number | null })
             />
             <span className="tick lim2">{t("agent.budget", { limit: bytes(memory.limit_bytes) })}</span>
           </div>
+          <p className="lab">{t("agent.memory_process", { rss: bytes(memory.rss_bytes) })}</p>
         </figure>
         <dl className="where">
           <div>
@@ -245,9 +247,9 @@ function ProbeView({ probe, dearest }: { probe: ProbeRow; dearest: number }) {
           {num(probe.drops)}
         </td>
       </tr>
-      {probe.hooks.length > 1 || probe.hooks.some((hook) => hook.reason) ? (
-        <tr className="hooks">
-          <td colSpan={9}>
+      <tr className="hooks">
+        <td colSpan={9}>
+          {probe.hooks.length > 1 || probe.hooks.some((hook) => hook.reason) ? (
             <details>
               <summary>{t("agent.hooks", { count: probe.hooks.length })}</summary>
               <ul>
@@ -263,9 +265,10 @@ function ProbeView({ probe, dearest }: { probe: ProbeRow; dearest: number }) {
                 ))}
               </ul>
             </details>
-          </td>
-        </tr>
-      ) : null}
+          ) : null}
+          <Settings probe={probe.name} subProbes={probe.sub_probes} />
+        </td>
+      </tr>
     </>
   );
 }

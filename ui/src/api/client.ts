@@ -32,9 +32,12 @@ export async function get<T>(path: string, params: Params = {}, signal?: AbortSi
   return request<T>(`${API}${path}${query(params)}`, { signal, headers: { Accept: "application/json" } });
 }
 
-export async function post<T>(path: string, body: unknown): Promise<T> {
+export const post = <T>(path: string, body: unknown): Promise<T> => send("POST", path, body);
+export const put = <T>(path: string, body: unknown): Promise<T> => send("PUT", path, body);
+
+async function send<T>(method: "POST" | "PUT", path: string, body: unknown): Promise<T> {
   return request<T>(`${API}${path}`, {
-    method: "POST",
+    method,
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
   });

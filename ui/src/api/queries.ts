@@ -1,8 +1,8 @@
 // The questions pages ask, each with its key. The first part of a key names the stream's topic that makes it stale.
-import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { stepFor } from "../time/time";
 import type { Time } from "../time/useTime";
-import { get, prom } from "./client";
+import { get, prom, put } from "./client";
 import { derive, parts } from "./derive";
 import type * as T from "./types";
 
@@ -208,6 +208,29 @@ function useAgent<A>(part: string) {
 export const useProbes = () => useAgent<T.Probes>("probes");
 export const useLedger = () => useAgent<T.Ledger>("ledger");
 export const useBudget = () => useAgent<T.Budget>("budget");
+
+const configPath = (probe: string) => `/agent/probes/${encodeURIComponent(probe)}/config`;
+
+/** Settings of a probe; asked for once they are looked at. */
+export function useProbeConfig(probe: string, enabled: boolean) {
+  return useQuery({
+    queryKey: ["agent", "config", probe],
+    enabled,
+    queryFn: ({ signal }) => get<T.ProbeConfig>(configPath(probe), {}, signal),
+  });
+}
+
+/** Changes settings of a probe; what the agent refuses is an error with its reason. */
+export function useConfigureProbe(probe: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (config: T.ProbeConfig) => put<T.ProbeConfig>(configPath(probe), config),
+    onSuccess: (config) => {
+      client.setQueryData(["agent", "config", probe], config);
+      return client.invalidateQueries({ queryKey: ["agent", "probes"] });
+    },
+  });
+}
 
 export function useRangeQuery(query: string, time: Time, enabled: boolean) {
   return useQuery({

@@ -41,6 +41,25 @@ export interface ProbeRow {
   map_bytes: number | null;
   drops: number;
   drops_reason?: string | null;
+  /** What `cmd.probe` of its settings may name. */
+  sub_probes: string[];
+}
+/** GET, PUT /agent/probes/{name}/config : in the words of the agent's REST API; empty while nobody has given it any. */
+export interface ProbeConfig {
+  cmd?: { bin?: string; probe?: string[] };
+  /** What alone is observed. */
+  snoopers?: ObservedObjects;
+  /** What is not observed, all else being so. */
+  blacklist?: ObservedObjects;
+  params?: Record<string, string | number>;
+  state?: "running" | "stopped";
+}
+export interface ObservedObjects {
+  proc_id?: number[];
+  proc_name?: { comm: string; cmdline?: string }[];
+  container_id?: string[];
+  container_name?: string[];
+  pod_id?: string[];
 }
 /** GET /agent/probes */
 export interface Probes extends Page<ProbeRow> {
@@ -75,11 +94,20 @@ export interface Budget {
     /** Why BPF run time is not known; empty when it is. */
     bpf_reason?: string;
   };
-  memory: { used_bytes: number; rss_bytes: number; map_bytes: number; limit_bytes: number };
+  /** `used` counts against the limit: `agent` (of `rss`, which the hub fills too) and `map`. */
+  memory: { used_bytes: number; agent_bytes: number; rss_bytes: number; map_bytes: number; limit_bytes: number };
   shed: { what: string; reason: string; at_ms: Ms }[];
   /** Last 15 minutes, at most 180 rows of [ms, cpu_ratio, memory_bytes]. */
   history: [Ms, number, number][];
-  probes: { name: string; cpu_ratio: number }[];
+  probes: {
+    name: string;
+    cpu_ratio: number;
+    user_ratio: number;
+    bpf_ratio: number;
+    ns_per_event: number | null;
+    events_per_s: number | null;
+    map_bytes: number;
+  }[];
 }
 
 // --- Prometheus ------------------------------------------------------------------------------------------------------
