@@ -108,6 +108,8 @@ fn agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) -> R
         state_dir: common.data_dir(file)?,
         run_unasked: file.probes.is_empty(),
         probes: file.probes.clone(),
+        probes_changed: file.changed,
+        keep: common.keeps_configuration(file),
         ..AgentConfig::default()
     })
 }

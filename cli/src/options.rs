@@ -103,6 +103,12 @@ impl Common {
         }
     }
 
+    /// A container forgets its folders: there only what was named is worth writing to.
+    pub fn keeps_configuration(&self, file: &FileConfig) -> bool {
+        let in_container = std::env::var_os("GOPHER_HOST_PATH").is_some();
+        !in_container || self.data.is_some() || file.option("data").is_some()
+    }
+
     pub fn run_dir(&self, file: &FileConfig) -> PathBuf {
         let given = self.run_dir.clone().or_else(|| file.option("run_dir").map(PathBuf::from));
         given.unwrap_or_else(gala_agent::runtime::default_run_dir)

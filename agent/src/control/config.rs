@@ -55,13 +55,7 @@ impl ProbeConfig {
         answer.insert("params".into(), params.into());
         if self.mode == Mode::White {
             let mut snoopers = self.objects_answer();
-            if !self.custom_labels.is_empty() {
-                let labels = self.custom_labels.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str())));
-                snoopers.insert("custom_labels".into(), labels.collect::<Map<_, _>>().into());
-            }
-            if !self.pod_labels.is_empty() {
-                snoopers.insert("pod_labels".into(), self.pod_labels.clone().into());
-            }
+            snoopers.extend(self.labels_answer());
             // Alphabetical whether or not the map keeps the order of insertion.
             let sorted: BTreeMap<String, Value> = snoopers.into_iter().collect();
             answer.insert("snoopers".into(), sorted.into_iter().collect::<Map<_, _>>().into());
@@ -70,7 +64,21 @@ impl ProbeConfig {
         answer.into()
     }
 
-    fn objects_answer(&self) -> Map<String, Value> {
+    /// `custom_labels` and `pod_labels`, if there are any.
+    pub(super) fn labels_answer(&self) -> Map<String, Value> {
+        let mut answer = Map::new();
+        if !self.custom_labels.is_empty() {
+            let labels = self.custom_labels.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str())));
+            answer.insert("custom_labels".into(), labels.collect::<Map<_, _>>().into());
+        }
+        if !self.pod_labels.is_empty() {
+            answer.insert("pod_labels".into(), self.pod_labels.clone().into());
+        }
+        answer
+    }
+
+    /// The five lists; nothing when all are empty.
+    pub(super) fn objects_answer(&self) -> Map<String, Value> {
         let mut answer = Map::new();
         if self.objects.is_empty() {
             return answer;

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 use toml::Spanned;
@@ -58,13 +59,16 @@ pub struct FileConfig {
     options: BTreeMap<&'static str, String>,
     /// Each probe's section as the object of a PUT.
     pub probes: BTreeMap<String, Map<String, Value>>,
+    /// When the file was changed last.
+    pub changed: Option<SystemTime>,
 }
 
 impl FileConfig {
     pub fn load(path: &Path) -> Result<Self, FileError> {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| FileError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
-        Self::parse(&text, path)
+        let changed = std::fs::metadata(path).and_then(|about| about.modified()).ok();
+        Ok(Self { changed, ..Self::parse(&text, path)? })
     }
 
     /// `path` is for messages only.

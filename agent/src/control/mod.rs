@@ -9,6 +9,7 @@ pub mod range;
 pub mod request;
 pub mod rest;
 pub mod run_folder;
+pub mod saved;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +28,7 @@ use catalogue::{PROBES, ProbeEntry};
 use config::ProbeConfig;
 use range::Mode;
 use request::Wish;
+use saved::{Saved, SavedFile, SavedProbe};
 
 /// The sampling thread answers within this, unless a probe hangs in a report.
 const SAMPLER_PATIENCE: Duration = Duration::from_secs(10);
@@ -76,10 +78,20 @@ pub struct Control {
     statuses: Arc<Mutex<BTreeMap<&'static str, ProbeStatus>>>,
     ledger: Ledger,
     versions: AtomicU64,
+    /// Where the configuration is kept over a restart; one writer at a time.
+    saved: Option<Mutex<SavedFile>>,
 }
 
+/// What is not seen when the configuration cannot be kept or taken back.
+const KEPT: &str = "configuration over a restart";
+
 impl Control {
-    pub fn new(commands: Sender<Command>, statuses: Arc<Mutex<BTreeMap<&'static str, ProbeStatus>>>, ledger: Ledger) -> Self {
+    pub fn new(
+        commands: Sender<Command>,
+        statuses: Arc<Mutex<BTreeMap<&'static str, ProbeStatus>>>,
+        ledger: Ledger,
+        saved: Option<SavedFile>,
+    ) -> Self {
         let mut known = statuses.lock();
         for entry in &PROBES {
             let mut status = ProbeStatus::stopped(entry.name);
@@ -97,6 +109,7 @@ impl Control {
             statuses,
             ledger,
             versions: AtomicU64::new(0),
+            saved: saved.map(Mutex::new),
         }
     }
 
@@ -109,7 +122,16 @@ impl Control {
         Answer { status: 200, body: body + "\n" }
     }
 
+    /// A PUT; what it changes is kept over a restart.
     pub fn put(&self, name: &str, body: &[u8]) -> Answer {
+        let answer = self.put_once(name, body);
+        if answer.status == 200 {
+            self.save();
+        }
+        answer
+    }
+
+    fn put_once(&self, name: &str, body: &[u8]) -> Answer {
         if name.is_empty() {
             return Answer::not_found();
         }
@@ -248,20 +270,67 @@ impl Control {
         self.statuses.lock().get(name).is_some_and(|status| status.state.is_running())
     }
 
-    /// Starts what runs unasked, observing everything, with this report period. What does not start is in the ledger.
-    pub fn start_unasked(&self, period: Duration) {
-        for entry in PROBES.iter().filter(|entry| entry.start.is_some()) {
+    /// Starts those of the probes that run unasked that `admitted` names, observing everything, with this report period.
+    /// What does not start is in the ledger.
+    pub fn start_unasked(&self, period: Duration, admitted: impl Fn(&str) -> bool) {
+        for entry in PROBES.iter().filter(|entry| entry.start.is_some() && admitted(entry.name)) {
             let Some(sub_probes) = entry.unasked else { continue };
             let mut config = ProbeConfig { sub_probes: sub_probes.to_vec(), mode: Mode::Black, ..ProbeConfig::default() };
             config.params.insert("report_period", Value::from(period.as_secs().clamp(1, 600)));
-            self.begin(entry, config);
+            self.begin(entry, Entry { config, addressed: true, unasked: true, wanted: true });
         }
+    }
+
+    fn save(&self) {
+        let Some(file) = &self.saved else { return };
+        let file = file.lock();
+        let entries = self.entries.lock();
+        let known = PROBES.iter().map(|entry| (entry, &entries[entry.name]));
+        // A refused request leaves a probe addressed and otherwise as it was.
+        let configured = known.filter(|(_, known)| known.wanted || known.config != ProbeConfig::default());
+        let probes = configured.map(|(entry, known)| {
+            let config = saved::as_request(&known.config, entry, known.wanted);
+            (entry.name.to_owned(), SavedProbe { unasked: known.unasked, config })
+        });
+        let probes = probes.collect();
+        drop(entries);
+        match file.store(probes) {
+            Ok(()) => self.ledger.clear("control", KEPT),
+            Err(error) => {
+                let reason =
+                    format!("{} cannot be written ({error}): a restart will not know the last changes", file.path().display());
+                self.ledger.add("control", KEPT, &reason, 1);
+                tracing::warn!("{reason}");
+            }
+        }
+    }
+
+    /// What was kept, if anything; a damaged file is set aside and said so.
+    pub fn load_saved(&self) -> Option<Saved> {
+        let loaded = self.saved.as_ref()?.lock().load();
+        loaded.unwrap_or_else(|problem| {
+            let reason = format!("{problem}; what was configured by REST has to be configured again");
+            self.ledger.add("control", KEPT, &reason, 1);
+            tracing::error!("{reason}");
+            None
+        })
+    }
+
+    /// Takes a probe back as it was. One that does not start yet stays wanted.
+    pub fn restore(&self, name: &str, config: &serde_json::Map<String, Value>) -> Result<(), String> {
+        let entry = catalogue::find(name).filter(|entry| entry.start.is_some());
+        let entry = entry.ok_or_else(|| format!("probe {name} is not supported in the current version"))?;
+        let mut restored = ProbeConfig::default();
+        let wanted = request::apply(config, entry, &mut restored, false)? == Wish::Running;
+        self.warn_of_unwritten(entry, &restored);
+        self.begin(entry, Entry { config: restored, addressed: true, unasked: false, wanted });
+        Ok(())
     }
 
     /// Takes a configured probe (a section of the configuration file) as a PUT would.
     pub fn configure(&self, name: &str, section: &serde_json::Map<String, Value>) -> Result<(), String> {
         let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
-        let answer = self.put(entry.name, Value::Object(section.clone()).to_string().as_bytes());
+        let answer = self.put_once(entry.name, Value::Object(section.clone()).to_string().as_bytes());
         if answer.status == 200 {
             return Ok(());
         }
@@ -285,15 +354,11 @@ impl Control {
         Ok(())
     }
 
-    fn begin(&self, entry: &'static ProbeEntry, config: ProbeConfig) {
+    fn begin(&self, entry: &'static ProbeEntry, begun: Entry) {
         let _gate = self.gates[entry.name].lock();
-        if let Some(known) = self.entries.lock().get_mut(entry.name) {
-            known.addressed = true;
-            known.unasked = true;
-            known.wanted = true;
-            known.config = config.clone();
-        }
-        if let Err(reason) = self.start(entry, &config) {
+        let (config, wanted) = (begun.config.clone(), begun.wanted);
+        self.entries.lock().insert(entry.name, begun);
+        if wanted && let Err(reason) = self.start(entry, &config) {
             tracing::warn!("probe {}: {reason}", entry.name);
         }
     }

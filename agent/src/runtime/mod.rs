@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 use gala_model::ObservationSink;
@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 
 use crate::budget::{Accountant, BudgetReport, Limits, THREAD_PREFIX};
 use crate::control::run_folder::{RunFolder, RunFolderError};
+use crate::control::saved::SavedFile;
 use crate::control::{Control, rest};
 use crate::identity::Identity;
 use crate::ledger::{Ledger, LedgerLine};
@@ -63,6 +64,10 @@ pub struct AgentConfig {
     pub run_unasked: bool,
     /// Configured probes, each as the object of a PUT.
     pub probes: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+    /// When the file that configures them was changed: what was configured by REST before gives way to it.
+    pub probes_changed: Option<SystemTime>,
+    /// Whether what is configured by REST is kept in the state folder.
+    pub keep: bool,
     /// Where a hub takes remote write, e.g. `http://hub:7070`.
     pub hub: Option<String>,
     /// Nothing else runs in this process: the whole process is the agent's cost.
@@ -82,6 +87,8 @@ impl Default for AgentConfig {
             state_dir: PathBuf::from("/var/lib/gala"),
             run_unasked: true,
             probes: BTreeMap::new(),
+            probes_changed: None,
+            keep: true,
             hub: None,
             alone: true,
             style: Style::default(),
@@ -129,7 +136,8 @@ impl Agent {
         let statuses = Arc::new(Mutex::new(BTreeMap::new()));
         let budget = Arc::new(Mutex::new(BudgetReport::default()));
         let (commands, received) = crossbeam_channel::unbounded();
-        let control = Arc::new(Control::new(commands.clone(), Arc::clone(&statuses), ledger.clone()));
+        let saved = config.keep.then(|| SavedFile::new(&config.state_dir));
+        let control = Arc::new(Control::new(commands.clone(), Arc::clone(&statuses), ledger.clone(), saved));
         let exporter = listen("the metric exporter", "--metrics-listen", config.metrics_listen)?;
         let rest = listen("the REST API", "--rest-listen", config.rest_listen)?;
 
@@ -171,20 +179,8 @@ impl Agent {
         let pushing = push.map(|push| spawn("gala-agent-push", move || push.run(push_stopped))).transpose()?;
 
         let starting = {
-            let control = Arc::clone(&control);
-            let (interval, unasked, probes, ledger) =
-                (config.interval, config.run_unasked, config.probes.clone(), ledger.clone());
-            spawn("gala-agent-start", move || {
-                if unasked {
-                    control.start_unasked(interval);
-                }
-                for (name, section) in &probes {
-                    if let Err(message) = control.configure(name, section) {
-                        ledger.add(&format!("probe.{name}"), "its section of the configuration file", &message, 1);
-                        tracing::warn!("configuration of probe {name}: {message}");
-                    }
-                }
-            })?
+            let (control, ledger, config) = (Arc::clone(&control), ledger.clone(), config.clone());
+            spawn("gala-agent-start", move || start_probes(&control, &ledger, &config))?
         };
         Ok(AgentHandle {
             about,
@@ -194,6 +190,39 @@ impl Agent {
             threads: Mutex::new(Some(Threads { stop_http, stop_push, sampling, serving, starting, pushing })),
             _run_folder: run_folder,
         })
+    }
+}
+
+/// What was saved wins, unless the configuration file is newer, which then wins for the probes it names. Without either,
+/// what runs unasked.
+fn start_probes(control: &Control, ledger: &Ledger, config: &AgentConfig) {
+    let saved = control.load_saved();
+    let file_is_newer = |written: SystemTime| config.probes_changed.is_some_and(|changed| changed > written);
+    let mut left_to_file = config.probes.clone();
+    let complain = |name: &str, what: &str, message: &str| {
+        ledger.add(&format!("probe.{name}"), what, message, 1);
+        tracing::warn!("probe {name}: {what} is not taken: {message}");
+    };
+    if let Some(saved) = &saved {
+        let newer = file_is_newer(saved.written);
+        for (name, probe) in saved.probes.iter().filter(|(_, probe)| !probe.unasked) {
+            if newer && config.probes.contains_key(name) {
+                continue;
+            }
+            left_to_file.remove(name);
+            if let Err(message) = control.restore(name, &probe.config) {
+                complain(name, "its saved configuration", &message);
+            }
+        }
+    }
+    if config.run_unasked {
+        let admitted = |name: &str| saved.as_ref().is_none_or(|saved| saved.probes.get(name).is_some_and(|probe| probe.unasked));
+        control.start_unasked(config.interval, admitted);
+    }
+    for (name, section) in &left_to_file {
+        if let Err(message) = control.configure(name, section) {
+            complain(name, "its section of the configuration file", &message);
+        }
     }
 }
 
