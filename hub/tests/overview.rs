@@ -89,8 +89,33 @@ fn charts_tell_times_per_request() {
     let points = waiting["series"][0]["points"].as_array().unwrap();
     let (early, last) = (points[points.len() / 2][1].as_f64().unwrap(), points.last().unwrap()[1].as_f64().unwrap());
     assert!(about(last, 30.5e6) && early < 1e6, "{early} {last}");
-    let latency = chart("gala_gopher_sli_latency_nsec");
-    assert_eq!((latency["unit"].as_str(), latency["series"][1]["label"].as_str()), (Some("ns"), Some("p99")));
+    // The hour before the chart lies before the story: nothing is known of what is usual.
+    assert!(waiting["normal"].is_null(), "{waiting}");
+    let latency = wait_for("ranges of the latency", || {
+        let found = chart("gala_gopher_sli_latency_nsec");
+        found["series"].as_array()?.iter().all(|line| line["label"] == "p50" || line["normal"].is_object()).then_some(found)
+    });
+    let labels: Vec<&str> = latency["series"].as_array().unwrap().iter().map(|line| line["label"].as_str().unwrap()).collect();
+    assert_eq!((latency["unit"].as_str(), labels), (Some("ns"), vec!["p50", "p90", "p99", "mean"]));
+    assert_eq!(latency["normal"], latency["series"][2]["normal"], "that of p99");
+    let mean = &latency["series"][3];
+    let (low, high) = (mean["normal"]["lo"].as_f64().unwrap(), mean["normal"]["hi"].as_f64().unwrap());
+    assert!(low <= 300e3 && (300e3..10e6).contains(&high), "{}", mean["normal"]);
+    assert!(about(mean["points"].as_array().unwrap().last().unwrap()[1].as_f64().unwrap(), 30.7e6), "{mean}");
+    // 100 requests a second wait 0.1 ms each.
+    let counted = chart("gala_gopher_sli_sched_nsec_sum");
+    let per_second = &counted["normal"];
+    assert_eq!(counted["unit"], "ns/s");
+    assert!(per_second["lo"].as_f64().unwrap() < 10e6 && per_second["hi"].as_f64().unwrap() > 10e6, "{per_second}");
+
+    // Of all metrics, a sum and its count are one chart of a time per request, with what was usual in the hour before.
+    let path = format!("/entities/{}/metrics?from={}&to={end_ms}", requests_id(), end_ms - 120_000);
+    let all = hub.json(&path)["items"].as_array().unwrap().clone();
+    let named = |name: &str| all.iter().find(|row| row["metric"] == format!("gala_gopher_sli_{name}"));
+    let waiting = named("sched_nsec").unwrap();
+    assert_eq!(waiting["unit"], "ns");
+    assert!(waiting["normal"]["hi"].as_f64().unwrap() < 1e6, "{waiting}");
+    assert!(named("sched_nsec_sum").is_none() && named("sched_nsec_count").is_none());
     // A metric of another type is no mistake, and nothing of this entity.
     assert!(chart("gala_gopher_disk_util").is_null());
 }

@@ -154,7 +154,7 @@ pub struct KpiState {
     /// Newest value; not a number before the first, which JSON writes as null.
     #[serde(deserialize_with = "number_or_none")]
     pub value: f64,
-    interval_ms: f64,
+    pub(super) interval_ms: f64,
     first: Option<f64>,
 }
 

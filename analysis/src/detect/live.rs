@@ -14,7 +14,7 @@ use super::evidence::Evidence;
 use super::kpi::{Change, End, Kpi, KpiState, NEVER_MS, Patience, ReportPart};
 use super::meaning::{Dictionary, Input, Meaning, Part, practical_unit, waits_by_design};
 use super::route::{self, KpiEntry};
-use crate::incident::{Book, BookConfig, Incident, Related, rarity};
+use crate::incident::{Book, BookConfig, Incident, Related, Source, rarity};
 
 /// Samples one reading may touch.
 const MAX_SAMPLES: usize = 20_000_000;
@@ -430,6 +430,31 @@ impl Detector {
         }
         let (low, high) = series.evidence.as_ref()?.band()?;
         Some(Band { low, middle: (low + high) / 2.0, high })
+    }
+
+    /// Usual ranges that a series bears on: of each KPI it is a part of, with how that comes out of series, else its own.
+    /// Of what is counted for ever it is that of the increase per second.
+    pub fn bands(&self, labels: &Labels) -> Vec<(Source, Band)> {
+        let Some(series) = self.by_labels.get(labels).map(|index| &self.series[*index]) else { return Vec::new() };
+        let cumulative = series.meaning.as_ref().is_some_and(|meaning| meaning.is_cumulative());
+        let per_second = |band: Band, interval_ms: f64| {
+            let by = if cumulative { 1_000.0 / interval_ms } else { 1.0 };
+            Band { low: band.low * by, middle: band.middle * by, high: band.high * by }
+        };
+        let of_kpi = |(key, _): &(Arc<str>, Input)| {
+            let entry = self.kpis.get(key)?;
+            let band = entry.kpi.band()?;
+            match entry.source {
+                Source::Number { .. } => Some((entry.source.clone(), per_second(band, entry.kpi.state.interval_ms))),
+                _ => Some((entry.source.clone(), band)),
+            }
+        };
+        let own = series.evidence.as_ref().and_then(Evidence::band).map(|(low, high)| {
+            let band = per_second(Band { low, middle: (low + high) / 2.0, high }, series.interval_ms);
+            (Source::Number { name: labels.metric().to_owned() }, band)
+        });
+        let known = series.kpis.iter().filter_map(of_kpi).chain(own);
+        known.filter(|(_, band)| band.low.is_finite() && band.high.is_finite()).collect()
     }
 
     pub fn warmup(&self, now_ms: i64) -> Warmup {

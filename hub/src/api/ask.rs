@@ -14,8 +14,9 @@ use gala_model::{Bad, FieldDef};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::entity_metrics::{Grid, points};
+use super::entity_metrics::points;
 use super::error::ApiError;
+use super::grid::Grid;
 use super::params::Params;
 use super::topology::resolve;
 use crate::asked::{self, Asked, MAX_WAITING, Reading};

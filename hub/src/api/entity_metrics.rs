@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use gala_analysis::incident::Source;
 use gala_analysis::topology::history::EntityRecord;
 use gala_analysis::topology::view;
 use gala_model::{Bad, FieldDef, Kind, Role, Semantics, TableDef};
-use gala_store::{MatchOp, Matcher, Sample, Series, SeriesRead, TimeRange};
+use gala_store::{MatchOp, Matcher, Series, SeriesRead, TimeRange};
 use serde_json::{Value, json};
 
 use super::entities::selecting_labels;
 use super::error::ApiError;
+use super::grid::{Grid, Points, last_points, mean_points, quantile_points, rate_points};
+use super::levels;
 use super::params::{Id, Params};
 use super::topology::{resolve, stamp};
 use crate::state::HubState;
@@ -23,8 +26,13 @@ const MAX_SAMPLES: usize = 5_000_000;
 const MAX_POINTS: i64 = 2_000;
 /// Series drawn in one chart at most; the rest would not be told apart.
 const MAX_SERIES_PER_CHART: usize = 12;
-
-pub type Points = Vec<(i64, Option<f64>)>;
+/// Lines of a histogram besides its mean; requests are judged by all but the first.
+const QUANTILES: [(&str, u8); 3] = [("p50", 50), ("p90", 90), (MAIN_QUANTILE, 99)];
+/// The line that stands for a histogram.
+const MAIN_QUANTILE: &str = "p99";
+/// What is usual of a mean is read from so long before the chart.
+const PAST_MS: i64 = 3_600_000;
+const PAST_STEP_MS: i64 = 60_000;
 
 /// `GET /entities/{id}/metrics`
 pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
@@ -60,7 +68,7 @@ pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Param
     Ok(Json(json!({"snapshot": stamp, "partial": partial, "from": from, "to": to, "step_ms": step, "items": items})))
 }
 
-/// Charts of an entity's metrics; of all where none is named.
+/// Charts of an entity's metrics; of all where none is named, and then a sum and its count are one chart of their mean.
 pub fn charts(
     hub: &HubState,
     record: &EntityRecord,
@@ -70,12 +78,21 @@ pub fn charts(
     step: i64,
 ) -> Result<Vec<Value>, ApiError> {
     let grid = Grid { from, to, step };
-    let by_field = series_by_field(hub, record, wanted, grid)?;
+    let mut by_field = series_by_field(hub, record, wanted, grid)?;
     let labels = selecting_labels(record);
     let selector = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(",");
-    let mut charts: Vec<Value> =
-        by_field.into_values().map(|(found, series)| chart(hub, record, found, &series, &selector, grid)).collect();
-    for metric in wanted {
+    let mut means = wanted.to_vec();
+    if wanted.is_empty() {
+        let bases: Vec<&str> = by_field.keys().filter_map(|name| name.strip_suffix("_sum")).collect();
+        let is_pair = |base: &str| !by_field.contains_key(base) && by_field.contains_key(format!("{base}_count").as_str());
+        means = bases.into_iter().filter(|base| is_pair(base)).map(str::to_owned).collect();
+        by_field.retain(|name, _| {
+            let base = name.strip_suffix("_sum").or_else(|| name.strip_suffix("_count"));
+            base.is_none_or(|base| !means.iter().any(|mean| mean == base))
+        });
+    }
+    let mut charts: Vec<Value> = by_field.into_values().map(|drawn| chart(hub, record, &drawn, &selector, grid)).collect();
+    for metric in &means {
         charts.extend(mean_chart(hub, record, metric, &selector, grid)?);
     }
     Ok(charts)
@@ -85,18 +102,20 @@ pub fn charts(
 /// the largest at each time.
 pub fn points(hub: &HubState, record: &EntityRecord, metric: &str, grid: Grid) -> Result<Points, ApiError> {
     let by_field = series_by_field(hub, record, &[metric.to_owned()], grid)?;
-    let Some((found, series)) = by_field.get(metric) else { return Ok(Points::new()) };
-    let lines = lines(found.field, series, grid);
-    let drawn = if found.field.role == Role::Metric(Kind::Histogram) { &lines[1..] } else { &lines[..] };
-    let Some((first, others)) = drawn.split_first() else { return Ok(Points::new()) };
+    let Some(drawn) = by_field.get(metric) else { return Ok(Points::new()) };
+    let mut lines = lines(hub, drawn, grid);
+    if drawn.is_histogram() {
+        lines.retain(|line| line.label == MAIN_QUANTILE);
+    }
+    let Some((first, others)) = lines.split_first() else { return Ok(Points::new()) };
     let largest = |index: usize, own: Option<f64>| {
-        let values = others.iter().filter_map(|(_, points)| points.get(index)?.1);
+        let values = others.iter().filter_map(|line| line.points.get(index)?.1);
         values.chain(own).reduce(f64::max)
     };
-    Ok(first.1.iter().enumerate().map(|(index, (at, own))| (*at, largest(index, *own))).collect())
+    Ok(first.points.iter().enumerate().map(|(index, (at, own))| (*at, largest(index, *own))).collect())
 }
 
-type ByField = BTreeMap<&'static str, (Found, Vec<Series>)>;
+type ByField = BTreeMap<&'static str, Drawn>;
 
 fn series_by_field(hub: &HubState, record: &EntityRecord, wanted: &[String], grid: Grid) -> Result<ByField, ApiError> {
     let prefix = format!("{}{}_", gala_model::PREFIX, record.kind.name);
@@ -111,52 +130,66 @@ fn series_by_field(hub: &HubState, record: &EntityRecord, wanted: &[String], gri
             continue;
         }
         let Some((table, field)) = vocabulary::field(kind.name, name) else { continue };
-        let is_histogram = field.role == Role::Metric(Kind::Histogram);
-        // Of a histogram the buckets say everything; `_sum`, `_max` and `_count` stay out of the picture.
-        if is_histogram != series.labels.get("le").is_some()
-            || (!wanted.is_empty() && !wanted.iter().any(|m| m == field.series.base))
-        {
+        if !wanted.is_empty() && !wanted.iter().any(|metric| metric == field.series.base) {
             continue;
         }
-        by_field.entry(field.series.base).or_insert_with(|| (Found { table, field }, Vec::new())).1.push(series);
+        let drawn = by_field.entry(field.series.base).or_insert_with(|| Drawn::new(table, field));
+        drawn.add(series);
     }
+    by_field.retain(|_, drawn| !drawn.series.is_empty());
     Ok(by_field)
 }
 
-#[derive(Clone, Copy)]
-pub struct Found {
+/// A metric with its series.
+struct Drawn {
     table: &'static TableDef,
     field: &'static FieldDef,
+    /// The metric's own series; of a histogram its buckets.
+    series: Vec<Series>,
+    /// Of a histogram, for its mean.
+    sums: Vec<Series>,
+    counts: Vec<Series>,
 }
 
-/// The points of an answer: `from`, `from + step`, ... up to `to`.
-#[derive(Clone, Copy)]
-pub struct Grid {
-    pub from: i64,
-    pub to: i64,
-    pub step: i64,
+impl Drawn {
+    const fn new(table: &'static TableDef, field: &'static FieldDef) -> Self {
+        Self { table, field, series: Vec::new(), sums: Vec::new(), counts: Vec::new() }
+    }
+
+    fn is_histogram(&self) -> bool {
+        self.field.role == Role::Metric(Kind::Histogram)
+    }
+
+    fn is_counter(&self) -> bool {
+        self.field.semantics == Semantics::Cumulative
+    }
+
+    fn add(&mut self, series: Series) {
+        let metric = series.labels.metric();
+        match (self.is_histogram(), series.labels.get("le").is_some()) {
+            (false, false) | (true, true) => self.series.push(series),
+            (true, false) if metric == self.field.series.sum => self.sums.push(series),
+            (true, false) if metric == self.field.series.count => self.counts.push(series),
+            _ => {}
+        }
+    }
 }
 
-fn chart(hub: &HubState, record: &EntityRecord, found: Found, series: &[Series], selector: &str, grid: Grid) -> Value {
-    let Found { table, field } = found;
+fn chart(hub: &HubState, record: &EntityRecord, drawn: &Drawn, selector: &str, grid: Grid) -> Value {
+    let Drawn { table, field, .. } = drawn;
     let name = field.series.base;
-    let selected = if field.semantics == Semantics::Cumulative {
-        format!("rate({name}{{{selector}}}[1m])")
-    } else {
-        format!("{name}{{{selector}}}")
-    };
-    let is_histogram = field.role == Role::Metric(Kind::Histogram);
-    let is_rate = field.semantics == Semantics::Cumulative && !is_histogram;
-    let query = if is_histogram { format!("histogram_quantile(0.99, sum by (le) ({selected}))") } else { selected };
-    let lines = lines(field, series, grid);
+    let selected = if drawn.is_counter() { format!("rate({name}{{{selector}}}[1m])") } else { format!("{name}{{{selector}}}") };
+    let is_rate = drawn.is_counter() && !drawn.is_histogram();
+    let query = if drawn.is_histogram() { format!("histogram_quantile(0.99, sum by (le) ({selected}))") } else { selected };
+    let lines = lines(hub, drawn, grid);
     let bad = match field.bad {
         Bad::Up => "up",
         Bad::Down => "down",
         Bad::Both => "both",
         Bad::Never => "never",
     };
-    let band =
-        series.first().filter(|_| field.semantics != Semantics::Cumulative).and_then(|one| hub.detector.lock().band(&one.labels));
+    let main = lines.iter().find(|line| line.label == MAIN_QUANTILE).or_else(|| lines.first());
+    let normal = main.and_then(|line| line.normal);
     let open = hub.anomalies.read().of(&record.id, name).cloned();
     json!({
         "metric": name,
@@ -165,14 +198,15 @@ fn chart(hub: &HubState, record: &EntityRecord, found: Found, series: &[Series],
         "unit": if is_rate { format!("{}/s", field.unit) } else { field.unit.to_owned() },
         "query": query,
         "bad": bad,
-        "series": lines.into_iter().map(|(label, points)| json!({"label": label, "points": points})).collect::<Vec<_>>(),
-        "normal": band.map(|band| json!({"lo": band.low, "hi": band.high})),
+        "series": lines.iter().map(Line::answer).collect::<Vec<_>>(),
+        "normal": normal.map(range),
         "onset_ms": open.as_ref().map(|row| row.first_ms),
-        "state": match open { None if band.is_none() => "na", None => "ok", Some(row) if row.kind == "app" => "crit", Some(_) => "warn" },
+        "state": match open { None if normal.is_none() => "na", None => "ok", Some(row) if row.kind == "app" => "crit", Some(_) => "warn" },
     })
 }
 
-/// Chart of a mean that is no field itself but has sum and count: time per request rather than time per second.
+/// Chart of a mean that is no field itself but has sum and count: time per request rather than time per second. Nothing
+/// judges it; between what it lay in the hour before the chart is told all the same.
 fn mean_chart(
     hub: &HubState,
     record: &EntityRecord,
@@ -184,44 +218,78 @@ fn mean_chart(
     let Some(((table, sum), (_, count))) = name.and_then(|name| vocabulary::mean(record.kind.name, name)) else {
         return Ok(None);
     };
-    let parts = series_by_field(hub, record, &[sum.series.base.to_owned(), count.series.base.to_owned()], grid)?;
-    let total = |field: &FieldDef| -> BTreeMap<i64, f64> {
-        let mut total = BTreeMap::new();
-        let series = parts.get(field.series.base).map_or(&[][..], |(_, series)| series.as_slice());
-        let rates = series.iter().flat_map(|one| rate_points(&one.samples, grid));
-        rates.for_each(|(at, rate)| *total.entry(at).or_default() += rate.unwrap_or(0.0));
-        total
+    let names = [sum.series.base.to_owned(), count.series.base.to_owned()];
+    let read = |grid: Grid| -> Result<Points, ApiError> {
+        let parts = series_by_field(hub, record, &names, grid)?;
+        let series = |field: &FieldDef| parts.get(field.series.base).map_or(&[][..], |drawn| drawn.series.as_slice());
+        Ok(mean_points(series(sum), series(count), sum.semantics == Semantics::Cumulative, grid))
     };
-    let (sums, counts) = (total(sum), total(count));
-    let points: Points =
-        counts.iter().map(|(at, count)| (*at, sums.get(at).filter(|_| *count > 0.0).map(|sum| sum / count))).collect();
+    let line = Line { label: String::new(), points: read(grid)?, normal: None };
+    let past = read(Grid { from: grid.from - PAST_MS, to: grid.from, step: PAST_STEP_MS })?;
+    let process = (record.machine_id.to_string(), record.labels.get("tgid").map_or("", |tgid| tgid).to_owned());
+    let bad_times = levels::bad_times(hub, &process);
+    let is_usual = |at: i64| !bad_times.iter().any(|(from, to)| (*from..=to + PAST_STEP_MS).contains(&at));
+    let usual = levels::band_of(past.into_iter().filter(|(at, _)| is_usual(*at)).filter_map(|(_, value)| value).collect());
     let rate = |field: &FieldDef| format!("sum(rate({}{{{selector}}}[1m]))", field.series.base);
     let bad = if sum.bad == Bad::Up { "up" } else { "never" };
     Ok(Some(json!({
         "metric": metric, "table": table.name, "help": sum.help, "unit": sum.unit,
         "query": format!("{} / {}", rate(sum), rate(count)),
-        "bad": bad, "series": [{"label": "", "points": points}], "normal": null, "onset_ms": null, "state": "na",
+        "bad": bad, "series": [line.answer()], "normal": usual.map(range), "onset_ms": null, "state": "na",
     })))
 }
 
-/// Labelled lines of one metric: p50 and p99 of a histogram, else a line per series.
-fn lines(field: &FieldDef, series: &[Series], grid: Grid) -> Vec<(String, Points)> {
-    match field.role {
-        Role::Metric(Kind::Histogram) => quantile_lines(series, field.semantics, grid),
-        _ => plain_lines(series, field.semantics == Semantics::Cumulative, grid),
+/// One line of a chart.
+struct Line {
+    label: String,
+    points: Points,
+    normal: Option<(f64, f64)>,
+}
+
+impl Line {
+    fn answer(&self) -> Value {
+        json!({"label": self.label, "points": self.points, "normal": self.normal.map(range)})
     }
 }
 
-fn plain_lines(series: &[Series], rate: bool, grid: Grid) -> Vec<(String, Points)> {
-    let several = series.len() > 1;
-    series
-        .iter()
-        .take(MAX_SERIES_PER_CHART)
-        .map(|one| {
-            let label = if several { distinguishing_label(one, series) } else { String::new() };
-            (label, if rate { rate_points(&one.samples, grid) } else { last_points(&one.samples, grid) })
-        })
-        .collect()
+fn range((low, high): (f64, f64)) -> Value {
+    json!({"lo": low, "hi": high})
+}
+
+/// Lines of one metric: quantiles and mean of a histogram, else one per series; each with its usual range.
+fn lines(hub: &HubState, drawn: &Drawn, grid: Grid) -> Vec<Line> {
+    if drawn.is_histogram() { histogram_lines(hub, drawn, grid) } else { plain_lines(hub, drawn, grid) }
+}
+
+/// Usual range of what comes out of a series in one way.
+fn usual(hub: &HubState, series: Option<&Series>, is_it: impl Fn(&Source) -> bool) -> Option<(f64, f64)> {
+    let bands = hub.detector.lock().bands(&series?.labels);
+    bands.into_iter().find(|(source, _)| is_it(source)).map(|(_, band)| (band.low, band.high))
+}
+
+fn histogram_lines(hub: &HubState, drawn: &Drawn, grid: Grid) -> Vec<Line> {
+    let shares = QUANTILES.map(|(_, percent)| f64::from(percent) / 100.0);
+    let points = quantile_points(&drawn.series, drawn.is_counter(), &shares, grid);
+    let quantiles = QUANTILES.iter().zip(points).map(|((label, wanted), points)| {
+        let is_it = |source: &Source| matches!(source, Source::Quantile { percent, .. } if percent == wanted);
+        Line { label: (*label).to_owned(), points, normal: usual(hub, drawn.series.first(), is_it) }
+    });
+    let mean = (!drawn.sums.is_empty()).then(|| Line {
+        label: "mean".to_owned(),
+        points: mean_points(&drawn.sums, &drawn.counts, drawn.is_counter(), grid),
+        normal: usual(hub, drawn.sums.first(), |source| matches!(source, Source::Mean { .. })),
+    });
+    quantiles.chain(mean).collect()
+}
+
+fn plain_lines(hub: &HubState, drawn: &Drawn, grid: Grid) -> Vec<Line> {
+    let series = &drawn.series;
+    let line = |one: &Series| Line {
+        label: if series.len() > 1 { distinguishing_label(one, series) } else { String::new() },
+        points: if drawn.is_counter() { rate_points(&one.samples, grid) } else { last_points(&one.samples, grid) },
+        normal: usual(hub, Some(one), |source| matches!(source, Source::Number { .. })),
+    };
+    series.iter().take(MAX_SERIES_PER_CHART).map(line).collect()
 }
 
 /// The labels in which the series of a chart differ.
@@ -229,123 +297,4 @@ fn distinguishing_label(one: &Series, all: &[Series]) -> String {
     let differs = |name: &str, value: &str| all.iter().any(|other| other.labels.get(name) != Some(value));
     let parts: Vec<&str> = one.labels.iter().filter(|(name, value)| differs(name, value)).map(|(_, value)| value).collect();
     parts.join(" ")
-}
-
-/// Newest sample of each step; null where there is none.
-fn last_points(samples: &[Sample], grid: Grid) -> Points {
-    let mut points = Points::new();
-    let mut index = 0;
-    let mut at = grid.from;
-    while at <= grid.to {
-        let mut value = None;
-        while index < samples.len() && samples[index].t_ms <= at {
-            if samples[index].t_ms > at - grid.step.max(10_000) && samples[index].value.is_finite() {
-                value = Some(samples[index].value);
-            }
-            index += 1;
-        }
-        points.push((at, value));
-        at += grid.step;
-    }
-    points
-}
-
-/// Increase per second in each step; a counter that fell was reset and counts from zero.
-fn rate_points(samples: &[Sample], grid: Grid) -> Points {
-    let mut points = Points::new();
-    let mut at = grid.from;
-    while at <= grid.to {
-        let start = samples.partition_point(|sample| sample.t_ms <= at - grid.step.max(10_000));
-        let end = samples.partition_point(|sample| sample.t_ms <= at);
-        let window = &samples[start.saturating_sub(1).min(end)..end];
-        let value = match (window.first(), window.last()) {
-            (Some(first), Some(last)) if last.t_ms > first.t_ms && at - last.t_ms < grid.step.max(15_000) => {
-                let increase: f64 = window
-                    .windows(2)
-                    .map(|pair| if pair[1].value < pair[0].value { pair[1].value } else { pair[1].value - pair[0].value })
-                    .sum();
-                Some(increase / ((last.t_ms - first.t_ms) as f64 / 1000.0))
-            }
-            _ => None,
-        };
-        points.push((at, value));
-        at += grid.step;
-    }
-    points
-}
-
-/// p50 and p99 per step from the bucket series.
-fn quantile_lines(series: &[Series], semantics: Semantics, grid: Grid) -> Vec<(String, Points)> {
-    let mut buckets: BTreeMap<u64, (f64, Vec<Points>)> = BTreeMap::new();
-    for one in series {
-        let Some(edge) = one.labels.get("le").and_then(|le| if le == "+Inf" { Some(f64::INFINITY) } else { le.parse().ok() })
-        else {
-            continue;
-        };
-        let points =
-            if semantics == Semantics::Cumulative { rate_points(&one.samples, grid) } else { last_points(&one.samples, grid) };
-        // Non-negative floats order like their bits.
-        buckets.entry(edge.to_bits()).or_insert_with(|| (edge, Vec::new())).1.push(points);
-    }
-    let count = buckets.values().next().map_or(0, |(_, lines)| lines.first().map_or(0, Vec::len));
-    let mut lines = vec![("p50".to_owned(), Points::new()), ("p99".to_owned(), Points::new())];
-    for index in 0..count {
-        let at = grid.from + index as i64 * grid.step;
-        let cumulative: Vec<(f64, f64)> =
-            buckets.values().map(|(edge, lines)| (*edge, lines.iter().filter_map(|points| points[index].1).sum())).collect();
-        lines[0].1.push((at, bucket_quantile(0.5, &cumulative)));
-        lines[1].1.push((at, bucket_quantile(0.99, &cumulative)));
-    }
-    lines
-}
-
-/// Linear interpolation inside the bucket, as Prometheus does it; the open bucket answers the last edge.
-fn bucket_quantile(quantile: f64, cumulative: &[(f64, f64)]) -> Option<f64> {
-    let total = cumulative.last()?.1;
-    if total <= 0.0 {
-        return None;
-    }
-    let rank = quantile * total;
-    let index = cumulative.iter().position(|(_, count)| *count >= rank)?;
-    let (low, below) = if index == 0 { (0.0, 0.0) } else { cumulative[index - 1] };
-    let (high, count) = cumulative[index];
-    if high.is_infinite() || count <= below {
-        return Some(low);
-    }
-    Some(low + (high - low) * (rank - below) / (count - below))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GRID: Grid = Grid { from: 0, to: 40_000, step: 10_000 };
-
-    fn samples(pairs: &[(i64, f64)]) -> Vec<Sample> {
-        pairs.iter().map(|(t_ms, value)| Sample { t_ms: *t_ms, value: *value }).collect()
-    }
-
-    #[test]
-    fn a_gap_is_null_and_not_zero() {
-        let points = last_points(&samples(&[(0, 1.0), (10_000, 2.0), (40_000, 5.0)]), GRID);
-        assert_eq!(points.iter().map(|point| point.1).collect::<Vec<_>>(), [Some(1.0), Some(2.0), None, None, Some(5.0)]);
-    }
-
-    #[test]
-    fn a_reset_counter_does_not_go_backwards() {
-        let points = rate_points(&samples(&[(0, 100.0), (10_000, 200.0), (20_000, 50.0), (30_000, 60.0)]), GRID);
-        let rates: Vec<f64> = points.iter().filter_map(|point| point.1).collect();
-        assert!(rates.iter().all(|rate| *rate >= 0.0), "{rates:?}");
-        assert_eq!(points[1].1, Some(10.0));
-        assert_eq!(points[2].1, Some(5.0));
-    }
-
-    #[test]
-    fn quantiles_interpolate_and_the_open_bucket_answers_the_last_edge() {
-        let cumulative = [(10.0, 50.0), (20.0, 100.0), (f64::INFINITY, 100.0)];
-        assert_eq!(bucket_quantile(0.5, &cumulative), Some(10.0));
-        assert_eq!(bucket_quantile(0.75, &cumulative), Some(15.0));
-        assert_eq!(bucket_quantile(0.9, &[(10.0, 1.0), (f64::INFINITY, 10.0)]), Some(10.0));
-        assert_eq!(bucket_quantile(0.9, &[(10.0, 0.0)]), None);
-    }
 }

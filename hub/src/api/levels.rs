@@ -120,14 +120,15 @@ impl UsualP99 {
 }
 
 /// When requests of a process were abnormal.
-fn bad_times(hub: &HubState, (machine_id, tgid): &ProcessKey) -> Vec<(i64, i64)> {
+pub fn bad_times(hub: &HubState, (machine_id, tgid): &ProcessKey) -> Vec<(i64, i64)> {
     let prefix = gala_model::entity::id::escape(&format!("{machine_id}_sli_{tgid}_"));
     let log = hub.anomalies.read();
     let of_requests = log.open().chain(log.ended()).filter(|row| row.kind == "app" && row.entity_id.starts_with(&prefix));
     of_requests.map(|row| (row.first_ms, row.time_ms)).collect()
 }
 
-fn band_of(mut values: Vec<f64>) -> Option<(f64, f64)> {
+/// Between the 5th and the 95th percentile; nothing where too few values make no range.
+pub fn band_of(mut values: Vec<f64>) -> Option<(f64, f64)> {
     if values.len() < LEAST_POINTS {
         return None;
     }

@@ -8,6 +8,7 @@ pub mod entity_metrics;
 pub mod error;
 pub mod fault_graph;
 pub mod faults;
+pub mod grid;
 pub mod health;
 pub mod hosts;
 pub mod levels;

@@ -408,7 +408,7 @@ export interface EntityEdges extends Page<Edge>, Snapped {
 
 export type Point = [Ms, number | null];
 /** GET /entities/{id}/metrics?metric=&from=&to=&step= ; without `metric`: every metric of the entity. Gaps are null.
- *  Counters come as rates per second, histograms as quantiles (p50, p99): what a person wants to see. */
+ *  Counters come as rates per second, histograms as quantiles (p50, p90, p99) and mean: what a person wants to see. */
 export interface EntityMetrics extends Snapped {
   from: Ms;
   to: Ms;
@@ -424,8 +424,8 @@ export interface EntityMetric {
   /** PromQL the points come from, for "open in Explore". */
   query: string;
   bad: "up" | "down" | "both" | "never";
-  series: { label: string; points: Point[] }[];
-  /** Normal band now; null if not judged. */
+  series: { label: string; points: Point[]; normal?: { lo: number; hi: number } | null }[];
+  /** Normal band now, of the main line; null if not known. */
   normal: { lo: number; hi: number } | null;
   onset_ms: Ms | null;
   /** Whether it is out of its normal range now. */
