@@ -181,6 +181,12 @@ struct tcp_sock {
 	u64 tcp_clock_cache;
 };
 
+/* Since 5.17; the values differ between kernels. */
+enum skb_drop_reason {
+	SKB_DROP_REASON_NEIGH_FAILED = 58,
+	SKB_DROP_REASON_NEIGH_QUEUEFULL = 59,
+};
+
 struct sk_buff {
 	struct sk_buff *next;
 	struct sk_buff *prev;

@@ -337,6 +337,78 @@ fn a_refused_connection_is_a_failed_open_of_the_process_that_tried() {
     assert_eq!(rows.sum(&parts, "active_open_timeout"), Some(0.0));
 }
 
+/// A listener in the namespace that accepts nobody, with this backlog; its port.
+fn listener_in(namespace: &Namespace, backlog: u32) -> (Running, u16) {
+    let script = format!(
+        "import socket,time\nl=socket.socket()\nl.bind(('0.0.0.0',0))\nl.listen({backlog})\nprint(l.getsockname()[1],flush=True)\ntime.sleep(60)"
+    );
+    let arguments = ["netns", "exec", &namespace.name, "python3", "-c", &script];
+    let mut listener = Command::new("ip").args(arguments).stdout(Stdio::piped()).spawn().expect("ip runs");
+    let mut text = [0; 6];
+    let length = listener.stdout.as_mut().map_or(0, |out| out.read(&mut text).unwrap_or(0));
+    let port = String::from_utf8_lossy(&text[..length]).trim().parse().expect("a port");
+    (Running(listener), port)
+}
+
+/// Connects that hear no answer, side by side; how many were tried.
+fn unanswered(address: std::net::SocketAddr, clients: usize) {
+    let try_once = move || TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_err();
+    let tried: Vec<_> = (0..clients).map(|_| std::thread::spawn(try_once)).collect();
+    assert!(tried.into_iter().all(|client| client.join().expect("no panic")), "nobody gets through");
+}
+
+#[test]
+fn requests_that_are_never_completed_are_seen_waiting_repeated_and_given_up() {
+    if lacks(&["ip", "iptables", "python3"]) {
+        return;
+    }
+    let namespace = Namespace::new(72);
+    run("ip netns exec galatest72 sysctl -qw net.ipv4.tcp_synack_retries=1 net.ipv4.tcp_syncookies=1");
+    let (roomy, small) = (listener_in(&namespace, 128), listener_in(&namespace, 1));
+    let mut probe = socket::Socket::start(&settings());
+    let mut rows = Rows::default();
+    collect(&mut probe, &mut rows);
+    let rule = "INPUT -i galat72a -p tcp --tcp-flags SYN,ACK SYN,ACK -j DROP";
+    run(&format!("iptables -I {rule}"));
+    unanswered(([10, 213, 72, 2], roomy.1).into(), 4);
+    unanswered(([10, 213, 72, 2], small.1).into(), 6);
+    let mut waiting = Rows::default();
+    collect(&mut probe, &mut waiting);
+    run(&format!("iptables -D {rule}"));
+    let at = |port: u16| [format!("server_port={port} "), "role=server".to_owned()];
+    let (roomy_at, small_at) = (at(roomy.1), at(small.1));
+    let roomy_at = [roomy_at[0].as_str(), roomy_at[1].as_str()];
+    let small_at = [small_at[0].as_str(), small_at[1].as_str()];
+    assert_eq!(waiting.sum(&roomy_at, "syn_queue"), Some(4.0));
+    // A full queue answers by cookies and keeps nothing of the request.
+    let kept = waiting.sum(&small_at, "syn_queue").unwrap_or_default();
+    assert!((1.0..=3.0).contains(&kept), "{kept} with a backlog of 1");
+    assert_eq!(waiting.sum(&small_at, "syn_overflow"), Some(6.0 - kept));
+    assert_eq!(waiting.sum(&roomy_at, "syn_overflow"), Some(0.0));
+    let seen = collect_until(&mut probe, &mut rows, |rows| rows.sum(&roomy_at, "req_drops").filter(|count| *count >= 4.0));
+    assert_eq!(seen, Some(4.0));
+    assert_eq!(rows.sum(&roomy_at, "retran_synacks"), Some(4.0), "one repeat each");
+    assert_eq!(rows.sum(&roomy_at, "synack_sent"), Some(8.0));
+    collect(&mut probe, &mut rows);
+    assert_eq!(rows.sum(&roomy_at, "req_drops"), Some(4.0), "counted once");
+}
+
+#[test]
+fn a_syn_without_a_neighbour_to_go_to_is_counted_where_it_was_sent() {
+    if lacks(&["ip"]) {
+        return;
+    }
+    let _namespace = Namespace::new(73);
+    let mut probe = socket::Socket::start(&settings());
+    let nobody = std::thread::spawn(|| TcpStream::connect_timeout(&([10, 213, 73, 77], 80).into(), Duration::from_secs(10)));
+    let parts = [format!("tgid={} ", std::process::id()), "server_ip=10.213.73.77 ".to_owned()];
+    let parts = [parts[0].as_str(), parts[1].as_str(), "role=client"];
+    let mut rows = Rows::default();
+    let seen = collect_until(&mut probe, &mut rows, |rows| rows.sum(&parts, "syn_drop").filter(|count| *count >= 1.0));
+    assert!(seen.is_some(), "the SYN is seen to be dropped");
+    assert!(nobody.join().expect("no panic").is_err());
+}
+
 /// Commands the server says it executed, by `INFO commandstats`.
 fn executed(port: u16, command: &str) -> f64 {
     let stats = run(&format!("redis-cli -p {port} info commandstats"));

@@ -44,6 +44,12 @@ pub struct EndpointTcp {
     /// Requests dropped because the accept queue was full
     #[gauge(unit = "count", per_period, bad = "up", sub = "tcp_socket")]
     pub accept_overflow: Option<u32>,
+    /// Requests that found the queue of half-open connections full
+    #[gauge(unit = "count", per_period, bad = "up", sub = "tcp_socket")]
+    pub syn_overflow: Option<u32>,
+    /// Half-open connections, waiting for the last step of their handshake
+    #[gauge(unit = "count", level, sub = "tcp_socket")]
+    pub syn_queue: Option<u32>,
     /// Connections waiting to be accepted
     #[gauge(unit = "count", level, bad = "up", sub = "tcp_socket")]
     pub accept_queue: Option<u32>,
@@ -59,6 +65,12 @@ pub struct EndpointTcp {
     /// SYN/ACKs sent again
     #[gauge(unit = "count", per_period, bad = "up", sub = "tcp_socket")]
     pub retran_synacks: Option<u32>,
+    /// Requests given up: their SYN/ACK was sent again and nothing came of it
+    #[gauge(unit = "count", per_period, bad = "up", sub = "tcp_socket")]
+    pub req_drops: Option<u32>,
+    /// SYN/ACKs sent, those of requests that ended within a second left out
+    #[gauge(unit = "count", per_period, sub = "tcp_socket")]
+    pub synack_sent: Option<u32>,
     /// SYNs sent again
     #[gauge(unit = "count", per_period, bad = "up", sub = "tcp_socket")]
     pub retran_syn: Option<u32>,
@@ -77,6 +89,9 @@ pub struct EndpointTcp {
     /// SYNs of finished opens
     #[gauge(unit = "count", per_period, sub = "tcp_socket")]
     pub syn_sent: Option<u32>,
+    /// SYNs that never left this machine: the next hop could not be resolved
+    #[gauge(unit = "count", per_period, bad = "up", sub = "tcp_socket")]
+    pub syn_drop: Option<u32>,
     /// From the SYN, or at a listener its answer, to the established connection
     #[histogram(unit = "ns", per_period, bad = "up", sub = "tcp_socket")]
     pub estab_latency: Histogram,

@@ -26,7 +26,7 @@ impl Config {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Key {
     pub tgid: u32,
@@ -63,9 +63,16 @@ pub struct Endpoint {
     pub refused: u32,
     pub timed_out: u32,
     pub retransmitted: u32,
+    pub unreachable: u32,
+    pub synacks: u32,
+    pub repeated: u32,
+    pub repeated_opened: u32,
     pub drops: u32,
     pub queue: u32,
     pub queue_limit: u32,
+    pub requests: u32,
+    pub repeated_waiting: u32,
+    _pad: u32,
 }
 
 impl Endpoint {
@@ -88,7 +95,7 @@ pub struct Counters {
 const _: () = {
     assert!(size_of::<Config>() == 56);
     assert!(size_of::<Key>() == 48);
-    assert!(size_of::<Endpoint>() == 96);
+    assert!(size_of::<Endpoint>() == 128);
     assert!(ESTABLISH_EDGES_NS.len() == EDGES);
 };
 

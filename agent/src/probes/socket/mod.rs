@@ -9,13 +9,15 @@ use gala_model::tables::socket::EndpointTcp;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use self::layout::{Config, Counters, Endpoint, Key, ROLE_CLIENT};
-use self::overflow::{Overflows, Totals};
+use self::overflow::{Overflows, Totals, Waiting};
+use self::requests::Requests;
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded, Walker};
 use crate::kernel::{HookReport, HookSpec, ObjectSpec, Rung, Step, plain};
 
 mod layout;
 mod overflow;
+mod requests;
 
 const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
     Step { rung, programs, lacks: "" }
@@ -24,6 +26,7 @@ const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
 const PROBE: &str = "socket";
 
 const SYNACK: HookSpec = HookSpec { hook: "tcp_retransmit_synack", ladder: &[step(Rung::TpBtf, &["socket_synack"])] };
+const DROPPED: HookSpec = HookSpec { hook: "kfree_skb", ladder: &[step(Rung::TpBtf, &["socket_dropped"])] };
 const FILES: HookSpec = HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["socket_files"])] };
 
 /// What the probe hooks: with records at sockets, and for older kernels with records by address (`records.h`).
@@ -34,6 +37,7 @@ pub const OBJECTS: &[ObjectSpec] = &[
         hooks: &[
             HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["socket_state"])] },
             SYNACK,
+            DROPPED,
             HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["socket_walk"])] },
             FILES,
         ],
@@ -44,6 +48,7 @@ pub const OBJECTS: &[ObjectSpec] = &[
         hooks: &[
             HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["socket_state", "socket_gone"])] },
             SYNACK,
+            DROPPED,
             HookSpec {
                 hook: "bpf_sk_storage_map",
                 ladder: &[Step {
@@ -68,6 +73,7 @@ pub struct Socket {
     counters: Option<MapHandle>,
     settings: ProbeSettings,
     overflows: Overflows,
+    requests: Requests,
     seen: Counters,
 }
 
@@ -91,6 +97,7 @@ impl Socket {
             loaded,
             settings: settings.clone(),
             overflows: Overflows::default(),
+            requests: Requests::default(),
             seen: Counters::default(),
         }
     }
@@ -102,10 +109,12 @@ impl Socket {
         Ok(rows.filter_map(|(key, value)| Some((plain::read(&key)?, plain::read(&value)?))).collect())
     }
 
-    fn row(&self, key: &Key, endpoint: &Endpoint, comm: Arc<str>, overflows: Option<Totals>) -> EndpointTcp {
+    fn row(&self, key: &Key, endpoint: &Endpoint, comm: Arc<str>, listening: &Listening) -> EndpointTcp {
         let client = key.role == ROLE_CLIENT;
         let active = |value: u32| client.then_some(value);
         let passive = |value: u32| (!client).then_some(value);
+        let repeats = |value: Option<u32>| value.filter(|_| !client && self.loaded.works(SYNACK.hook));
+        let overflows = listening.overflows;
         EndpointTcp {
             tgid: key.tgid,
             comm,
@@ -117,17 +126,22 @@ impl Socket {
             protocol: key.family,
             listendrop: passive(endpoint.drops),
             accept_overflow: overflows.and_then(|totals| passive(overflow::part(endpoint.drops, totals))),
+            syn_overflow: overflows.and_then(|totals| passive(listening.waiting.share(totals.syn_overflows, endpoint))),
+            syn_queue: passive(endpoint.requests),
             accept_queue: passive(endpoint.queue),
             accept_queue_limit: passive(endpoint.queue_limit),
             passive_open: passive(endpoint.opened),
             passive_open_failed: passive(endpoint.failed),
-            retran_synacks: self.loaded.works("tcp_retransmit_synack").then_some(endpoint.retransmitted).filter(|_| !client),
+            retran_synacks: repeats(Some(endpoint.retransmitted)),
+            req_drops: repeats(listening.given_up),
+            synack_sent: repeats(Some(endpoint.synacks)),
             retran_syn: active(endpoint.retransmitted),
             active_open: active(endpoint.opened),
             active_open_failed: active(endpoint.failed),
             active_open_refused: active(endpoint.refused),
             active_open_timeout: active(endpoint.timed_out),
             syn_sent: active(endpoint.opened + endpoint.failed + endpoint.retransmitted),
+            syn_drop: active(endpoint.unreachable).filter(|_| self.loaded.works(DROPPED.hook)),
             estab_latency: endpoint.establish_latency(),
         }
     }
@@ -137,6 +151,14 @@ impl Socket {
         let value = map.lookup(plain::bytes(&0u32), MapFlags::ANY)?.unwrap_or_default();
         plain::read(&value).context("the counters of the socket object have another size")
     }
+}
+
+/// What a row needs to know of listeners beyond its own: of its namespace and of earlier periods.
+#[derive(Default)]
+struct Listening {
+    overflows: Option<Totals>,
+    waiting: Waiting,
+    given_up: Option<u32>,
 }
 
 impl Probe for Socket {
@@ -153,6 +175,11 @@ impl Probe for Socket {
         let listeners = rows.iter().filter(|(key, _)| key.role != ROLE_CLIENT);
         let namespaces: HashMap<u32, u32> = listeners.map(|(key, _)| (key.net, key.tgid)).collect();
         let overflows = self.overflows.since_last(&namespaces);
+        let mut waiting: HashMap<u32, Waiting> = HashMap::default();
+        for (key, endpoint) in &rows {
+            waiting.entry(key.net).or_default().add(endpoint);
+        }
+        let given_up = self.requests.given_up(rows.iter().filter(|(key, _)| key.role != ROLE_CLIENT));
         let mut names: HashMap<u32, Arc<str>> = HashMap::default();
         for (key, endpoint) in rows {
             let wanted = self.settings.processes.as_ref().is_none_or(|wanted| wanted.contains(&key.tgid));
@@ -160,7 +187,12 @@ impl Probe for Socket {
                 continue;
             }
             let comm = names.entry(key.tgid).or_insert_with(|| super::process_name(key.tgid, &endpoint.comm)).clone();
-            out.push(&self.row(&key, &endpoint, comm, overflows.get(&key.net).copied()));
+            let listening = Listening {
+                overflows: overflows.get(&key.net).copied(),
+                waiting: waiting.get(&key.net).copied().unwrap_or_default(),
+                given_up: given_up.get(&key).copied(),
+            };
+            out.push(&self.row(&key, &endpoint, comm, &listening));
         }
         Ok(())
     }

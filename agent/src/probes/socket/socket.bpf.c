@@ -8,12 +8,17 @@
  * Hooks
  *   inet_sock_set_state      connect, listen, established, failed: 0.2-0.6 us each.
  *   tcp_retransmit_synack    one more SYN/ACK of a listener.
+ *   kfree_skb                SYNs dropped for want of a neighbour; any other drop is left after a comparison of its reason.
  *   iter/bpf_sk_storage_map  once a period: queue, limit and drops of each listener.
  *   iter/task_file           listeners older than this program, at start.
  *
- * Maps. `owners`: 100 bytes a listener or TCP connection. `endpoints`: 160 bytes a row, 5120 rows, emptied each period.
+ * Maps. `owners`: 100 bytes a listener or TCP connection. `endpoints`: 190 bytes a row, 5120 rows, emptied each period.
  *
- * Blind spots. Requests that time out before they are a socket show only as retransmitted SYN/ACKs.
+ * Requests are no sockets and no hook tells of their end. But each one whose SYN/ACK was repeated is seen then, and again
+ * when it becomes a connection, and the listener counts those that wait: the balance is what was given up.
+ *
+ * Blind spots. A request that ends before its first repeat (a reset, within a second) counts neither as given up nor among
+ * the SYN/ACKs; so do those of a listener that closes.
  */
 #include "kernel.h"
 #include "maps.h"
@@ -169,6 +174,13 @@ static __always_inline void opened(const struct sock *sk, int old, bool well)
 	disown(sk);
 	if (!endpoint)
 		return;
+	if (old == TCP_SYN_RECV) {
+		/* The connection takes over how often its SYN/ACK was sent again. */
+		if (GET(tp, total_retrans))
+			ADD(endpoint->repeated_opened, 1);
+		else
+			ADD(endpoint->synacks, 1);
+	}
 	error = GET(sk, sk_err);
 	if (well)
 		ADD(endpoint->opened, 1);
@@ -224,7 +236,7 @@ int BPF_PROG(socket_gone, const struct sock *sk)
 #endif
 
 SEC("?tp_btf/tcp_retransmit_synack")
-int BPF_PROG(socket_synack, const struct sock *sk)
+int BPF_PROG(socket_synack, const struct sock *sk, const struct request_sock *req)
 {
 	struct owner *owner = RECORD_OF(owners, sk);
 	struct endpoint *endpoint;
@@ -232,8 +244,43 @@ int BPF_PROG(socket_synack, const struct sock *sk)
 	if (!owner || !owner->listener)
 		return 0;
 	endpoint = endpoint_of(owner);
+	if (!endpoint)
+		return 0;
+	ADD(endpoint->retransmitted, 1);
+	ADD(endpoint->synacks, 1);
+	if (GET(req, num_retrans) == 0) {
+		ADD(endpoint->synacks, 1);
+		ADD(endpoint->repeated, 1);
+	}
+	return 0;
+}
+
+static __always_inline bool found_no_neighbour(int reason)
+{
+	return (bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_NEIGH_FAILED) &&
+		reason == (int)bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NEIGH_FAILED)) ||
+	       (bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_NEIGH_QUEUEFULL) &&
+		reason == (int)bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NEIGH_QUEUEFULL));
+}
+
+SEC("?tp_btf/kfree_skb")
+int BPF_PROG(socket_dropped, struct sk_buff *skb, void *location, int reason)
+{
+	struct endpoint *endpoint;
+	struct owner *owner;
+	struct sock *sk;
+
+	if (!found_no_neighbour(reason))
+		return 0;
+	sk = GET(skb, sk);
+	if (!sk || GET(sk, __sk_common.skc_state) != TCP_SYN_SENT || !is_tcp(sk))
+		return 0;
+	owner = RECORD_OF(owners, sk);
+	if (!owner || owner->key.role != ENDPOINT_CLIENT)
+		return 0;
+	endpoint = endpoint_of(owner);
 	if (endpoint)
-		ADD(endpoint->retransmitted, 1);
+		ADD(endpoint->unreachable, 1);
 	return 0;
 }
 
@@ -241,9 +288,10 @@ SEC(WALK)
 int socket_walk(WALK_CONTEXT *ctx)
 {
 	struct sock *sk = WALKED_SOCKET(ctx);
+	struct inet_connection_sock *icsk;
 	struct endpoint *endpoint;
 	struct owner *owner;
-	__u32 drops;
+	__u32 drops, requests, young;
 
 	if (!sk || GET(sk, __sk_common.skc_state) != TCP_LISTEN)
 		return 0;
@@ -259,6 +307,12 @@ int socket_walk(WALK_CONTEXT *ctx)
 	/* Several sockets may share the port (SO_REUSEPORT): their queues add up. */
 	ADD(endpoint->queue, GET(sk, sk_ack_backlog));
 	ADD(endpoint->queue_limit, GET(sk, sk_max_ack_backlog));
+	icsk = (struct inet_connection_sock *)sk;
+	requests = BPF_CORE_READ(icsk, icsk_accept_queue.qlen.counter);
+	young = BPF_CORE_READ(icsk, icsk_accept_queue.young.counter);
+	ADD(endpoint->requests, requests);
+	if (requests > young)
+		ADD(endpoint->repeated_waiting, requests - young);
 	return 0;
 }
 

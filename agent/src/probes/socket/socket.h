@@ -42,14 +42,24 @@ struct endpoint {
 	__u32 timed_out;
 	/* SYNs or SYN/ACKs sent again. */
 	__u32 retransmitted;
+	/* SYNs of clients that found no neighbour to go to. */
+	__u32 unreachable;
+	/* SYN/ACKs known to be sent; those of requests that were repeated; connections that came of such requests. */
+	__u32 synacks;
+	__u32 repeated;
+	__u32 repeated_opened;
 	__u32 drops;
 	/* As the walk found them; listeners only. */
 	__u32 queue;
 	__u32 queue_limit;
+	/* Requests without a connection yet: all, and those whose SYN/ACK was repeated. */
+	__u32 requests;
+	__u32 repeated_waiting;
+	__u32 pad;
 };
 
 _Static_assert(sizeof(struct socket_config) == 56, "layout of socket_config");
 _Static_assert(sizeof(struct endpoint_key) == 48, "layout of endpoint_key");
-_Static_assert(sizeof(struct endpoint) == 96, "layout of endpoint");
+_Static_assert(sizeof(struct endpoint) == 128, "layout of endpoint");
 
 #endif
