@@ -32,7 +32,7 @@ pub(super) struct Answer<'a> {
     pub tgid: &'a str,
 }
 
-/// An entity to blame, for one kind of fault.
+/// An entity to blame, for one kind of fault: that of the node which weighs most.
 #[derive(Clone, Debug)]
 struct Hypothesis {
     entity_id: String,
@@ -126,23 +126,28 @@ fn hypotheses(answer: &Answer<'_>) -> Vec<Hypothesis> {
         }
         // A disk and the block device it is are one thing to blame; so are the processes of one program beside the service,
         // and the two ends of a connection.
-        let key = match (entity_type.as_str(), device, labels.get("comm")) {
-            ("proc", _, Some(comm)) if labels.get("tgid").is_some_and(|tgid| tgid != answer.tgid) => format!("program {comm}"),
-            ("tcp_link", ..) => link(&labels).unwrap_or_else(|| entity_id.clone()),
-            ("proc", ..) | (_, None, _) => entity_id.clone(),
-            (_, Some(device), _) => format!("device {device}"),
+        let (key, all_it_does) = match (entity_type.as_str(), device, labels.get("comm")) {
+            ("proc", _, Some(comm)) if labels.get("tgid").is_some_and(|tgid| tgid != answer.tgid) => {
+                (format!("program {comm}"), true)
+            }
+            ("tcp_link", ..) => (link(&labels).unwrap_or_else(|| entity_id.clone()), false),
+            ("proc", ..) | (_, None, _) => (entity_id.clone(), false),
+            (_, Some(device), _) => (format!("device {device}"), false),
         };
-        let hypothesis = by_key.entry((key, category.clone())).or_insert_with(|| Hypothesis {
+        // A neighbour that takes both the processor and the disk is one neighbour.
+        let kind = if all_it_does { String::new() } else { category.clone() };
+        let hypothesis = by_key.entry((key, kind)).or_insert_with(|| Hypothesis {
             entity_id: entity_id.clone(),
             entity_type: entity_type.clone(),
             labels: labels.clone(),
-            category,
+            category: category.clone(),
             nodes: Vec::new(),
             impact: 0.0,
             probability: 0.0,
         });
         if hypothesis.nodes.first().is_none_or(|(_, largest)| impact > *largest) {
             (hypothesis.entity_id, hypothesis.entity_type, hypothesis.labels) = (entity_id, entity_type, labels);
+            hypothesis.category = category;
         }
         hypothesis.nodes.push((at, impact));
         hypothesis.nodes.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));

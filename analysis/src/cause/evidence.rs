@@ -155,6 +155,7 @@ fn measure(
         keep,
         under.is_some() || rule.measure == Measure::Count || semantics(&base).0 == gala_model::Semantics::Cumulative,
     );
+    let over = without_parts(over, rule, by_process, reader, &filter, keep);
     let rows = match under {
         None => over,
         Some(under) => {
@@ -185,6 +186,30 @@ fn measure(
             Measured { entity_type: kind.name, labels, values }
         })
         .collect()
+}
+
+/// What is left of each number without the parts that other classes tell of. Where a part is not measured, the number
+/// says nothing of its own.
+fn without_parts(
+    mut over: Grouped,
+    rule: &MetricRule,
+    by_process: bool,
+    reader: &mut Reader<'_>,
+    filter: &Filter,
+    keep: &dyn Fn(&Labels) -> bool,
+) -> Grouped {
+    let suffix = if rule.measure == Measure::Mean { "_sum" } else { "" };
+    for part in &rule.less {
+        let part = grouped(&reader.rows(&format!("{PREFIX}{}_{part}{suffix}", rule.entity), filter), by_process, keep, true);
+        over.retain(|key, _| part.contains_key(key));
+        for (key, (_, values)) in &mut over {
+            for (value, part) in values.iter_mut().zip(&part[key].1) {
+                let rest = *value - part;
+                *value = if rest < 0.0 { 0.0 } else { rest };
+            }
+        }
+    }
+    over
 }
 
 /// The labels of the process a row is about, where that is another than the one that measured it.
@@ -253,12 +278,15 @@ fn observe(metric: usize, rule: &MetricRule, values: &[f64], context: &Context<'
     let before = median(baseline)?;
     let after = sustained(incident, incident.len())?;
     let length = incident.len();
-    let range = own_null(baseline, length, context.params.null_quantile, |window| sustained(window, length))
-        .or_else(|| quantile(baseline, context.params.null_quantile))?
-        - before;
     let floor = rule.floor.max(rule.floor_share * before.abs());
+    let beyond = |level: f64, null: f64| (level - before) / (null - before).max(floor);
+    let null_of = |measure: &dyn Fn(&[f64]) -> Option<f64>| own_null(baseline, length, context.params.null_quantile, measure);
+    let ratio =
+        beyond(after, null_of(&|window| sustained(window, length)).or_else(|| quantile(baseline, context.params.null_quantile))?);
+    // A single stall among the usual hides everything smaller from what lasts, but not a level that moved for good.
+    let moved = null_of(&median).and_then(|null| Some(beyond(median(incident)?, null)));
+    let ratio = moved.map_or(ratio, |moved| ratio.max(moved));
     let deviation = after - before;
-    let ratio = deviation / range.max(floor);
     let sign = if rule.direction == Direction::Down { -1.0 } else { 1.0 };
     let around = grid.incident.saturating_sub(12);
     let rho =
@@ -306,6 +334,7 @@ mod tests {
             field: "cpu_util".into(),
             measure: Measure::Value,
             per: None,
+            less: Vec::new(),
             direction,
             floor: 5.0,
             floor_share: 0.0,

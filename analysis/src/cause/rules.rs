@@ -39,6 +39,9 @@ pub struct MetricRule {
     /// Field of the same entity to divide by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per: Option<String>,
+    /// Fields of the same entity that are part of it and told elsewhere: what is left without them counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub less: Vec<String>,
     #[serde(default)]
     pub direction: Direction,
     /// Least range, in the metric's unit.

@@ -77,6 +77,7 @@ pub struct Search<'a, 'b> {
     pub container_id: String,
     neighbours: BTreeMap<usize, Vec<String>>,
     cpus: Option<BTreeMap<String, f64>>,
+    kernel_threads: Option<BTreeSet<String>>,
     found: Found,
     index: BTreeMap<(usize, String), usize>,
 }
@@ -99,6 +100,7 @@ impl<'a, 'b> Search<'a, 'b> {
             container_id,
             neighbours: BTreeMap::new(),
             cpus: None,
+            kernel_threads: None,
             found: Found::default(),
             index: BTreeMap::new(),
         }
@@ -260,14 +262,16 @@ impl<'a, 'b> Search<'a, 'b> {
     }
 
     /// Processes whose class rose most over the last minutes, judged over their whole history. What is counted per device
-    /// counts on the `device` only; threads of the kernel work for others and are nobody's cause.
+    /// counts on the `device` only; threads of the kernel that write for others are nobody's cause.
     fn risen(&mut self, class: usize, own_too: bool, device: &BTreeMap<String, String>) -> Vec<Judged> {
         if !self.neighbours.contains_key(&class) {
             let chosen = self.choose_neighbours(class);
             self.neighbours.insert(class, chosen);
         }
         let own = self.tgid.clone();
-        let chosen: Vec<String> = self.neighbours[&class].iter().filter(|tgid| own_too || **tgid != own).cloned().collect();
+        let writing = self.kernel_threads();
+        let may = |tgid: &&String| (own_too || **tgid != own) && !writing.contains(*tgid);
+        let chosen: Vec<String> = self.neighbours[&class].iter().filter(may).cloned().collect();
         if chosen.is_empty() {
             return Vec::new();
         }
@@ -278,6 +282,16 @@ impl<'a, 'b> Search<'a, 'b> {
                 && (row.get("disk_name").is_none() || same_device(row, device))
         };
         self.judge(class, &filter, &counts).into_iter().filter(Judged::is_abnormal).collect()
+    }
+
+    /// Threads of the kernel that send requests to disks.
+    fn kernel_threads(&mut self) -> BTreeSet<String> {
+        if self.kernel_threads.is_none() {
+            let rows = self.reader.rows(&format!("{PREFIX}proc_block_writes"), &Filter::Machine);
+            let writing = rows.iter().filter(|row| row.labels.get("submitter") == Some("kernel"));
+            self.kernel_threads = Some(writing.filter_map(|row| row.labels.get("tgid").map(str::to_owned)).collect());
+        }
+        self.kernel_threads.clone().unwrap_or_default()
     }
 
     fn choose_neighbours(&mut self, class: usize) -> Vec<String> {

@@ -224,6 +224,31 @@ fn what_an_earlier_fault_did_is_not_taken_for_usual() {
 }
 
 #[test]
+fn a_stall_some_minutes_before_does_not_hide_what_lasts() {
+    let stall = FAULT_MS - 300_000..FAULT_MS - 289_000;
+    let now_ms = FAULT_MS + 45_000;
+    let mut store = build(fsync_flood, 8, now_ms);
+    for series in &mut store.0 {
+        let metric = series.labels.metric().to_owned();
+        for sample in &mut series.samples {
+            if ["sli_latency_nsec_sum", "sli_sched_nsec_sum"].iter().any(|sum| metric.ends_with(sum))
+                && sample.t_ms >= stall.start
+            {
+                let reports = ((sample.t_ms - stall.start) / STEP_MS + 1).min(2);
+                sample.value += reports as f64 * 500e9;
+            } else if ["proc_wait_fsync_ns", "proc_fsync_sum_ns"].iter().any(|time| metric.ends_with(time))
+                && stall.contains(&sample.t_ms)
+            {
+                sample.value = 4.9e9;
+            }
+        }
+    }
+    let symptom = incident("sli", "sli_latency_nsec");
+    let result = judge_at(&store, now_ms, &symptom);
+    assert!(first_is(&result, &format!("proc_{OTHER}"), "S3"), "{}", result.resource.summary.en);
+}
+
+#[test]
 fn without_stages_the_process_tells_the_same_cause() {
     let now_ms = FAULT_MS + 60_000;
     for (fault, entity, category) in
