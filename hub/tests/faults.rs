@@ -24,7 +24,7 @@ fn explained(hub: &TestHub) -> Value {
 #[test]
 fn an_incident_is_laid_over_the_map_and_its_versions_are_kept() {
     let dir = tempfile::tempdir().unwrap();
-    write_story(dir.path());
+    let end_ms = write_story(dir.path());
     let hub = TestHub::start(dir.path());
     let row = explained(&hub);
     let id = row["id"].as_str().unwrap();
@@ -39,6 +39,25 @@ fn an_incident_is_laid_over_the_map_and_its_versions_are_kept() {
     let unknown = hub.get(&format!("/faults/{id}?version=999"));
     assert_eq!(unknown.status, 404);
     assert!(unknown.json()["error"]["message"].as_str().unwrap().contains("999"));
+
+    let resource = &latest["Resource"];
+    assert!(!resource["fault_domain"]["entity_name"].as_str().unwrap().is_empty(), "{}", resource["fault_domain"]);
+    assert!(resource["symptoms"].as_array().unwrap().iter().all(|one| one["host_name"] == "alpha"), "{resource}");
+    for cause in resource["cause_metrics"].as_array().unwrap() {
+        for step in cause["path"].as_array().unwrap() {
+            assert_eq!(step["host_name"], "alpha", "{step}");
+            // The query of a measured step gives numbers where it was abnormal.
+            let Some(query) = step["query"].as_str() else {
+                assert_eq!(step["hidden"], true, "{step}");
+                continue;
+            };
+            let escaped: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let answer = hub.json(&format!("/query?query={escaped}&time={}", end_ms / 1_000));
+            let value: f64 = answer["data"]["result"][0]["value"][1].as_str().expect(query).parse().unwrap();
+            let after = step["value_after"].as_f64().unwrap();
+            assert!(value > after * 0.5 && value < after * 2.0, "{query}: {value}, {step}");
+        }
+    }
 
     let single = hub.json(&format!("/faults/{id}/graph?view=single"));
     let shown = |graph: &Value| -> Vec<String> {

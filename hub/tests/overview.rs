@@ -25,12 +25,25 @@ fn a_service_has_its_range_and_its_fullest_resource() {
         services["items"].as_array()?.iter().find(|row| row["entity_id"] == process_id("4711")).cloned()
     });
     assert!(about(row["rate_per_s"].as_f64().unwrap(), 100.0), "{row}");
-    assert_eq!(row["app"], "redis");
+    assert_eq!((row["app"].as_str(), row["pid"].as_u64(), row["port"].as_u64()), (Some("redis"), Some(4711), Some(6379)));
     let normal = &row["p99_normal_ms"];
     let (low, high) = (normal["lo"].as_f64().unwrap(), normal["hi"].as_f64().unwrap());
     assert!(low <= high && high <= 0.5 && row["p99_ms"].as_f64().unwrap() > high, "{row}");
     assert_eq!(row["saturation"]["what"], "open files");
     assert!(about(row["saturation"]["ratio"].as_f64().unwrap(), 0.96), "{row}");
+}
+
+#[test]
+fn a_young_service_shows_the_range_it_is_judged_by() {
+    let dir = tempfile::tempdir().unwrap();
+    write_story(dir.path());
+    let hub = TestHub::start(dir.path());
+    let row = wait_for("the range of a service of 25 minutes", || {
+        let services = hub.json("/services");
+        services["items"].as_array()?.iter().find(|row| row["p99_normal_ms"].is_object()).cloned()
+    });
+    let (low, high) = (row["p99_normal_ms"]["lo"].as_f64().unwrap(), row["p99_normal_ms"]["hi"].as_f64().unwrap());
+    assert!(low <= 0.5 && high >= 0.3 && high < row["p99_ms"].as_f64().unwrap(), "{row}");
 }
 
 #[test]

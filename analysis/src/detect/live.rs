@@ -71,8 +71,8 @@ pub struct Warmup {
     pub entities: usize,
     /// Entities all of whose KPIs are judged.
     pub entities_warm: usize,
-    /// When nine of ten of the KPIs will be, milliseconds since 1970; absent if they are or the pace is unknown. Those of
-    /// short-lived processes never get there, so all never are.
+    /// When nine of ten of the others will be, milliseconds since 1970; absent if there are none or the pace of all is
+    /// unknown. Those of short-lived processes never get there, so all never are.
     pub warm_at_ms: Option<i64>,
 }
 
@@ -457,6 +457,15 @@ impl Detector {
         known.filter(|(_, band)| band.low.is_finite() && band.high.is_finite()).collect()
     }
 
+    /// Usual ranges of a quantile of a metric where it is judged already, each with the labels that select its series.
+    pub fn quantile_bands(&self, metric: &str, quantile: u8) -> impl Iterator<Item = (&BTreeMap<String, String>, Band)> {
+        let is_it = move |entry: &&KpiEntry| {
+            entry.role.metric == metric && matches!(entry.source, Source::Quantile { percent, .. } if percent == quantile)
+        };
+        let judged = self.kpis.values().filter(is_it).filter(|entry| entry.kpi.is_warm());
+        judged.filter_map(|entry| Some((&entry.labels, entry.kpi.band()?)))
+    }
+
     pub fn warmup(&self, now_ms: i64) -> Warmup {
         let mut entities: BTreeMap<(&str, String), bool> = BTreeMap::new();
         let mut warmup = Warmup::default();
@@ -467,11 +476,11 @@ impl Detector {
             warmup.kpis_warm += usize::from(warm);
             let labels: Vec<&str> = entry.labels.values().map(String::as_str).collect();
             entities.entry((entry.entity.name, labels.join("\u{1f}"))).and_modify(|all| *all &= warm).or_insert(warm);
-            waits_ms.push(if warm { 0 } else { entry.kpi.warm_in_ms().unwrap_or(i64::MAX) });
+            waits_ms.extend(entry.kpi.warm_in_ms().filter(|_| !warm));
         }
         waits_ms.sort_unstable();
         let most = waits_ms.get((waits_ms.len() * 9 / 10).min(waits_ms.len().saturating_sub(1)));
-        warmup.warm_at_ms = most.filter(|wait| (1..i64::MAX).contains(*wait)).map(|wait| now_ms + wait);
+        warmup.warm_at_ms = most.map(|wait| now_ms + wait);
         warmup.entities = entities.len();
         warmup.entities_warm = entities.values().filter(|warm| **warm).count();
         warmup

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::fault_detail::detail;
 use super::params::{Id, Params};
 use crate::documents::Shelf;
 use crate::explain::{input_of, version_key};
@@ -34,8 +35,9 @@ pub fn row(hub: &HubState, incident: &Incident) -> Value {
     let host_name = snapshot.host_of(&incident.machine_id).map_or("", |host| host.name.as_str());
     let first = explanation.and_then(|result| result.resource.cause_metrics.first());
     let cause = first.map(|cause| {
+        let known = snapshot.entities.get(cause.entity_id.as_str()).map(|record| record.name.as_str());
         json!({
-            "entity_id": cause.entity_id, "entity_name": name_of(&snapshot, &cause.entity_id, &cause.entity_name),
+            "entity_id": cause.entity_id, "entity_name": name_of(known, &cause.entity_id, &cause.entity_name),
             "entity_type": cause.entity_type, "category": cause.fault_category, "probability": cause.probability,
         })
     });
@@ -59,10 +61,11 @@ pub fn row(hub: &HubState, incident: &Incident) -> Value {
     })
 }
 
-/// The topology's name where it has one, else the result's own, else the id.
-fn name_of(snapshot: &gala_analysis::topology::Snapshot, id: &str, given: &str) -> String {
-    match snapshot.entities.get(id) {
-        Some(record) => record.name.clone(),
+/// The topology's name where it has one, else the result's own, else the id; with "+3" where it stands for three more.
+fn name_of(known: Option<&str>, id: &str, given: &str) -> String {
+    let others = given.rsplit_once(" +").filter(|(_, count)| count.parse::<u32>().is_ok());
+    match known {
+        Some(name) => others.map_or_else(|| name.to_owned(), |(_, count)| format!("{name} +{count}")),
         None if given.is_empty() => id.to_owned(),
         None => given.to_owned(),
     }
@@ -122,7 +125,7 @@ pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -
     params.only(&["version"])?;
     let incident = incident(&hub, &id)?;
     let result = version_of(&hub, &incident, params.count("version", 1..=MAX_VERSION)?)?;
-    Ok(Json(detail(&hub, &incident, result)))
+    Ok(Json(detail(&hub, &incident, &result)))
 }
 
 /// An incident by its id.
@@ -154,32 +157,7 @@ pub async fn by_event(State(hub): State<Arc<HubState>>, Id(event_id): Id, params
         ApiError::not_found(format!("no incident has the event {event_id:?}; `GET /api/v1/anomalies/{{event_id}}` tells of it"))
     })?;
     let result = version_of(&hub, &incident, params.count("version", 1..=MAX_VERSION)?)?;
-    Ok(Json(detail(&hub, &incident, result)))
-}
-
-/// The result with the row's life beside it.
-fn detail(hub: &HubState, incident: &Incident, result: RootCause) -> Value {
-    let mut body = json!(result);
-    let symptom = incident.primary();
-    let snapshot = hub.snapshot();
-    body["id"] = json!(incident.id);
-    body["state"] = json!(incident.state);
-    body["opened_ms"] = json!(incident.opened_ms);
-    body["closed_ms"] = json!(incident.closed_ms);
-    body["summary"] = json!(incident.summary);
-    body["asked"] = json!(hub.asked.lock().incident(&incident.id).is_some());
-    body["Resource"]["symptoms"] = json!(incident.symptoms);
-    let kpi = &mut body["Resource"]["abnormal_kpi"];
-    kpi["entity_type"] = json!(incident.entity_type);
-    kpi["entity_name"] = json!(incident.entity_name);
-    kpi["host_name"] = json!(snapshot.host_of(&incident.machine_id).map_or("", |host| host.name.as_str()));
-    if kpi["value_before"].is_null() {
-        kpi["value_before"] = json!(symptom.before);
-        kpi["value_after"] = json!(symptom.peak);
-        kpi["unit"] = json!(symptom.unit);
-    }
-    kpi["normal"] = json!({"lo": symptom.low, "hi": symptom.high});
-    body
+    Ok(Json(detail(&hub, &incident, &result)))
 }
 
 /// A verdict of a person.
@@ -224,4 +202,17 @@ pub async fn feedback(
     let kept = kept.and_then(|()| hub.documents.trim(Shelf::Feedback, MAX_FEEDBACK));
     kept.map_err(|error| ApiError::unavailable(error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_of_several_processes_says_so() {
+        assert_eq!(name_of(Some("7, stress, alpha"), "m_proc_7", "stress (7) +3"), "7, stress, alpha +3");
+        assert_eq!(name_of(Some("7, stress, alpha"), "m_proc_7", "stress (7)"), "7, stress, alpha");
+        assert_eq!(name_of(None, "m_proc_7", "stress (7) +3"), "stress (7) +3");
+        assert_eq!(name_of(None, "m_proc_7", ""), "m_proc_7");
+    }
 }

@@ -119,6 +119,18 @@ impl UsualP99 {
     }
 }
 
+/// Ranges by which p99 is judged, milliseconds; of a process with several kinds of requests, all that one of them holds.
+pub fn judged_p99(hub: &HubState) -> HashMap<ProcessKey, (f64, f64)> {
+    let mut bands: HashMap<ProcessKey, (f64, f64)> = HashMap::new();
+    for (labels, band) in hub.detector.lock().quantile_bands("gala_gopher_sli_latency_nsec", 99) {
+        let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+        let (low, high) = (band.low / 1e6, band.high / 1e6);
+        let known = bands.entry((label("machine_id"), label("tgid"))).or_insert((low, high));
+        *known = (known.0.min(low), known.1.max(high));
+    }
+    bands
+}
+
 /// When requests of a process were abnormal.
 pub fn bad_times(hub: &HubState, (machine_id, tgid): &ProcessKey) -> Vec<(i64, i64)> {
     let prefix = gala_model::entity::id::escape(&format!("{machine_id}_sli_{tgid}_"));

@@ -6,6 +6,7 @@ pub mod ask;
 pub mod entities;
 pub mod entity_metrics;
 pub mod error;
+pub mod fault_detail;
 pub mod fault_graph;
 pub mod faults;
 pub mod grid;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::anomalies;
 use super::error::ApiError;
-use super::levels::{ProcessKey, Saturation, by_process, latency_query, over_time};
+use super::levels::{self, ProcessKey, Saturation, by_process, latency_query, over_time};
 use super::params::Params;
 use crate::anomalies::Row;
 use crate::state::HubState;
@@ -72,7 +72,10 @@ struct Numbers {
     p99_yesterday_ms: HashMap<ProcessKey, f64>,
     /// Between what p99 usually lies, milliseconds.
     p99_usual_ms: Arc<HashMap<ProcessKey, (f64, f64)>>,
+    /// What it is judged by, for processes too young for the former.
+    p99_judged_ms: HashMap<ProcessKey, (f64, f64)>,
     apps: HashMap<ProcessKey, String>,
+    ports: HashMap<ProcessKey, String>,
     saturation: Saturation,
     points: HashMap<ProcessKey, Vec<(i64, f64)>>,
     now_ms: i64,
@@ -91,7 +94,9 @@ impl Numbers {
             p99_ms: by_process(hub, &latency_query("0.99"), now_ms),
             p99_yesterday_ms: by_process(hub, &latency_query("0.99"), now_ms - DAY_MS),
             p99_usual_ms: hub.usual_p99.bands(hub, now_ms),
-            apps: apps(hub, now_ms),
+            p99_judged_ms: levels::judged_p99(hub),
+            apps: mostly(hub, "app", now_ms),
+            ports: mostly(hub, "server_port", now_ms),
             saturation: Saturation::read(hub, now_ms),
             points: over_time(hub, RATE, now_ms - WINDOW_MS, now_ms, WINDOW_MS / POINTS),
             now_ms,
@@ -110,14 +115,17 @@ fn worst(rows: &[Row]) -> u8 {
 fn service_row(numbers: &Numbers, key: &ProcessKey, rate: f64, process: &EntityRecord, names: &Names, own: &[Row]) -> Value {
     let p99 = numbers.p99_ms.get(key).copied();
     let yesterday = numbers.p99_yesterday_ms.get(key).filter(|value| **value > 0.0).and_then(|before| Some(p99? / before));
-    let usual = numbers.p99_usual_ms.get(key).map(|(low, high)| json!({"lo": low, "hi": high}));
+    let usual = numbers.p99_usual_ms.get(key).or_else(|| numbers.p99_judged_ms.get(key));
+    let usual = usual.map(|(low, high)| json!({"lo": low, "hi": high}));
     let fullest = numbers.saturation.fullest(key).map(|(what, ratio)| json!({"what": what, "ratio": ratio}));
     json!({
         "entity_id": process.id,
         "entity_type": process.kind.name,
         "name": process.labels.get("comm").map_or(process.name.as_str(), |comm| comm),
         "host_names": [names.host_name(&process.machine_id)],
-        "app": numbers.apps.get(key),
+        "pid": key.1.parse::<u32>().ok(),
+        "port": numbers.ports.get(key).and_then(|port| port.parse::<u16>().ok()).filter(|port| *port > 0),
+        "app": numbers.apps.get(key).map(|app| app.to_lowercase()),
         "rate_per_s": rate,
         "error_ratio": numbers.error_ratio.get(key),
         "p50_ms": numbers.p50_ms.get(key),
@@ -146,20 +154,20 @@ fn points_of(numbers: &Numbers, key: &ProcessKey) -> Vec<Value> {
         .collect()
 }
 
-/// Protocol that each process speaks most.
-fn apps(hub: &HubState, now_ms: i64) -> HashMap<ProcessKey, String> {
-    let query = "sum by (machine_id, tgid, app) (rate(gala_gopher_sli_requests_total[5m]))";
-    let Ok(answer) = promql::instant(&*hub.store, query, now_ms, &promql::Options::default()) else { return HashMap::new() };
+/// Value of a label that most requests of each process carry: the protocol it speaks, the port it is asked at.
+fn mostly(hub: &HubState, name: &str, now_ms: i64) -> HashMap<ProcessKey, String> {
+    let query = format!("sum by (machine_id, tgid, {name}) (rate(gala_gopher_sli_requests_total[5m]))");
+    let Ok(answer) = promql::instant(&*hub.store, &query, now_ms, &promql::Options::default()) else { return HashMap::new() };
     let QueryValue::Vector(samples) = answer.value else { return HashMap::new() };
     let mut most: HashMap<ProcessKey, (f64, String)> = HashMap::new();
     for sample in samples {
         let label = |name: &str| sample.labels.get(name).unwrap_or("").to_owned();
         let known = most.entry((label("machine_id"), label("tgid"))).or_default();
         if sample.value > known.0 || known.1.is_empty() {
-            *known = (sample.value, label("app").to_lowercase());
+            *known = (sample.value, label(name));
         }
     }
-    most.into_iter().filter(|(_, (_, app))| !app.is_empty()).map(|(key, (_, app))| (key, app)).collect()
+    most.into_iter().filter(|(_, (_, value))| !value.is_empty()).map(|(key, (_, value))| (key, value)).collect()
 }
 
 fn signal(own: &[Row], concerns: impl Fn(&Row) -> bool) -> Value {

@@ -64,6 +64,9 @@ export interface Service {
   entity_type: string;
   name: string;
   host_names: string[];
+  pid: number | null;
+  /** Port it is asked at most. */
+  port: number | null;
   /** Protocol, e.g. `redis`. */
   app: string | null;
   rate_per_s: number | null;
@@ -158,6 +161,8 @@ export interface PathStep {
   machine_id?: string;
   metric_id: string;
   metric_labels?: Record<string, string>;
+  /** PromQL that gives its numbers; null where none measures it. */
+  query?: string | null;
   onset?: Ms | null;
   value_before?: number | null;
   value_after?: number | null;

@@ -185,6 +185,16 @@ function Row({
             {name}
           </To>
         )}
+        {step.query ? (
+          <To
+            className="lab"
+            to={`/explore?q=${encodeURIComponent(step.query)}&at=${Math.round(time.to)}`}
+            title={step.query}
+            aria-label={t("incident.explore_label", { name })}
+          >
+            {t("incident.explore")}
+          </To>
+        ) : null}
       </div>
       <div className="ba">
         {step.hidden ? (

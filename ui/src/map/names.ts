@@ -22,8 +22,10 @@ export function namesOf(entity: Entity): { name: string; sub: string } {
  */
 export function tidyName(type: string, name: string): string {
   if (type === "tcp_link" || type.startsWith("endpoint")) return name.replace(/^\d+, /, "");
-  const parts = (type === "proc" ? /^(\d+), (.+), [^,]+$/ : type === "thread" ? /^(\d+), ([^,]+)/ : null)?.exec(name);
-  return parts ? `${parts[2]} (${parts[1]})` : name;
+  // One that stands for three more ends in ` +3`.
+  const [, one = name, others = ""] = /^(.*?)( \+\d+)?$/.exec(name) ?? [];
+  const parts = (type === "proc" ? /^(\d+), (.+), [^,]+$/ : type === "thread" ? /^(\d+), ([^,]+)/ : null)?.exec(one);
+  return parts ? `${parts[2]} (${parts[1]})${others}` : name;
 }
 
 /** Layer of the horizontal map an entity is looked at on. */

@@ -232,11 +232,7 @@ function Services({ host }: { host: string | null }) {
                 </thead>
                 <tbody>
                   {rows.map((row) => (
-                    <ServiceRow
-                      key={row.entity_id}
-                      row={row}
-                      pid={rows.some((other) => other !== row && other.name === row.name) ? pidOf(row.entity_id) : null}
-                    />
+                    <ServiceRow key={row.entity_id} row={row} />
                   ))}
                 </tbody>
               </table>
@@ -248,10 +244,7 @@ function Services({ host }: { host: string | null }) {
   );
 }
 
-/** Tells apart what has the same name. */
-const pidOf = (id: string) => /_proc_(\d+)$/.exec(id)?.[1] ?? null;
-
-function ServiceRow({ row, pid }: { row: Service; pid: string | null }) {
+function ServiceRow({ row }: { row: Service }) {
   const t = useT();
   const { latency, errors, saturation } = row.signals;
   return (
@@ -261,7 +254,7 @@ function ServiceRow({ row, pid }: { row: Service; pid: string | null }) {
           id={row.entity_id}
           type={row.entity_type}
           name={row.name}
-          host={[pid, row.app, ...row.host_names].filter(Boolean).join(" · ")}
+          host={[row.port && `:${row.port}`, row.pid && `pid ${row.pid}`, row.app, ...row.host_names].filter(Boolean).join(" · ")}
         />
       </td>
       <td className="num">{num(row.rate_per_s)}</td>

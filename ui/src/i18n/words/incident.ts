@@ -152,6 +152,8 @@ export const incident = {
   "incident.changed_none": ["No process started or ended in the 10 minutes before.", "此前 10 分钟没有进程启动或结束。"],
   "incident.limits": ["Could not be seen", "未能观测"],
   "incident.limits_none": ["Nothing that the answer needed was missing.", "结论所需的内容均已观测。"],
+  "incident.explore": ["in Explore", "在浏览页打开"],
+  "incident.explore_label": ["{{name}} in Explore", "在浏览页打开{{name}}"],
   "incident.todo": ["What to do", "怎么做"],
   "incident.look": ["Look at {{name}} in this window", "查看此窗口内的 {{name}}"],
   "incident.evidence_count": ["Pieces of evidence weighed: {{count}}", "已权衡证据:{{count}} 条"],

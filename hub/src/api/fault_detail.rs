@@ -1,0 +1,114 @@
+//! `GET /faults/{id}`: the explanation with what a page shows beside it: names of hosts and of the domain, and for each
+//! step a query that gives its numbers again.
+
+use gala_analysis::incident::Incident;
+use gala_analysis::topology::Snapshot;
+use gala_model::incident::{FaultDomain, PathStep, RootCause};
+use gala_model::{FieldDef, Kind, Role, Semantics};
+use serde_json::{Value, json};
+
+use crate::state::HubState;
+use crate::vocabulary;
+
+/// What a process took from another stands at the one that waited, by who ran instead.
+const TAKEN: &str = "gala_gopher_proc_preempted_ns";
+
+/// The result with the row's life beside it.
+pub fn detail(hub: &HubState, incident: &Incident, result: &RootCause) -> Value {
+    let mut body = json!(result);
+    let symptom = incident.primary();
+    let snapshot = hub.snapshot();
+    let host_name = |machine_id: &str| snapshot.host_of(machine_id).map_or("", |host| host.name.as_str()).to_owned();
+    body["id"] = json!(incident.id);
+    body["state"] = json!(incident.state);
+    body["opened_ms"] = json!(incident.opened_ms);
+    body["closed_ms"] = json!(incident.closed_ms);
+    body["summary"] = json!(incident.summary);
+    body["asked"] = json!(hub.asked.lock().incident(&incident.id).is_some());
+    let resource = &mut body["Resource"];
+    let symptoms = incident.symptoms.iter().map(|one| {
+        let mut row = json!(one);
+        row["host_name"] = json!(host_name(&one.machine_id));
+        row
+    });
+    resource["symptoms"] = symptoms.collect();
+    let kpi = &mut resource["abnormal_kpi"];
+    kpi["entity_type"] = json!(incident.entity_type);
+    kpi["entity_name"] = json!(incident.entity_name);
+    kpi["host_name"] = json!(host_name(&incident.machine_id));
+    if kpi["value_before"].is_null() {
+        kpi["value_before"] = json!(symptom.before);
+        kpi["value_after"] = json!(symptom.peak);
+        kpi["unit"] = json!(symptom.unit);
+    }
+    kpi["normal"] = json!({"lo": symptom.low, "hi": symptom.high});
+    if let Some(domain) = &result.resource.fault_domain {
+        resource["fault_domain"]["entity_name"] = json!(domain_name(&snapshot, domain, result));
+    }
+    for (at, cause) in result.resource.cause_metrics.iter().enumerate() {
+        let known = host_name(&cause.machine_id);
+        let host = if known.is_empty() { cause.host_name.clone() } else { known };
+        let row = &mut resource["cause_metrics"][at];
+        row["host_name"] = json!(host);
+        for (step_at, step) in cause.path.iter().enumerate() {
+            let row = &mut row["path"][step_at];
+            let known = host_name(&step.machine_id);
+            let is_here = step.machine_id == cause.machine_id;
+            row["host_name"] = json!(if known.is_empty() && is_here { &host } else { &known });
+            row["query"] = json!(query(step, cause.path.get(step_at + 1)));
+        }
+    }
+    body
+}
+
+/// What people call the domain: as the map does, else as the result does.
+fn domain_name(snapshot: &Snapshot, domain: &FaultDomain, result: &RootCause) -> String {
+    if let Some(record) = snapshot.entities.get(domain.entity_id.as_str()) {
+        return record.name.clone();
+    }
+    let causes = &result.resource.cause_metrics;
+    let own = causes.iter().map(|cause| (&cause.entity_id, &cause.entity_name));
+    let steps = causes.iter().flat_map(|cause| &cause.path).map(|step| (&step.entity_id, &step.entity_name));
+    let named = own.chain(steps).find(|(id, name)| **id == domain.entity_id && !name.is_empty()).map(|(_, name)| name.clone());
+    let host = || {
+        let machine_id = domain.entity_id.strip_suffix("_host")?;
+        let on_it = causes.iter().find(|cause| cause.machine_id == machine_id && !cause.host_name.is_empty());
+        on_it.map(|cause| cause.host_name.clone())
+    };
+    named.or_else(host).unwrap_or_else(|| domain.entity_id.clone())
+}
+
+/// PromQL that gives the numbers of a step; nothing where none measures it.
+fn query(step: &PathStep, next: Option<&PathStep>) -> Option<String> {
+    if step.hidden {
+        return None;
+    }
+    let own = step.metric_labels.get("tgid");
+    let waited = next.and_then(|next| next.metric_labels.get("tgid")).filter(|waited| Some(*waited) != own);
+    if let (TAKEN, Some(by), Some(from)) = (step.metric_id.as_str(), own, waited) {
+        let machine = &step.machine_id;
+        // A last value must not live on after the end.
+        return Some(format!("sum(last_over_time({TAKEN}{{machine_id={machine:?},tgid={from:?},by_tgid={by:?}}}[15s]))"));
+    }
+    let labels = step.metric_labels.iter().filter(|(_, value)| !value.is_empty());
+    let selector = labels.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(",");
+    let (kind, name) = gala_model::entity::split_metric(&step.metric_id)?;
+    let of = |field: &FieldDef, series: &str| {
+        let selected = format!("{series}{{{selector}}}");
+        match field.semantics {
+            Semantics::Cumulative => format!("sum(rate({selected}[1m]))"),
+            Semantics::Level => selected,
+            _ => format!("sum({selected})"),
+        }
+    };
+    if let Some((_, field)) = vocabulary::field(kind.name, name) {
+        let series = &field.series;
+        // Times are told as means.
+        if field.role == Role::Metric(Kind::Histogram) && step.metric_id == series.base {
+            return Some(format!("{} / {}", of(field, series.sum), of(field, series.count)));
+        }
+        return Some(of(field, &step.metric_id));
+    }
+    let ((_, sum), (_, count)) = vocabulary::mean(kind.name, name)?;
+    Some(format!("{} / {}", of(sum, sum.series.base), of(count, count.series.base)))
+}
