@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod machine;
 pub mod process;
+pub mod runtimes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,12 +17,16 @@ use hashbrown::HashMap;
 use cgroup::ContainerRef;
 use machine::Machine;
 use process::{ProcessFacts, ProcessReader};
+use runtimes::Runtimes;
 
 /// Processes kept; four times what a busy host of 128 containers runs.
 const MAX_PROCESSES: usize = 16_384;
 
 /// Names, labels and pods are read again after this.
 const EXPIRY: Duration = Duration::from_secs(60);
+
+/// The runtime of a container nobody knew is looked for again after this: its files come a moment after its process.
+const NAMELESS_EXPIRY: Duration = Duration::from_secs(10);
 
 /// A process this young may still change its name by exec.
 const YOUNG: Duration = Duration::from_secs(10);
@@ -47,7 +52,7 @@ pub struct Process {
     pub generation: u64,
 }
 
-/// Label values of a container. Names are empty while no container runtime has told them.
+/// Label values of a container. Names are empty where its runtime does not tell them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Container {
     pub id: Arc<str>,
@@ -64,6 +69,13 @@ pub struct Pod {
     pub namespace: Arc<str>,
 }
 
+impl Pod {
+    fn new(uid: &str, name: &str, namespace: &str) -> Self {
+        let full = if name.is_empty() { String::new() } else { format!("{namespace}/{name}") };
+        Self { id: uid.into(), name: full.into(), namespace: namespace.into() }
+    }
+}
+
 struct Known {
     process: Arc<Process>,
     facts: ProcessFacts,
@@ -72,15 +84,22 @@ struct Known {
     check_at: Instant,
 }
 
+struct KnownContainer {
+    container: Arc<Container>,
+    last_seen: Instant,
+    check_at: Instant,
+}
+
 /// The cache. One per agent, used by the sampling thread alone.
 pub struct Identity {
     reader: ProcessReader,
+    runtimes: Runtimes,
     proc_root: PathBuf,
     state: PathBuf,
     boot_time_s: u64,
     ticks_per_s: u64,
     processes: HashMap<u32, Known>,
-    containers: HashMap<Box<str>, (Arc<Container>, Instant)>,
+    containers: HashMap<Box<str>, KnownContainer>,
     machine: Machine,
     machine_id: Arc<str>,
     address_check_at: Instant,
@@ -92,9 +111,11 @@ impl Identity {
     /// `proc_root` is `/proc`; `state` is where a made-up machine id is kept.
     pub fn new(proc_root: &Path, state: &Path, now: Instant) -> Self {
         let stat = std::fs::read_to_string(proc_root.join("stat")).unwrap_or_default();
-        let machine = Machine::read(&host_root(), state);
+        let host = host_root();
+        let machine = Machine::read(&host, state);
         Self {
             reader: ProcessReader::new(proc_root),
+            runtimes: Runtimes::new(&host, proc_root),
             proc_root: proc_root.to_owned(),
             state: state.to_owned(),
             boot_time_s: process::parse_boot_time(&stat).unwrap_or(0),
@@ -159,7 +180,7 @@ impl Identity {
     /// The container with this (shortened) id, if one of its processes was seen.
     pub fn container(&self, id: &str) -> Option<&Arc<Container>> {
         let short = id.get(..cgroup::SHORT_ID).unwrap_or(id);
-        self.containers.get(short).map(|(container, _)| container)
+        self.containers.get(short).map(|known| &known.container)
     }
 
     /// A process is known to have ended: its pid may be another's from now on.
@@ -170,24 +191,19 @@ impl Identity {
     }
 
     fn check(&mut self, pid: u32, now: Instant) {
-        let facts = self.reader.read(pid);
-        match (self.processes.get_mut(&pid), facts) {
-            // Ended: what was known stays for its last rows; the next look tries again, the sweep removes it.
-            (Some(_), None) | (None, None) => {}
-            (Some(known), Some(facts)) if known.facts == facts => {
+        // Ended: what was known stays for its last rows; the next look tries again, the sweep removes it.
+        let Some(facts) = self.reader.read(pid) else { return };
+        let container = facts.container.as_ref().map(|found| self.intern_container(found, pid, now));
+        match self.processes.get_mut(&pid) {
+            Some(known) if known.facts == facts && known.process.container == container => {
                 let young = now.saturating_duration_since(known.first_seen) < YOUNG;
                 known.check_at = now + if young { YOUNG_EXPIRY } else { EXPIRY };
-                if let Some(container) = &known.process.container
-                    && let Some((_, seen)) = self.containers.get_mut(&*container.id)
-                {
-                    *seen = now;
-                }
             }
-            (_, Some(facts)) => self.insert(pid, facts, now),
+            _ => self.insert(pid, facts, container, now),
         }
     }
 
-    fn insert(&mut self, pid: u32, facts: ProcessFacts, now: Instant) {
+    fn insert(&mut self, pid: u32, facts: ProcessFacts, container: Option<Arc<Container>>, now: Instant) {
         if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&pid) {
             self.evict_oldest();
         }
@@ -197,23 +213,43 @@ impl Identity {
             comm: facts.comm.as_str().into(),
             cmdline: process::shown_cmdline(&facts.cmdline).into(),
             start_time: start_s.to_string().into(),
-            container: facts.container.as_ref().map(|container| self.intern_container(container, now)),
+            container,
             generation: self.generation,
         });
-        self.processes.insert(pid, Known { process, facts, first_seen: now, last_used: now, check_at: now + YOUNG_EXPIRY });
+        let first_seen = match self.processes.get(&pid) {
+            Some(known) if known.facts.start_ticks == facts.start_ticks => known.first_seen,
+            _ => now,
+        };
+        let nameless = process.container.as_ref().is_some_and(|container| container.name.is_empty());
+        let young = nameless || now.saturating_duration_since(first_seen) < YOUNG;
+        let check_at = now + if young { YOUNG_EXPIRY } else { EXPIRY };
+        self.processes.insert(pid, Known { process, facts, first_seen, last_used: now, check_at });
     }
 
-    fn intern_container(&mut self, found: &ContainerRef, now: Instant) -> Arc<Container> {
+    /// The container by its id, with the names its runtime gives it; the process is one in it.
+    fn intern_container(&mut self, found: &ContainerRef, pid: u32, now: Instant) -> Arc<Container> {
         let short = found.short_id();
-        if let Some((container, seen)) = self.containers.get_mut(short) {
-            *seen = now;
-            return Arc::clone(container);
+        if let Some(known) = self.containers.get_mut(short) {
+            known.last_seen = now;
+            if now < known.check_at {
+                return Arc::clone(&known.container);
+            }
         }
-        let empty: Arc<str> = "".into();
-        let pod =
-            found.pod_uid.as_deref().map(|uid| Pod { id: uid.into(), name: Arc::clone(&empty), namespace: Arc::clone(&empty) });
-        let container = Arc::new(Container { id: short.into(), name: Arc::clone(&empty), image: empty, pod });
-        self.containers.insert(short.into(), (Arc::clone(&container), now));
+        let names = self.runtimes.names(found, pid);
+        let check_at = now + if names.is_some() { EXPIRY } else { NAMELESS_EXPIRY };
+        let known = self.containers.get(short).map(|known| Arc::clone(&known.container));
+        let container = match (known, names) {
+            // Its runtime may forget a container before its last process ends.
+            (Some(known), None) => known,
+            (known, names) => {
+                let names = names.unwrap_or_default();
+                let pod = found.pod_uid.as_deref().map(|uid| Pod::new(uid, &names.pod, &names.pod_namespace));
+                let new = Container { id: short.into(), name: names.name.into(), image: names.image.into(), pod };
+                known.filter(|known| **known == new).unwrap_or_else(|| Arc::new(new))
+            }
+        };
+        let entry = KnownContainer { container: Arc::clone(&container), last_seen: now, check_at };
+        self.containers.insert(short.into(), entry);
         container
     }
 
@@ -227,8 +263,9 @@ impl Identity {
     /// Forgets what nobody asked for within the expiry.
     pub fn sweep(&mut self, now: Instant) {
         self.processes.retain(|_, known| now.saturating_duration_since(known.last_used) < EXPIRY * 2);
-        self.containers
-            .retain(|_, (container, seen)| Arc::strong_count(container) > 1 || now.saturating_duration_since(*seen) < EXPIRY);
+        self.containers.retain(|_, known| {
+            Arc::strong_count(&known.container) > 1 || now.saturating_duration_since(known.last_seen) < EXPIRY
+        });
     }
 
     /// Processes dropped because the cache was full.
@@ -276,7 +313,16 @@ mod tests {
         }
 
         fn identity(&self, now: Instant) -> Identity {
-            Identity::new(self.0.path(), self.0.path(), now)
+            let mut identity = Identity::new(self.0.path(), self.0.path(), now);
+            identity.runtimes = Runtimes::new(self.0.path(), self.0.path());
+            identity
+        }
+
+        fn docker(&self, name: &str) {
+            let folder = self.0.path().join(format!("var/lib/docker/containers/{ID}"));
+            fs::create_dir_all(&folder).unwrap();
+            let text = format!(r#"{{"Name":"/{name}","Config":{{"Image":"redis:7"}}}}"#);
+            fs::write(folder.join("config.v2.json"), text).unwrap();
         }
     }
 
@@ -347,6 +393,39 @@ mod tests {
     }
 
     #[test]
+    fn names_come_when_the_runtime_has_them_and_follow_it() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let name = |identity: &mut Identity, seconds| {
+            let process = identity.process(7, at(seconds)).unwrap();
+            let container = process.container.as_ref().unwrap();
+            (container.name.to_string(), container.image.to_string(), process.generation)
+        };
+        let fake = FakeProc::new();
+        fake.process(7, "redis", 1, &format!("0::/docker/{ID}\n"));
+        let mut identity = fake.identity(now);
+        let nameless = name(&mut identity, 0);
+        assert_eq!((nameless.0.as_str(), nameless.1.as_str()), ("", ""));
+        fake.docker("web");
+        for seconds in [4, 8] {
+            name(&mut identity, seconds);
+        }
+        let named = name(&mut identity, 11);
+        assert_eq!((named.0.as_str(), named.1.as_str()), ("/web", "redis:7"));
+        assert_ne!(named.2, nameless.2, "rows of the process get new labels");
+        fake.docker("shop");
+        for seconds in (15..=130).step_by(5) {
+            name(&mut identity, seconds);
+        }
+        assert_eq!(name(&mut identity, 135).0, "/shop");
+        fs::remove_dir_all(fake.0.path().join("var")).unwrap();
+        for seconds in (140..=260).step_by(5) {
+            name(&mut identity, seconds);
+        }
+        assert_eq!(name(&mut identity, 265).0, "/shop", "a name is kept when the runtime forgot it");
+    }
+
+    #[test]
     fn a_full_cache_lets_the_longest_unused_go() {
         let now = Instant::now();
         let fake = FakeProc::new();
@@ -354,7 +433,7 @@ mod tests {
         let mut identity = fake.identity(now);
         let facts = identity.reader.read(1).unwrap();
         for pid in 0..MAX_PROCESSES as u32 + 10 {
-            identity.insert(pid, facts.clone(), now + Duration::from_millis(u64::from(pid)));
+            identity.insert(pid, facts.clone(), None, now + Duration::from_millis(u64::from(pid)));
         }
         assert_eq!(identity.processes.len(), MAX_PROCESSES);
         assert_eq!(identity.evicted(), 10);
