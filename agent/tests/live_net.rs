@@ -124,16 +124,20 @@ impl Drop for Running {
 
 /// A Redis without persistence on a free port.
 struct Redis {
-    _server: Running,
+    server: Running,
     port: u16,
 }
 
 impl Redis {
     fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let _server = Running::start(&format!("redis-server --port {port} --save  --bind 0.0.0.0 --protected-mode no"));
+        let server = Running::start(&format!("redis-server --port {port} --save  --bind 0.0.0.0 --protected-mode no"));
         wait_for("an answer of redis-server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Self { _server, port }
+        Self { server, port }
+    }
+
+    fn signal(&self, name: &str) {
+        run(&format!("kill -{name} {}", self.server.0.id()));
     }
 }
 
@@ -484,4 +488,31 @@ fn a_slow_command_shows_in_the_stage_of_processing() {
     assert!(processing >= 200e6, "{processing} ns");
     let waiting = totals(&mut probe, port, "EVAL", "sched_nsec_sum", 0.0);
     assert!(waiting < processing, "{waiting} ns before reading, {processing} ns after");
+}
+
+#[test]
+fn a_request_that_a_stopped_server_does_not_answer_is_told_with_its_age() {
+    if lacks(&["redis-server", "redis-cli"]) {
+        return;
+    }
+    let redis = Redis::start();
+    let port = redis.port;
+    let mut probe = sli::Sli::start(&settings());
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connecting works");
+    let mut answer = [0; 64];
+    stream.write_all(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n").expect("writing works");
+    assert!(stream.read(&mut answer).expect("reading works") > 0);
+    assert_eq!(totals(&mut probe, port, "GET", "oldest_nsec", 0.0), 0.0);
+    redis.signal("STOP");
+    stream.write_all(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n").expect("writing works");
+    let oldest = totals(&mut probe, port, "GET", "oldest_nsec", 100e6);
+    redis.signal("CONT");
+    assert!(oldest >= 100e6, "{oldest} ns");
+    assert!(stream.read(&mut answer).expect("reading works") > 0);
+    let is_answered = poll(|| {
+        let mut rows = Rows::default();
+        collect(&mut probe, &mut rows);
+        (rows.sum(&["sli ", "method=GET ", &format!("server_port={port} ")], "oldest_nsec") == Some(0.0)).then_some(())
+    });
+    assert!(is_answered.is_some(), "nothing waits any more");
 }

@@ -10,6 +10,7 @@ export const METRIC_WORDS: Record<string, [string, string]> = {
   sli_sched_nsec: ["wait for a CPU per request", "每请求等待 CPU"],
   sli_proc_nsec: ["processing per request", "每请求处理时间"],
   sli_send_nsec: ["sending per answer", "每应答发送时间"],
+  sli_oldest_nsec: ["oldest request without an answer", "最久未应答的请求"],
   l7_latency_avg: ["request latency", "请求时延"],
   l7_err_ratio: ["failed requests", "失败请求比例"],
   disk_r_await: ["read wait", "读等待"],

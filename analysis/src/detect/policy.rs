@@ -62,6 +62,9 @@ pub static REQUEST_P90: Policy = Policy { floor: 250_000.0, factor: 1.8, events:
 pub static REQUEST_P99: Policy =
     Policy { floor: 1_000_000.0, factor: 3.0, needed: (5, 6), events: 300.0, ..REQUEST_LATENCY_BASE };
 const REQUEST_LATENCY_BASE: Policy = Policy { class: Class::App, spreads: 5.0, needed: (4, 5), load_explains: 0.4, ..BASE };
+/// A request that waits for seconds: while nothing is answered, no latency is measured.
+pub static UNANSWERED: Policy =
+    Policy { floor: 2e9, factor: 3.0, needed: (2, 3), from_sample: 2, limit: Some(5e9), ..REQUEST_LATENCY_BASE };
 pub static CONNECT_LATENCY: Policy = Policy { floor: 20e6, factor: 3.0, events: 2.0, load_explains: 0.4, ..BASE };
 pub static REQUEST_ERRORS: Policy = Policy {
     class: Class::App,
@@ -129,6 +132,7 @@ pub fn number_rule(entity: &str, field: &str) -> Option<&'static Policy> {
         ("disk", "r_await" | "w_await" | "f_await") => &DEVICE_AWAIT,
         ("proc", "memory_oom_kills") => &KILLED,
         ("sli_container", "cpu_rundelay") => &CONTAINER_STALL,
+        ("sli", "oldest_nsec") => &UNANSWERED,
         _ => return None,
     })
 }

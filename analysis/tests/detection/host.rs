@@ -33,6 +33,9 @@ pub struct Requests {
     /// Requests that failed
     #[counter(unit = "count", cumulative, bad = "up")]
     pub errors_total: u64,
+    /// Wait of the oldest request
+    #[gauge(unit = "ns", level, bad = "up")]
+    pub oldest_nsec: u64,
 }
 
 /// Listening sockets

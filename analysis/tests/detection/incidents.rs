@@ -105,6 +105,28 @@ fn failing_requests_are_an_incident_of_the_service() {
 }
 
 #[test]
+fn a_service_that_answers_nothing_any_more_is_an_incident() {
+    let mut host = Host::new(vec![Service::new(7, 500.0, 1_000_000.0)]);
+    let waits = [("tgid", "7"), ("ins_id", "0"), ("app", "KV"), ("method", "GET")];
+    let mut oldest_s = 0.0;
+    // A report that takes two seconds every now and then is what it always was.
+    host.run_with(400, &mut |host| {
+        oldest_s += 1.0;
+        host.put("sli_oldest_nsec", &waits, if oldest_s % 50.0 == 0.0 { 2e9 } else { 0.0 });
+    });
+    assert_eq!(host.opened, [], "quiet before");
+    let injected_ms = host.now_ms;
+    host.services[0].per_s = 0.0;
+    oldest_s = 0.0;
+    host.run_with(6, &mut |host| {
+        oldest_s += 5.0;
+        host.put("sli_oldest_nsec", &waits, oldest_s * 1e9);
+    });
+    assert!(found_after_ms(&host, injected_ms) <= 15_000);
+    assert_eq!((host.opened[0].1.class, host.opened[0].1.metric.as_str()), (Class::App, "gala_gopher_sli_oldest_nsec"));
+}
+
+#[test]
 fn an_overflowing_accept_queue_needs_no_history() {
     let mut host = Host::new(Vec::new());
     host.run_with(30, &mut |host| host.put("endpoint_tcp_accept_overflow", &[("tgid", "9")], 0.0));

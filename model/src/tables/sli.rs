@@ -148,4 +148,7 @@ pub struct Sli {
     /// Requests behind the sum of `send_nsec`
     #[counter(unit = "requests", cumulative)]
     pub send_nsec_count: u64,
+    /// For how long the oldest request has been waiting for its answer at the end of the period; 0 below 0.1 s
+    #[gauge(unit = "ns", level, bad = "up")]
+    pub oldest_nsec: u64,
 }

@@ -12,6 +12,8 @@
 #include <bpf/bpf_helpers.h>
 
 #define SLI_DELAYED_ACK 50000000ULL
+/* A request without an answer is told of from here on. */
+#define SLI_WAITS_LONG 100000000ULL
 /* Data packets without a command before a connection is taken for something else. */
 #define SLI_TRIES 3
 
@@ -176,14 +178,15 @@ static __always_inline void note_latency(struct sli_requests *requests, __u64 la
 	RAISE(requests->latency_max, latency);
 }
 
-/* Commands that answer when something else happens. */
+/* Commands that answer when something else happens, or never. */
 static __always_inline bool waits_on_purpose(const char *name)
 {
 	return (name[0] == 'B' && (name[1] == 'L' || name[1] == 'R' || name[1] == 'Z')) ||
 	       (name[0] == 'X' && name[1] == 'R' && name[2] == 'E' && name[3] == 'A') ||
 	       (name[0] == 'S' && name[1] == 'U' && name[2] == 'B') || (name[0] == 'P' && name[1] == 'S') ||
 	       (name[0] == 'S' && name[1] == 'S' && name[2] == 'U') || (name[0] == 'W' && name[1] == 'A') ||
-	       (name[0] == 'M' && name[1] == 'O' && name[2] == 'N') || (name[0] == 'S' && name[1] == 'Y');
+	       (name[0] == 'M' && name[1] == 'O' && name[2] == 'N') || (name[0] == 'S' && name[1] == 'Y') ||
+	       (name[0] == 'R' && name[1] == 'E' && name[2] == 'P' && name[3] == 'L');
 }
 
 /* The answered commands are over. `acked` is TS4, 0 when it was not seen. */

@@ -96,6 +96,14 @@ pub struct Connection {
     _pad2: u32,
     pub latency_first: u64,
     pub latency_max: u64,
+    pub oldest: u64,
+}
+
+impl Connection {
+    /// What its requests count under.
+    pub fn key(&self) -> Key {
+        Key { tgid: self.tgid, server_port: self.server_port, family: self.family, method: self.method }
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -118,7 +126,7 @@ const _: () = {
     assert!(size_of::<Config>() == 256);
     assert!(size_of::<Key>() == 20);
     assert!(size_of::<Requests>() == 176);
-    assert!(size_of::<Connection>() == 80);
+    assert!(size_of::<Connection>() == 88);
     assert!(LATENCY_EDGES_NS.len() == EDGES);
 };
 

@@ -101,6 +101,8 @@ pub struct Sli {
     settings: ProbeSettings,
     seen: Counters,
     connections_left_out: u64,
+    /// Oldest request without an answer by process, port and command, of the period being collected.
+    oldest: HashMap<Key, u64>,
     names: HashMap<[u8; 12], Arc<str>>,
     printed: Vec<u8>,
 }
@@ -119,6 +121,7 @@ impl Sli {
             settings: settings.clone(),
             seen: Counters::default(),
             connections_left_out: 0,
+            oldest: HashMap::default(),
             names: HashMap::default(),
             printed: Vec::new(),
         };
@@ -184,6 +187,7 @@ impl Sli {
             proc_nsec_count: sums.timed,
             send_nsec_sum: sums.send_sum,
             send_nsec_count: sums.acknowledged,
+            oldest_nsec: self.oldest.get(key).copied().unwrap_or(0),
         }
     }
 
@@ -193,7 +197,13 @@ impl Sli {
         printed.clear();
         let walked = walker.run(|bytes| printed.extend_from_slice(bytes)).context("walking the connections failed");
         self.walker = Some(walker);
-        let mut rows = printed.chunks_exact(size_of::<Connection>()).filter_map(plain::read::<Connection>);
+        let rows = || printed.chunks_exact(size_of::<Connection>()).filter_map(plain::read::<Connection>);
+        self.oldest.clear();
+        for connection in rows().filter(|connection| connection.oldest > 0) {
+            let oldest = self.oldest.entry(connection.key()).or_default();
+            *oldest = connection.oldest.max(*oldest);
+        }
+        let mut rows = rows().filter(|connection| connection.latency_first > 0);
         for connection in rows.by_ref().take(MAX_CONNECTIONS) {
             if self.wanted(connection.tgid) {
                 self.push_connection(&connection, out);
@@ -256,8 +266,9 @@ impl Probe for Sli {
     }
 
     fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> Result<()> {
-        self.push_sums(out)?;
+        // Who waits for an answer is read off the connections and told with the sums.
         self.push_connections(out)?;
+        self.push_sums(out)?;
         let now = self.read_counters()?;
         let unnamed = now.unnamed > self.seen.unnamed;
         self.seen = now;

@@ -217,7 +217,15 @@ int sli_walk(WALK_CONTEXT *ctx)
 	if (!sk)
 		return 0;
 	conn = RECORD_OF(conns, sk);
-	if (!conn || conn->verdict != RESP || !conn->latency_first)
+	if (!conn || conn->verdict != RESP)
+		return 0;
+	if (conn->waiting && !waits_on_purpose(conn->parser.name)) {
+		__s64 age = bpf_ktime_get_ns() - conn->arrived;
+
+		if (age > (__s64)SLI_WAITS_LONG)
+			row.oldest = age;
+	}
+	if (!conn->latency_first && !row.oldest)
 		return 0;
 	if (conn->fd < 0) {
 		COUNT(counters.unnamed);

@@ -53,10 +53,12 @@ struct sli_connection {
 	__u32 pad2;
 	__u64 latency_first;
 	__u64 latency_max;
+	/* For how long its oldest request waits for an answer; 0 below SLI_WAITS_LONG. */
+	__u64 oldest;
 };
 
 _Static_assert(sizeof(struct sli_key) == 20, "layout of sli_key");
 _Static_assert(sizeof(struct sli_requests) == 176, "layout of sli_requests");
-_Static_assert(sizeof(struct sli_connection) == 80, "layout of sli_connection");
+_Static_assert(sizeof(struct sli_connection) == 88, "layout of sli_connection");
 
 #endif
