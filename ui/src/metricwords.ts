@@ -283,6 +283,7 @@ export const METRIC_WORDS: Record<string, [string, string]> = {
   proc_reclaim_ns: ["time freeing memory", "回收内存耗时"],
   proc_reclaim_sum_ns: ["time freeing memory, summed", "回收内存总耗时"],
   proc_threads_blocked: ["threads waiting for I/O", "等待 I/O 的线程"],
+  proc_threads_stopped: ["stopped threads", "被停止的线程"],
   proc_wait_events_ns: ["sleep waiting for events", "等待事件"],
   proc_swap_data_size: ["swapped out", "换出大小"],
   proc_private_dirty_size: ["private memory, dirty", "私有脏内存"],

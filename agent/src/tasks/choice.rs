@@ -51,7 +51,7 @@ impl Pair<'_> {
     fn is_active(&self, elapsed: Duration) -> bool {
         let floor = if self.now.kernel { (elapsed.as_nanos() as f64 * KERNEL_SHARE) as u64 } else { 0 };
         self.runtime_ns() > floor
-            || !self.now.kernel && (self.now.blocked > 0 || self.now.usage.run_delay_ns > self.before.usage.run_delay_ns)
+            || !self.now.kernel && (self.now.blocked + self.now.stopped > 0 || self.now.usage.run_delay_ns > self.before.usage.run_delay_ns)
     }
 }
 
@@ -168,10 +168,10 @@ mod tests {
     #[test]
     fn a_stuck_process_is_reported_though_it_does_not_run() {
         let start = Instant::now();
-        let stuck = Process { blocked: 1, ..process(7, 1, 10) };
-        let before = snapshot(start, vec![stuck.clone()]);
-        let now = snapshot(start + Duration::from_secs(5), vec![stuck]);
-        assert_eq!(chosen(&Choice::default().select(&before, &now, None)), [7]);
+        let stuck = vec![Process { blocked: 1, ..process(7, 1, 10) }, Process { stopped: 4, ..process(8, 1, 10) }];
+        let before = snapshot(start, stuck.clone());
+        let now = snapshot(start + Duration::from_secs(5), stuck);
+        assert_eq!(chosen(&Choice::default().select(&before, &now, None)), [7, 8]);
     }
 
     #[test]

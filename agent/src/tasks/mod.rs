@@ -93,6 +93,8 @@ pub struct Process {
     pub cstime_ns: u64,
     /// Threads in uninterruptible sleep.
     pub blocked: u32,
+    /// Threads stopped by a signal or a debugger.
+    pub stopped: u32,
     pub zombie: bool,
     pub usage: Usage,
     pub waits: Waits,
@@ -333,6 +335,8 @@ impl Tasks {
 /// Adds threads up to processes; threads of processes with several are kept too.
 fn gather(at: Instant, records: impl Iterator<Item = (Record, Vec<Culprit>)>) -> Snapshot {
     const UNINTERRUPTIBLE: u32 = 2;
+    // __TASK_STOPPED, __TASK_TRACED.
+    const STOPPED: u32 = 4 | 8;
     let mut index: HashMap<u32, usize> = HashMap::default();
     let mut processes: Vec<Process> = Vec::new();
     let mut threads = Vec::new();
@@ -359,6 +363,7 @@ fn gather(at: Instant, records: impl Iterator<Item = (Record, Vec<Culprit>)>) ->
             }
         }
         process.blocked += u32::from(record.state & 0xff == UNINTERRUPTIBLE);
+        process.stopped += u32::from(record.state & STOPPED != 0);
         if record.flags & FLAG_LEADER != 0 {
             process.start_ns = record.start_ns;
             process.kernel = record.flags & FLAG_KERNEL != 0;

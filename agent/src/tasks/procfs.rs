@@ -98,6 +98,7 @@ pub(super) fn parse_stat(text: &[u8], tick_ns: u64) -> Option<Process> {
         pgid: field(5).and_then(signed)? as u32,
         kernel: count(9)? & KERNEL_THREAD != 0,
         blocked: u32::from(state == b"D"),
+        stopped: u32::from(state == b"T" || state == b"t"),
         zombie: state == b"Z",
         cutime_ns: field(16).and_then(signed)?.max(0) as u64 * tick_ns,
         cstime_ns: field(17).and_then(signed)?.max(0) as u64 * tick_ns,

@@ -87,6 +87,12 @@ pub fn fsync_flood(host: &mut Host, noise: &mut Noise) {
     host.other_written = noise.around(90e6, 0.2);
 }
 
+pub fn stopped_server(host: &mut Host, _: &mut Noise) {
+    host.rate = 0.0;
+    (host.server_cpu, host.core_busy) = (0.0, host.core_busy * 0.1);
+    (host.stopped, host.oldest_s) = (5.0, 20.0);
+}
+
 pub fn full_accept_queue(host: &mut Host, noise: &mut Noise) {
     host.rate *= 0.7;
     host.accept_overflow = noise.around(40.0, 0.5).round();

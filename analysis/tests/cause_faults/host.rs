@@ -115,6 +115,9 @@ pub struct Host {
     pub nic_drops: f64,
     pub accept_overflow: f64,
     pub connect_ms: f64,
+    /// Threads of the server that were stopped, and the wait of its oldest request.
+    pub stopped: f64,
+    pub oldest_s: f64,
 }
 
 pub struct Noise(pub u64);
@@ -167,6 +170,8 @@ pub fn usual(noise: &mut Noise) -> Host {
         nic_drops: 0.0,
         accept_overflow: 0.0,
         connect_ms: noise.around(0.3, 0.3),
+        stopped: 0.0,
+        oldest_s: 0.0,
     }
 }
 
@@ -244,6 +249,7 @@ pub fn report(host: &Host, noise: &mut Noise, out: &mut Recorder) {
             out.grow(&format!("sli_{field}_count"), &labels, count);
         }
         out.grow("sli_requests_total", &labels, count);
+        out.put("sli_oldest_nsec", &labels, host.oldest_s * 1e9);
     }
     let server = [("tgid", SERVER), ("comm", "kv-server")];
     out.put("proc_run_delay_ns", &server, host.run_delay_ms * 1e6);
@@ -257,6 +263,7 @@ pub fn report(host: &Host, noise: &mut Noise, out: &mut Recorder) {
     // The journal writes for whoever asks it to.
     out.put("proc_block_writes", &on_disk("90", "kernel"), host.flushes * 2.0);
     out.put("proc_cpu_util", &server, host.server_cpu);
+    out.put("proc_threads_stopped", &server, host.stopped);
     out.put("proc_cpu", &server, host.server_core);
     out.put("proc_write_bytes", &server, noise.around(400_000.0, 0.4));
     let client = [("tgid", CLIENT), ("comm", "kv-load")];

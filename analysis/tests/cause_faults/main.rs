@@ -133,6 +133,11 @@ fn a_process_that_floods_the_disk_is_the_cause_of_slow_fsyncs() {
 }
 
 #[test]
+fn a_server_that_was_stopped_is_the_cause_of_requests_nobody_answers() {
+    each(stopped_server, &incident("sli", "sli_oldest_nsec"), |result| first_is(result, &format!("proc_{SERVER}"), "S5"));
+}
+
+#[test]
 fn a_full_accept_queue_is_the_cause_whichever_symptom_was_felt() {
     let endpoint = format!("endpoint_tcp_{SERVER}_kv-server_server_0.0.0.0_10.0.0.1_6379_2");
     for metric in ["endpoint_tcp_accept_overflow", "endpoint_tcp_estab_latency"] {

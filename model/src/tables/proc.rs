@@ -109,6 +109,9 @@ pub struct ProcSched {
     /// Threads in uninterruptible sleep at the time of the report
     #[gauge(unit = "count", level, bad = "up", sub = "proc_offcpu")]
     pub threads_blocked: Option<u64>,
+    /// Threads stopped by a signal or a debugger at the time of the report
+    #[gauge(unit = "count", level, bad = "up", sub = "proc_offcpu")]
+    pub threads_stopped: Option<u64>,
 }
 
 /// Who ran while a process waited for a CPU: one row for each of the processes that cost it most. `by_tgid` is the `tgid` of

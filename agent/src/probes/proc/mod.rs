@@ -97,6 +97,7 @@ impl Processes {
                 voluntary_switches: pair.now.switches_known.then_some(usage.voluntary),
                 involuntary_switches: pair.now.switches_known.then_some(usage.involuntary),
                 threads_blocked: Some(u64::from(pair.now.blocked)),
+                threads_stopped: Some(u64::from(pair.now.stopped)),
             });
         }
         if self.is_on("proc_io") && self.tasks.sees_fsync() && pair.now.waits.fsyncs > 0 {
