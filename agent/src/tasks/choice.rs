@@ -51,7 +51,8 @@ impl Pair<'_> {
     fn is_active(&self, elapsed: Duration) -> bool {
         let floor = if self.now.kernel { (elapsed.as_nanos() as f64 * KERNEL_SHARE) as u64 } else { 0 };
         self.runtime_ns() > floor
-            || !self.now.kernel && (self.now.blocked + self.now.stopped > 0 || self.now.usage.run_delay_ns > self.before.usage.run_delay_ns)
+            || !self.now.kernel
+                && (self.now.blocked + self.now.stopped > 0 || self.now.usage.run_delay_ns > self.before.usage.run_delay_ns)
     }
 }
 
