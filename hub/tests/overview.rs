@@ -87,6 +87,64 @@ fn edges_tell_what_is_asked_over_them() {
 }
 
 #[test]
+fn an_edge_whose_client_stopped_carries_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let end_ms = write_story(dir.path());
+    let hub = TestHub::start(dir.path());
+    // Two clients ask one server; one of them stopped 45 s ago.
+    let link = |tgid: &'static str, role: &'static str, client: &'static str| {
+        let ends = [("client_ip", client), ("server_ip", "127.0.0.1"), ("client_port", "0"), ("server_port", "7000")];
+        [("tgid", tgid), ("comm", "batch"), ("role", role), ("protocol", "2")].into_iter().chain(ends).collect::<Vec<_>>()
+    };
+    let requests = [("tgid", "4720"), ("ins_id", "0"), ("app", "REDIS"), ("method", "GET"), ("server_port", "7000")];
+    let proc = |tgid: &'static str| [("tgid", tgid), ("comm", "batch"), ("pgid", tgid), ("start_time", "100")];
+    let mut count = 0.0;
+    for t_ms in (end_ms - 85_000..=end_ms).step_by(5_000) {
+        count += 200.0;
+        let (gone, stays) = (link("4721", "client", "127.0.0.3"), link("4722", "client", "127.0.0.4"));
+        let (of_gone, of_stays) = (link("4720", "server", "127.0.0.3"), link("4720", "server", "127.0.0.4"));
+        hub.put(t_ms, &[("gala_gopher_sli_requests_total", &requests, count)]);
+        for tgid in ["4720", "4721", "4722"] {
+            hub.put(t_ms, &[("gala_gopher_proc_fd_count", &proc(tgid), 9.0)]);
+        }
+        hub.put(t_ms, &[("gala_gopher_tcp_link_tx_bytes", &stays, 1e3), ("gala_gopher_tcp_link_rx_bytes", &of_stays, 1e3)]);
+        if t_ms <= end_ms - 45_000 {
+            hub.put(t_ms, &[("gala_gopher_tcp_link_tx_bytes", &gone, 9e3), ("gala_gopher_tcp_link_rx_bytes", &of_gone, 9e3)]);
+        }
+    }
+    let rates = |layer: &str, client: &str| {
+        let map = hub.json(&format!("/topology/horizontal?layer={layer}"));
+        let edges = map["edges"].as_array().unwrap().clone();
+        let edge = edges.into_iter().find(|edge| edge["from"].as_str().is_some_and(|from| from.ends_with(client)))?;
+        Some((edge["attributes"]["rate_per_s"].as_f64()?, edge))
+    };
+    let (rate, edge) = wait_for("the rate of the client that stays", || {
+        rates("process", "_proc_4722").filter(|(rate, edge)| *rate > 30.0 && edge["state"] == "online")
+    });
+    assert!(about(rate, 40.0) && edge["attributes"].get("rate_is_estimate").is_none(), "{edge}");
+    let (rate, edge) = rates("process", "_proc_4721").unwrap();
+    assert_eq!((rate, edge["attributes"].get("latency_mean_ms")), (0.0, None), "{edge}");
+
+    // A client that is seen to end takes its edge with it, on the map of applications too.
+    let exit = gala_model::Event {
+        at_ms: end_ms + 1_000,
+        entity_id: process_id("4722"),
+        entity_type: "proc".to_owned(),
+        metric: String::new(),
+        kind: "exit".to_owned(),
+        severity: gala_model::Severity::Info,
+        body: String::new(),
+        labels: vec![("machine_id".to_owned(), common::MACHINE.to_owned()), ("tgid".to_owned(), "4722".to_owned())],
+    };
+    hub.hub().state().take_event(&exit);
+    for (layer, client) in [("process", "_proc_4722"), ("application", "_appinstance_4722")] {
+        let (rate, edge) =
+            wait_for("the end of the edge", || rates(layer, client).filter(|(_, edge)| edge["state"] == "offline"));
+        assert_eq!(rate, 0.0, "{edge}");
+    }
+}
+
+#[test]
 fn charts_tell_times_per_request() {
     let dir = tempfile::tempdir().unwrap();
     let end_ms = write_story(dir.path());

@@ -15,6 +15,18 @@ const TRANSPORT_LABELS: [&str; 4] = ["__name__", "le", "instance", "job"];
 /// Samples one cycle may touch; 300,000 entities with a few dozen series stay below.
 const MAX_SAMPLES: usize = 200_000_000;
 
+/// What flowed over a connection in a report.
+const FLOWS: [&str; 4] = ["tx_bytes", "rx_bytes", "segs_out", "retran_packets"];
+
+/// Whether a series went without a report longer than its own pace explains: what it told last is over.
+pub fn is_silent(samples: &[Sample], now_ms: i64) -> bool {
+    const PATIENCE_MS: i64 = 30_000;
+    let [.., before, last] = samples else {
+        return samples.last().is_none_or(|only| now_ms - only.t_ms > PATIENCE_MS);
+    };
+    now_ms - last.t_ms > PATIENCE_MS.max(3 * (last.t_ms - before.t_ms))
+}
+
 /// Fields that are maxima: folding several series keeps the largest instead of adding.
 fn is_maximum(field: &str) -> bool {
     field.ends_with("_max") || field.ends_with("ratio") || field.ends_with("_util") || field.ends_with("_per")
@@ -30,7 +42,8 @@ pub fn collect(config: &Config, now_ms: i64, store: &dyn SeriesRead) -> Result<O
     let mut builder = Builder::new(config, now_ms);
     for series in store.select(&matchers, range, MAX_SAMPLES)? {
         if let Some((kind, field, last)) = latest_of(&series) {
-            builder.add(kind, &field, &series.labels, last.t_ms, last.value);
+            let is_over = kind.name == "tcp_link" && FLOWS.contains(&field.as_str()) && is_silent(&series.samples, now_ms);
+            builder.add(kind, &field, &series.labels, last.t_ms, if is_over { 0.0 } else { last.value });
         }
     }
     Ok(builder.finish())
@@ -356,6 +369,16 @@ mod tests {
         ] {
             assert_eq!(workload_of(pod), workload);
         }
+    }
+
+    #[test]
+    fn a_series_is_silent_by_its_own_pace() {
+        let samples = |times: &[i64]| times.iter().map(|t_ms| Sample { t_ms: *t_ms, value: 1.0 }).collect::<Vec<_>>();
+        let quick = samples(&[0, 5_000, 10_000]);
+        assert!(!is_silent(&quick, 40_000) && is_silent(&quick, 40_001));
+        let slow = samples(&[0, 60_000]);
+        assert!(!is_silent(&slow, 240_000) && is_silent(&slow, 240_001));
+        assert!(is_silent(&samples(&[10_000]), 40_001) && is_silent(&[], 0));
     }
 
     #[test]

@@ -155,6 +155,11 @@ pub struct EdgeAttributes {
 }
 
 impl EdgeAttributes {
+    /// What is told of a connection that is over: as it was last, but that nothing is asked over it any more.
+    pub fn over(&self) -> Self {
+        Self { rate_per_s: self.rate_per_s.map(|_| 0.0), rate_is_estimate: false, ..self.clone() }
+    }
+
     /// Adds what flows over another connection between the same ends.
     pub fn merge(&mut self, other: &Self) {
         let sum = |left: Option<f64>, right: Option<f64>| match (left, right) {
@@ -169,7 +174,7 @@ impl EdgeAttributes {
         };
         let by_connections = (self.connections.max(1) as f64, other.connections.max(1) as f64);
         let by_requests = match (self.rate_per_s, other.rate_per_s) {
-            (Some(left), Some(right)) => (left, right),
+            (Some(left), Some(right)) if left + right > 0.0 => (left, right),
             _ => by_connections,
         };
         self.latency_mean_ms = mean(self.latency_mean_ms, other.latency_mean_ms, by_requests);

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use gala_model::entity::id::canonical_machine;
 use gala_store::{MatchOp, Matcher, Sample, Series, SeriesRead, StoreError, TimeRange};
 
+use super::collect::is_silent;
 use super::{Config, EdgeAttributes, Observed, Relation};
 
 /// Rates are of the last minute; reports that come once a minute need a second one to compare with.
@@ -77,11 +78,12 @@ fn read(config: &Config, now_ms: i64, store: &dyn SeriesRead) -> Result<HashMap<
     let mut servers: HashMap<Server, Requests> = HashMap::new();
     for series in store.select(&matchers, range, MAX_SAMPLES)? {
         let Some(per_s) = rate(&series.samples, now_ms - config.alive_window_ms) else { continue };
+        // A server that is asked no more may not be reported either.
+        let per_s = if is_silent(&series.samples, now_ms) { 0.0 } else { per_s };
         if let Some(server) = server_of(&series) {
             servers.entry(server).or_default().add(&series, per_s);
         }
     }
-    servers.retain(|_, requests| requests.rate > 0.0);
     Ok(servers)
 }
 
@@ -126,6 +128,10 @@ impl Requests {
     }
 
     fn put_on(&self, attributes: &mut EdgeAttributes, share: f64) {
+        if self.rate * share <= 0.0 {
+            attributes.merge(&EdgeAttributes { rate_per_s: Some(0.0), ..EdgeAttributes::default() });
+            return;
+        }
         let own = EdgeAttributes {
             rate_per_s: Some(self.rate * share),
             rate_is_estimate: share < 1.0,

@@ -322,7 +322,10 @@ function foldTrays(
   }
 }
 
-function edgeLabel(edges: readonly Edge[]): string {
+function edgeLabel(all: readonly Edge[]): string {
+  // What an edge that is over told last is not of now.
+  const edges = all.some((edge) => edge.state === "online") ? all.filter((edge) => edge.state === "online") : [];
+  if (edges.length === 0) return "";
   const rate = edges.reduce((sum, edge) => sum + (edge.attributes.rate_per_s ?? 0), 0);
   const latency = Math.max(
     -1,

@@ -305,6 +305,10 @@ impl History {
     fn age_edges(&mut self, now: i64) {
         for edge in self.edges.values_mut().filter(|edge| edge.offline_at_ms.is_none()) {
             let end_of_end = [&edge.from, &edge.to].into_iter().filter_map(|id| self.entities.get(id)?.offline_at_ms).min();
+            // What flows over a connection that no report speaks of is not known, whatever it was last.
+            if edge.last_seen_ms < now {
+                (edge.attributes.rate_per_s, edge.attributes.rate_is_estimate) = (None, false);
+            }
             let is_silent = now - edge.last_seen_ms.max(self.resumed_ms) > self.config.edge_hold_ms;
             edge.offline_at_ms = end_of_end.or_else(|| is_silent.then_some(edge.last_seen_ms));
             if edge.offline_at_ms.is_some() {

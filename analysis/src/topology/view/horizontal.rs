@@ -1,5 +1,6 @@
 //! Who talks to whom in one layer.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -73,19 +74,13 @@ fn lifted_edges(snapshot: &Snapshot, query: &HorizontalQuery) -> BTreeMap<(Arc<s
             continue;
         }
         let state = snapshot.state_of_edge(index);
-        match lifted.get_mut(&(from.clone(), to.clone())) {
-            Some(seen) => {
-                seen.attributes.merge(&edge.attributes);
-                seen.ambiguous |= edge.ambiguous;
-                if state == LifeState::Online {
-                    seen.state = state;
-                }
-            }
-            None => {
-                let mut view = edge_view(edge, state);
-                view.id = format!("connect:{from}:{to}");
-                (view.from, view.to) = (from.clone(), to.clone());
-                lifted.insert((from, to), view);
+        let mut view = edge_view(edge, state);
+        view.id = format!("connect:{from}:{to}");
+        (view.from, view.to) = (from.clone(), to.clone());
+        match lifted.entry((from, to)) {
+            Entry::Occupied(mut seen) => join(seen.get_mut(), &view),
+            Entry::Vacant(place) => {
+                place.insert(view);
             }
         }
     }
@@ -134,10 +129,20 @@ fn merge_opposite(edges: &mut BTreeMap<(Arc<str>, Arc<str>), EdgeView>) {
         if let Some(back) = edges.remove(&(to.clone(), from.clone()))
             && let Some(edge) = edges.get_mut(&(from, to))
         {
-            edge.attributes.merge(&back.attributes);
+            join(edge, &back);
             edge.directed = false;
         }
     }
+}
+
+/// Adds another connection between the same ends. Of one that is over nothing counts beside one that is not.
+fn join(seen: &mut EdgeView, other: &EdgeView) {
+    match (seen.state == LifeState::Online, other.state == LifeState::Online) {
+        (true, false) => {}
+        (false, true) => (seen.attributes, seen.state) = (other.attributes.clone(), other.state),
+        _ => seen.attributes.merge(&other.attributes),
+    }
+    seen.ambiguous |= other.ambiguous;
 }
 
 /// Ids at most `hops` edges away, in either direction.

@@ -175,7 +175,7 @@ fn edge_view(edge: &EdgeRecord, state: LifeState) -> EdgeView {
         to: edge.to.clone(),
         state,
         directed: true,
-        attributes: edge.attributes.clone(),
+        attributes: if state == LifeState::Online { edge.attributes.clone() } else { edge.attributes.over() },
         via: edge.via.clone(),
         ambiguous: edge.ambiguous,
     }
