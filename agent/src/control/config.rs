@@ -12,6 +12,7 @@ use super::params::{PARAMS, ParamDef};
 use super::range::{Mode, Objects, Range};
 use crate::probes::ProbeSettings;
 use crate::runtime::enrich::RowContext;
+use crate::runtime::thresholds::{Judging, Thresholds};
 
 /// Label names people may introduce during the life of an agent.
 const MAX_LABEL_NAMES: usize = 1024;
@@ -121,7 +122,26 @@ impl ProbeConfig {
     pub fn context(&self, version: u64) -> RowContext {
         let custom_labels = self.custom_labels.iter().map(|(name, value)| (*name, Arc::from(value.as_str()))).collect();
         let pod_labels = self.pod_labels.iter().filter_map(|name| intern(&exported_name(name))).collect();
-        RowContext { custom_labels, pod_labels, version, ..RowContext::default() }
+        RowContext { custom_labels, pod_labels, judging: self.judging(), version, ..RowContext::default() }
+    }
+
+    fn judging(&self) -> Judging {
+        let limit = |name| u32::try_from(self.number(name)).unwrap_or(0);
+        match self.params.get("report_event").map(Value::as_i64) {
+            None => Judging::Unasked,
+            Some(Some(1)) => Judging::On(Thresholds {
+                latency_ms: limit("latency_thr"),
+                drops: limit("drops_thr"),
+                upper_percent: limit("res_upper_thr"),
+            }),
+            Some(_) => Judging::Off,
+        }
+    }
+
+    /// Parameters among those given that differ from their default and that the probe has no use for.
+    pub fn unused<'a>(&'a self, probe: &'a str) -> impl Iterator<Item = &'static str> + 'a {
+        let set = self.params.iter().filter_map(|(name, value)| Some((super::params::find(name)?, value)));
+        set.filter(|(param, value)| **value != param.default() && !param.is_used_by(probe)).map(|(param, _)| param.name)
     }
 }
 

@@ -44,8 +44,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn success() -> Self {
-        Self { status: 200, body: "{ \"result\": \"success\", \"message\":\"New config takes effect\" }\n".to_owned() }
+    /// Upstream's words; parameters that were accepted and change nothing are named.
+    fn success(unused: &[&str]) -> Self {
+        let but = match unused {
+            [] => String::new(),
+            names => format!(", but this version of the probe has no use for {}", names.join(", ")),
+        };
+        Self { status: 200, body: format!("{{ \"result\": \"success\", \"message\":\"New config takes effect{but}\" }}\n") }
     }
 
     /// Upstream's form, blanks included, the text escaped.
@@ -141,12 +146,13 @@ impl Control {
             known.addressed = true;
         }
         match self.try_put(entry, body) {
-            Ok(()) => Answer::success(),
+            Ok(unused) => Answer::success(&unused),
             Err(message) => Answer::failed(400, &message),
         }
     }
 
-    fn try_put(&self, entry: &'static ProbeEntry, body: &[u8]) -> Result<(), String> {
+    /// Answers the parameters of the request that change nothing.
+    fn try_put(&self, entry: &'static ProbeEntry, body: &[u8]) -> Result<Vec<&'static str>, String> {
         let object = request::parse_body(body)?;
         if entry.start.is_none() {
             return Err("not supported in the current version".to_owned());
@@ -155,11 +161,14 @@ impl Control {
         let mut config = before.clone();
         let running = self.is_running(entry.name);
         let wish = request::apply(&object, entry, &mut config, running)?;
+        let given = object.get("params").and_then(Value::as_object);
+        let is_given = |name: &&'static str| given.is_some_and(|given| given.contains_key(*name));
+        let unused = config.unused(entry.name).filter(is_given).collect();
         self.take_effect(entry, config, &before, wish, running)?;
         if let Some(known) = self.entries.lock().get_mut(entry.name) {
             known.unasked = false;
         }
-        Ok(())
+        Ok(unused)
     }
 
     /// Runs, changes or stops the probe, then keeps the configuration.
@@ -179,7 +188,7 @@ impl Control {
         }
         let mut entries = self.entries.lock();
         let known = entries.entry(entry.name).or_default();
-        self.warn_of_unwritten(entry, &config);
+        self.note_unused(entry, &config);
         known.config = config;
         match wish {
             Wish::Running => known.wanted = true,
@@ -189,9 +198,12 @@ impl Control {
         Ok(())
     }
 
-    /// Some parameters ask for what we never do; they are accepted and said so.
-    fn warn_of_unwritten(&self, entry: &ProbeEntry, config: &ProbeConfig) {
+    /// Some parameters ask for what we never do, or not yet; they are accepted and said so.
+    fn note_unused(&self, entry: &ProbeEntry, config: &ProbeConfig) {
         let place = format!("probe.{}", entry.name);
+        let unused: Vec<&str> = config.unused(entry.name).collect();
+        let reason = format!("this version of the probe has no use for {}; they are kept and change nothing", unused.join(", "));
+        self.ledger.set(&place, "parameters without effect", &reason, unused.len() as u64);
         if config.params.get("cluster_ip_backend").and_then(Value::as_i64) == Some(2) {
             self.ledger.add(
                 &place,
@@ -322,7 +334,7 @@ impl Control {
         let entry = entry.ok_or_else(|| format!("probe {name} is not supported in the current version"))?;
         let mut restored = ProbeConfig::default();
         let wanted = request::apply(config, entry, &mut restored, false)? == Wish::Running;
-        self.warn_of_unwritten(entry, &restored);
+        self.note_unused(entry, &restored);
         self.begin(entry, Entry { config: restored, addressed: true, unasked: false, wanted });
         Ok(())
     }

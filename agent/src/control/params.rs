@@ -110,6 +110,17 @@ impl ParamDef {
         }
     }
 
+    /// Whether the probe does anything with it in this version.
+    pub fn is_used_by(&self, probe: &str) -> bool {
+        match self.name {
+            "report_event" | "report_period" => true,
+            "latency_thr" => matches!(probe, "tcp" | "io" | "proc" | "ksli"),
+            "drops_thr" | "res_upper_thr" => matches!(probe, "tcp" | "baseinfo"),
+            "report_cport" => probe == "tcp",
+            _ => false,
+        }
+    }
+
     /// The value to store, or upstream's message. What is set already is always accepted, so that every answer of ours
     /// can be sent back.
     pub fn parse(&self, given: &Value, current: &Value, running: bool) -> Result<Value, String> {

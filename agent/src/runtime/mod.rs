@@ -9,6 +9,7 @@ pub mod enrich;
 pub mod metrics;
 pub mod sampler;
 pub mod status;
+pub mod thresholds;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use gala_agent::sinks::Discard;
 use gala_agent::{Agent, AgentConfig, AgentHandle};
+use gala_model::ObservationSink;
 
 pub use wait::wait_for;
 
@@ -18,7 +19,13 @@ pub struct Running {
 }
 
 /// An agent on port 0 with folders of its own.
+#[allow(dead_code)] // each test binary starts what it needs
 pub fn agent(change: impl FnOnce(&mut AgentConfig)) -> Running {
+    agent_into(Arc::new(Discard), change)
+}
+
+/// The same, with somebody who takes what it observes.
+pub fn agent_into(sink: Arc<dyn ObservationSink>, change: impl FnOnce(&mut AgentConfig)) -> Running {
     let folders = tempfile::tempdir().unwrap();
     let local = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     let mut config = AgentConfig {
@@ -31,7 +38,7 @@ pub fn agent(change: impl FnOnce(&mut AgentConfig)) -> Running {
         ..AgentConfig::default()
     };
     change(&mut config);
-    let agent = Agent::start(config, Arc::new(Discard)).unwrap();
+    let agent = Agent::start(config, sink).unwrap();
     Running { agent, _folders: folders }
 }
 
