@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::kernel::{HookReport, HookState, Rung};
 use crate::probes::{Loss, Probe, ProbeSettings, RowSink, Tick};
 
+mod alive;
 mod cpu;
 mod disk;
 mod facts;
@@ -163,13 +164,14 @@ impl Probe for BaseInfo {
     fn losses(&self) -> Vec<Loss> {
         let disks = self.disks.get().map_or(0, |part| part.skipped);
         let interfaces = self.interfaces.get().map_or(0, |part| part.skipped);
-        let processes = self.processes.get().map_or(0, |part| part.choice.left_out);
+        let (processes, quiet) = self.processes.get().map_or((0, 0), |part| (part.choice.left_out, part.alive.left_out));
         let (mounts, silent) = self.file_systems.get().map_or((0, 0), |part| (part.skipped, part.silent_periods()));
         [
             ("baseinfo.disks.skipped", "disks beyond the cap were left out of a report", disks),
             ("baseinfo.interfaces.skipped", "interfaces beyond the cap were left out of a report", interfaces),
             ("baseinfo.mounts.skipped", "mounts beyond the cap were left out of a report", mounts),
             ("baseinfo.processes.left_out", "active processes beyond the cap were not reported in a period", processes),
+            ("baseinfo.processes.quiet", "quiet processes beyond the cap were not told of", quiet),
             ("baseinfo.mounts.silent", "remote mounts did not answer for a period", silent),
         ]
         .into_iter()

@@ -1,18 +1,19 @@
-//! What each active process used in the period and holds at its end.
+//! What each active process used in the period and holds at its end, and that the quiet ones are still there.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ahash::HashMap;
 use gala_model::tables::baseinfo::{HostProcesses, SystemProc};
 
+use super::alive::Alive;
 use crate::probes::RowSink;
 use crate::procfs::counter::percent;
 use crate::procfs::read_into;
 use crate::procfs::text::{fields, lines, number};
-use crate::tasks::{Choice, Pair, Snapshot, Tasks, WALK};
+use crate::tasks::{Choice, Pair, Process, Snapshot, Tasks, WALK};
 
 /// Before 6.2 (f1f1f2569901) open files have to be counted one by one; no more than this many processes a period.
 const MAX_COUNTED: usize = 32;
@@ -24,6 +25,7 @@ const ROLLUP_PERIOD: Duration = Duration::from_secs(60);
 pub(super) struct Processes {
     pub tasks: Tasks,
     pub choice: Choice,
+    pub alive: Alive,
     before: Snapshot,
     rolled_up: HashMap<u32, Instant>,
     counted_from: usize,
@@ -56,6 +58,7 @@ impl Processes {
         Ok(Self {
             tasks,
             choice: Choice::default(),
+            alive: Alive::start(Path::new("/proc"), &before),
             before,
             rolled_up: HashMap::default(),
             counted_from: 0,
@@ -83,6 +86,9 @@ impl Processes {
                 }
             }
             out.push(&row);
+        }
+        for quiet in self.alive.due(&reported, only, &now) {
+            out.push(&life_row(quiet));
         }
         if !self.units.fd_size {
             self.counted_from += MAX_COUNTED;
@@ -163,6 +169,12 @@ fn usage_row(pair: &Pair<'_>, seconds: f64, units: &Units) -> SystemProc {
     }
 }
 
+/// That a process is there, and nothing else.
+fn life_row(process: &Process) -> SystemProc {
+    let Process { tgid, pgid, ppid, .. } = *process;
+    SystemProc { tgid, pgid, ppid, num_threads: Some(u64::from(process.threads)), ..SystemProc::default() }
+}
+
 /// Open files of a process; where they have to be counted, only when it is in turn.
 fn open_files(tgid: u32, fd_size: bool, in_turn: bool) -> Option<u64> {
     let folder = format!("/proc/{tgid}/fd");
@@ -206,7 +218,7 @@ fn add_rollup(text: &[u8], row: &mut SystemProc) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::{Process, Usage};
+    use crate::tasks::Usage;
 
     const UNITS: Units = Units { page_bytes: 4096, pages: 1000, tick_ns: 1e7, fd_size: true };
 
