@@ -42,6 +42,20 @@ export async function journeys(test, base, fault, entity) {
     await page.waitForURL(/\/entities\//);
   });
 
+  await test("journey: settings of a probe are shown, and a text that is none is not sent", {}, async (page) => {
+    await page.goto(`${base}/agent`);
+    await settle(page);
+    const settings = page.locator("tr.hooks details").last();
+    if ((await settings.count()) === 0) return "no agent";
+    await settings.locator("summary").click();
+    await settings.locator("dl dd").first().waitFor();
+    await settings.locator("button").nth(1).click();
+    must(JSON.parse(await settings.locator("textarea").inputValue()).state === undefined, "the text starts or stops the probe");
+    await settings.locator("textarea").fill("{");
+    await settings.locator("button.btn").nth(1).click();
+    must((await settings.locator("[role=alert]").textContent()).includes("JSON"), "it is not said what is wrong");
+  });
+
   await test("journey: an incident is exported as a case that can be replayed", {}, async (page) => {
     if (!fault) return "no incident";
     await page.goto(`${base}/incidents/${encodeURIComponent(fault.id)}`);

@@ -71,8 +71,8 @@ pub struct Warmup {
     pub entities: usize,
     /// Entities all of whose KPIs are judged.
     pub entities_warm: usize,
-    /// When nine of ten of the others will be, milliseconds since 1970; absent if there are none or the pace of all is
-    /// unknown. Those of short-lived processes never get there, so all never are.
+    /// When nine of ten of the KPIs will be, or of those that are not yet, milliseconds since 1970; absent if all are or the
+    /// pace of none is known. Those of short-lived processes never get there, so all never are.
     pub warm_at_ms: Option<i64>,
 }
 
@@ -476,11 +476,14 @@ impl Detector {
             warmup.kpis_warm += usize::from(warm);
             let labels: Vec<&str> = entry.labels.values().map(String::as_str).collect();
             entities.entry((entry.entity.name, labels.join("\u{1f}"))).and_modify(|all| *all &= warm).or_insert(warm);
-            waits_ms.extend(entry.kpi.warm_in_ms().filter(|_| !warm));
+            waits_ms.push(if warm { 0 } else { entry.kpi.warm_in_ms().unwrap_or(i64::MAX) });
         }
         waits_ms.sort_unstable();
-        let most = waits_ms.get((waits_ms.len() * 9 / 10).min(waits_ms.len().saturating_sub(1)));
-        warmup.warm_at_ms = most.map(|wait| now_ms + wait);
+        // Where nine of ten are warm, or the pace of too many is unknown, what can be said is when the rest will be.
+        let is_known = |wait: &i64| (1..i64::MAX).contains(wait);
+        let most = |waits: &[i64]| waits.get((waits.len() * 9 / 10).min(waits.len().saturating_sub(1))).copied();
+        let known: Vec<i64> = waits_ms.iter().copied().filter(is_known).collect();
+        warmup.warm_at_ms = most(&waits_ms).filter(is_known).or_else(|| most(&known)).map(|wait| now_ms + wait);
         warmup.entities = entities.len();
         warmup.entities_warm = entities.values().filter(|warm| **warm).count();
         warmup

@@ -81,7 +81,7 @@ fn a_start_without_saved_state_warms_from_the_store() {
     host.detector = gala_analysis::detect::Detector::new(Default::default(), &crate::host::tables());
     host.run(10);
     let warmup = host.detector.warmup(host.now_ms);
-    assert_eq!((warmup.kpis, warmup.kpis_warm, warmup.entities_warm), (4, 4, 1));
+    assert_eq!((warmup.kpis, warmup.kpis_warm, warmup.entities_warm, warmup.warm_at_ms), (4, 4, 1, None));
     host.services[0].latency_ns *= 6.0;
     host.run(40);
     assert_eq!(host.opened.len(), 1);

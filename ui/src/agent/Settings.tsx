@@ -4,6 +4,7 @@ import { useConfigureProbe, useProbeConfig } from "../api/queries";
 import type { ProbeConfig } from "../api/types";
 import { useT } from "../i18n";
 import { Answer } from "../parts/page";
+import { Rich } from "../parts/rich";
 import { editable, objects, parsed, starting } from "./settings";
 
 export function Settings({ probe, subProbes }: { probe: string; subProbes: readonly string[] }) {
@@ -84,7 +85,9 @@ function Form({ probe, config, subProbes }: { probe: string; config: ProbeConfig
       </p>
       {text === null ? null : (
         <>
-          <label htmlFor={id}>{t("agent.as_text")}</label>
+          <label htmlFor={id}>
+            <Rich text={t("agent.as_text")} />
+          </label>
           <textarea
             id={id}
             className="mono"
