@@ -7,6 +7,7 @@ use gala_agent::AgentHandle;
 use gala_agent::budget::resident_bytes;
 use gala_agent::control::catalogue;
 use gala_agent::kernel::HookReport;
+use gala_agent::ledger::LedgerLine;
 use gala_agent::runtime::status::{ProbeState, ProbeStatus};
 use gala_hub::{AgentView, Component, Status};
 use parking_lot::Mutex;
@@ -28,7 +29,13 @@ impl AgentPages {
 }
 
 /// Probes no version supports yet are not listed: nothing can be said of them.
-fn probe_row(status: &ProbeStatus) -> Value {
+fn probe_row(status: &ProbeStatus, ledger: &[LedgerLine]) -> Value {
+    let place = format!("probe.{}", status.name);
+    let lost: Vec<String> = ledger
+        .iter()
+        .filter(|line| line.place == place && status.drops > 0)
+        .map(|line| format!("{}: {}", line.what, line.reason))
+        .collect();
     let state = match status.state {
         ProbeState::Full => "full",
         ProbeState::Degraded => "degraded",
@@ -49,7 +56,7 @@ fn probe_row(status: &ProbeStatus) -> Value {
         "cpu_ratio": status.cpu_ratio + status.bpf_cpu_ratio,
         "map_bytes": status.map_bytes,
         "drops": status.drops,
-        "drops_reason": null,
+        "drops_reason": (!lost.is_empty()).then(|| lost.join("; ")),
         "sub_probes": catalogue::find(status.name).map_or(&[][..], |entry| entry.sub_probes),
     })
 }
@@ -86,8 +93,9 @@ fn what(probe: &str) -> &'static str {
 
 impl AgentView for AgentPages {
     fn probes(&self) -> Value {
-        let rows: Vec<Value> =
-            self.agent.probes().iter().filter(|status| status.state != ProbeState::Unsupported).map(probe_row).collect();
+        let (statuses, ledger) = (self.agent.probes(), self.agent.ledger());
+        let shown = statuses.iter().filter(|status| status.state != ProbeState::Unsupported);
+        let rows: Vec<Value> = shown.map(|status| probe_row(status, &ledger)).collect();
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let btf = std::path::Path::new("/sys/kernel/btf/vmlinux").exists();
         json!({"items": rows, "next_cursor": null, "kernel": {"release": release, "btf": btf}})

@@ -186,6 +186,9 @@ fn charts_tell_times_per_request() {
     let waiting = named("sched_nsec").unwrap();
     assert_eq!(waiting["unit"], "ns");
     assert!(waiting["normal"]["hi"].as_f64().unwrap() < 1e6, "{waiting}");
+    let requests = named("requests_total").unwrap();
+    let (low, high) = (requests["normal"]["lo"].as_f64().unwrap(), requests["normal"]["hi"].as_f64().unwrap());
+    assert!(about(low, 100.0) && about(high, 100.0) && requests["state"] == "na", "{requests}");
     assert!(named("sched_nsec_sum").is_none() && named("sched_nsec_count").is_none());
     // A metric of another type is no mistake, and nothing of this entity.
     assert!(chart("gala_gopher_disk_util").is_null());

@@ -12,6 +12,7 @@ export function incidentStory(now, onset, HOSTS, entities) {
     host_name: one.host_name,
     machine_id: one.machine_id,
     metric_id: metric,
+    query: `${metric}{machine_id="${one.machine_id}"}`,
     onset: onset + offset,
     value_before: before,
     value_after: after,

@@ -10,6 +10,8 @@ export function nowStory(now, { nginx, checkout1, postgres, catalog1, redis, mai
     entity_type: one.type,
     name,
     host_names: hostNames,
+    pid: Number(one.labels.tgid ?? 0) || null,
+    port: Number(one.labels.server_port ?? 0) || null,
     app: appName,
     rate_per_s: rate,
     error_ratio: error,

@@ -91,9 +91,12 @@ pub fn charts(
             base.is_none_or(|base| !means.iter().any(|mean| mean == base))
         });
     }
-    let mut charts: Vec<Value> = by_field.into_values().map(|drawn| chart(hub, record, &drawn, &selector, grid)).collect();
+    let past = Past::before(hub, record, grid);
+    let usual = usual_rates(hub, record, &by_field, &past)?;
+    let chart = |drawn: &Drawn| chart(hub, record, drawn, usual.get(drawn.field.series.base).copied(), &selector, grid);
+    let mut charts: Vec<Value> = by_field.values().map(chart).collect();
     for metric in &means {
-        charts.extend(mean_chart(hub, record, metric, &selector, grid)?);
+        charts.extend(mean_chart(hub, record, metric, &past, &selector, grid)?);
     }
     Ok(charts)
 }
@@ -175,7 +178,46 @@ impl Drawn {
     }
 }
 
-fn chart(hub: &HubState, record: &EntityRecord, drawn: &Drawn, selector: &str, grid: Grid) -> Value {
+/// The hour before a chart, for numbers that nothing judges: between what they lay.
+struct Past {
+    grid: Grid,
+    /// When requests of the process were abnormal.
+    bad_times: Vec<(i64, i64)>,
+}
+
+impl Past {
+    fn before(hub: &HubState, record: &EntityRecord, grid: Grid) -> Self {
+        let process = (record.machine_id.to_string(), record.labels.get("tgid").map_or("", |tgid| tgid).to_owned());
+        let grid = Grid { from: grid.from - PAST_MS, to: grid.from, step: PAST_STEP_MS };
+        Self { grid, bad_times: levels::bad_times(hub, &process) }
+    }
+
+    fn range_of(&self, points: Points) -> Option<(f64, f64)> {
+        let is_usual = |at: i64| !self.bad_times.iter().any(|(from, to)| (*from..=to + PAST_STEP_MS).contains(&at));
+        levels::band_of(points.into_iter().filter(|(at, _)| is_usual(*at)).filter_map(|(_, value)| value).collect())
+    }
+}
+
+/// Usual rates of counters that are no KPI by themselves, such as requests.
+fn usual_rates(
+    hub: &HubState,
+    record: &EntityRecord,
+    by_field: &ByField,
+    past: &Past,
+) -> Result<BTreeMap<&'static str, (f64, f64)>, ApiError> {
+    let is_open = |drawn: &&Drawn| drawn.is_counter() && !drawn.is_histogram() && drawn.series.len() == 1;
+    let judged = |drawn: &&Drawn| usual(hub, drawn.series.first(), is_number).is_some();
+    let open = by_field.values().filter(is_open).filter(|drawn| !judged(drawn));
+    let names: Vec<String> = open.map(|drawn| drawn.field.series.base.to_owned()).collect();
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let read = series_by_field(hub, record, &names, past.grid)?;
+    let range = |drawn: &Drawn| past.range_of(rate_points(&drawn.series.first()?.samples, past.grid));
+    Ok(read.iter().filter_map(|(name, drawn)| Some((*name, range(drawn)?))).collect())
+}
+
+fn chart(hub: &HubState, record: &EntityRecord, drawn: &Drawn, usual: Option<(f64, f64)>, selector: &str, grid: Grid) -> Value {
     let Drawn { table, field, .. } = drawn;
     let name = field.series.base;
     let selected = if drawn.is_counter() { format!("rate({name}{{{selector}}}[1m])") } else { format!("{name}{{{selector}}}") };
@@ -189,7 +231,7 @@ fn chart(hub: &HubState, record: &EntityRecord, drawn: &Drawn, selector: &str, g
         Bad::Never => "never",
     };
     let main = lines.iter().find(|line| line.label == MAIN_QUANTILE).or_else(|| lines.first());
-    let normal = main.and_then(|line| line.normal);
+    let judged = main.and_then(|line| line.normal);
     let open = hub.anomalies.read().of(&record.id, name).cloned();
     json!({
         "metric": name,
@@ -199,9 +241,9 @@ fn chart(hub: &HubState, record: &EntityRecord, drawn: &Drawn, selector: &str, g
         "query": query,
         "bad": bad,
         "series": lines.iter().map(Line::answer).collect::<Vec<_>>(),
-        "normal": normal.map(range),
+        "normal": judged.or(usual).map(range),
         "onset_ms": open.as_ref().map(|row| row.first_ms),
-        "state": match open { None if normal.is_none() => "na", None => "ok", Some(row) if row.kind == "app" => "crit", Some(_) => "warn" },
+        "state": match open { None if judged.is_none() => "na", None => "ok", Some(row) if row.kind == "app" => "crit", Some(_) => "warn" },
     })
 }
 
@@ -211,6 +253,7 @@ fn mean_chart(
     hub: &HubState,
     record: &EntityRecord,
     metric: &str,
+    past: &Past,
     selector: &str,
     grid: Grid,
 ) -> Result<Option<Value>, ApiError> {
@@ -225,11 +268,7 @@ fn mean_chart(
         Ok(mean_points(series(sum), series(count), sum.semantics == Semantics::Cumulative, grid))
     };
     let line = Line { label: String::new(), points: read(grid)?, normal: None };
-    let past = read(Grid { from: grid.from - PAST_MS, to: grid.from, step: PAST_STEP_MS })?;
-    let process = (record.machine_id.to_string(), record.labels.get("tgid").map_or("", |tgid| tgid).to_owned());
-    let bad_times = levels::bad_times(hub, &process);
-    let is_usual = |at: i64| !bad_times.iter().any(|(from, to)| (*from..=to + PAST_STEP_MS).contains(&at));
-    let usual = levels::band_of(past.into_iter().filter(|(at, _)| is_usual(*at)).filter_map(|(_, value)| value).collect());
+    let usual = past.range_of(read(past.grid)?);
     let rate = |field: &FieldDef| format!("sum(rate({}{{{selector}}}[1m]))", field.series.base);
     let bad = if sum.bad == Bad::Up { "up" } else { "never" };
     Ok(Some(json!({
@@ -267,6 +306,10 @@ fn usual(hub: &HubState, series: Option<&Series>, is_it: impl Fn(&Source) -> boo
     bands.into_iter().find(|(source, _)| is_it(source)).map(|(_, band)| (band.low, band.high))
 }
 
+const fn is_number(source: &Source) -> bool {
+    matches!(source, Source::Number { .. })
+}
+
 fn histogram_lines(hub: &HubState, drawn: &Drawn, grid: Grid) -> Vec<Line> {
     let shares = QUANTILES.map(|(_, percent)| f64::from(percent) / 100.0);
     let points = quantile_points(&drawn.series, drawn.is_counter(), &shares, grid);
@@ -287,7 +330,7 @@ fn plain_lines(hub: &HubState, drawn: &Drawn, grid: Grid) -> Vec<Line> {
     let line = |one: &Series| Line {
         label: if series.len() > 1 { distinguishing_label(one, series) } else { String::new() },
         points: if drawn.is_counter() { rate_points(&one.samples, grid) } else { last_points(&one.samples, grid) },
-        normal: usual(hub, Some(one), |source| matches!(source, Source::Number { .. })),
+        normal: usual(hub, Some(one), is_number),
     };
     series.iter().take(MAX_SERIES_PER_CHART).map(line).collect()
 }
