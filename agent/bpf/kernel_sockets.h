@@ -17,6 +17,7 @@ typedef struct {
 } possible_net_t;
 
 struct proto;
+struct neighbour;
 
 struct sock_common {
 	union {

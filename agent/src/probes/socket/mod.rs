@@ -26,7 +26,10 @@ const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
 const PROBE: &str = "socket";
 
 const SYNACK: HookSpec = HookSpec { hook: "tcp_retransmit_synack", ladder: &[step(Rung::TpBtf, &["socket_synack"])] };
-const DROPPED: HookSpec = HookSpec { hook: "kfree_skb", ladder: &[step(Rung::TpBtf, &["socket_dropped"])] };
+const DROPPED: &str = "kfree_skb";
+const BY_REASON: Step = step(Rung::TpBtf, &["socket_dropped"]);
+const BY_NEIGHBOUR: Step = step(Rung::Fexit, &["socket_arp_failed", "socket_ndisc_failed"]);
+const CALLED_BY_NEIGHBOUR: Step = step(Rung::Kprobe, &["socket_arp_fails", "socket_ndisc_fails"]);
 const FILES: HookSpec = HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["socket_files"])] };
 
 /// What the probe hooks: with records at sockets, and for older kernels with records by address (`records.h`).
@@ -37,7 +40,7 @@ pub const OBJECTS: &[ObjectSpec] = &[
         hooks: &[
             HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["socket_state"])] },
             SYNACK,
-            DROPPED,
+            HookSpec { hook: DROPPED, ladder: &[BY_REASON, BY_NEIGHBOUR] },
             HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["socket_walk"])] },
             FILES,
         ],
@@ -48,7 +51,7 @@ pub const OBJECTS: &[ObjectSpec] = &[
         hooks: &[
             HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["socket_state", "socket_gone"])] },
             SYNACK,
-            DROPPED,
+            HookSpec { hook: DROPPED, ladder: &[BY_REASON, BY_NEIGHBOUR, CALLED_BY_NEIGHBOUR] },
             HookSpec {
                 hook: "bpf_sk_storage_map",
                 ladder: &[Step {
@@ -141,7 +144,7 @@ impl Socket {
             active_open_refused: active(endpoint.refused),
             active_open_timeout: active(endpoint.timed_out),
             syn_sent: active(endpoint.opened + endpoint.failed + endpoint.retransmitted),
-            syn_drop: active(endpoint.unreachable).filter(|_| self.loaded.works(DROPPED.hook)),
+            syn_drop: active(endpoint.unreachable).filter(|_| self.loaded.works(DROPPED)),
             estab_latency: endpoint.establish_latency(),
         }
     }

@@ -9,6 +9,7 @@
  *   inet_sock_set_state      connect, listen, established, failed: 0.2-0.6 us each.
  *   tcp_retransmit_synack    one more SYN/ACK of a listener.
  *   kfree_skb                SYNs dropped for want of a neighbour; any other drop is left after a comparison of its reason.
+ *                            Before 5.17: arp_error_report() and ndisc_error_report().
  *   iter/bpf_sk_storage_map  once a period: queue, limit and drops of each listener.
  *   iter/task_file           listeners older than this program, at start.
  *
@@ -263,26 +264,61 @@ static __always_inline bool found_no_neighbour(int reason)
 		reason == (int)bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NEIGH_QUEUEFULL));
 }
 
-SEC("?tp_btf/kfree_skb")
-int BPF_PROG(socket_dropped, struct sk_buff *skb, void *location, int reason)
+/* A packet goes no further than here, for nobody answered for its next hop. */
+static __always_inline void unreachable(struct sk_buff *skb)
 {
+	struct sock *sk = GET(skb, sk);
 	struct endpoint *endpoint;
 	struct owner *owner;
-	struct sock *sk;
 
-	if (!found_no_neighbour(reason))
-		return 0;
-	sk = GET(skb, sk);
 	if (!sk || GET(sk, __sk_common.skc_state) != TCP_SYN_SENT || !is_tcp(sk))
-		return 0;
+		return;
 	owner = RECORD_OF(owners, sk);
 	if (!owner || owner->key.role != ENDPOINT_CLIENT)
-		return 0;
+		return;
 	endpoint = endpoint_of(owner);
 	if (endpoint)
 		ADD(endpoint->unreachable, 1);
+}
+
+SEC("?tp_btf/kfree_skb")
+int BPF_PROG(socket_dropped, struct sk_buff *skb, void *location, int reason)
+{
+	if (found_no_neighbour(reason))
+		unreachable(skb);
 	return 0;
 }
+
+/* Before 5.17 a drop tells no reason; what is told of each packet of a neighbour that does not answer is as good. */
+SEC("?fentry/arp_error_report")
+int BPF_PROG(socket_arp_failed, struct neighbour *neighbour, struct sk_buff *skb)
+{
+	unreachable(skb);
+	return 0;
+}
+
+SEC("?fentry/ndisc_error_report")
+int BPF_PROG(socket_ndisc_failed, struct neighbour *neighbour, struct sk_buff *skb)
+{
+	unreachable(skb);
+	return 0;
+}
+
+#ifdef BY_ADDRESS
+SEC("?kprobe/arp_error_report")
+int BPF_KPROBE(socket_arp_fails, struct neighbour *neighbour, struct sk_buff *skb)
+{
+	unreachable(skb);
+	return 0;
+}
+
+SEC("?kprobe/ndisc_error_report")
+int BPF_KPROBE(socket_ndisc_fails, struct neighbour *neighbour, struct sk_buff *skb)
+{
+	unreachable(skb);
+	return 0;
+}
+#endif
 
 SEC(WALK)
 int socket_walk(WALK_CONTEXT *ctx)
