@@ -101,7 +101,7 @@ fn symptom_text(answer: &Answer<'_>) -> Text {
     let root = &answer.found.nodes[0];
     match &root.judged {
         Some(judged) => text::change(answer.rules, root.class, judged, judged.best(), answer.config.utc_offset_s),
-        None => Text::new(answer.incident.metric_id.clone(), answer.incident.metric_id.clone()),
+        None => text::left(answer.rules, root.class, answer.incident),
     }
 }
 

@@ -233,7 +233,10 @@ fn described(incident: &IncidentInput, rules: &RuleSet, symptom: &Symptom, confi
             let Text { en, zh } = text::change(rules, symptom.class, judged, judged.best(), config.utc_offset_s);
             (zh, en)
         }
-        None => (incident.metric_id.clone(), incident.metric_id.clone()),
+        None => {
+            let Text { en, zh } = text::left(rules, symptom.class, incident);
+            (zh, en)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gala_model::incident::Text;
+use gala_model::incident::{IncidentInput, Text};
 
 use super::evidence::{Judged, Observation};
 use super::rules::RuleSet;
@@ -91,6 +91,13 @@ pub fn change(rules: &RuleSet, class: usize, judged: &Judged, observation: &Obse
         en: format!("{en} of `{name}` {verb_en} from {before} to {after}{at_en}"),
         zh: format!("{at_zh}`{name}` 的{zh}从 {before} {verb_zh} {after}"),
     }
+}
+
+/// "request latency of `x` left its usual range", where too little was measured to say from what to what.
+pub fn left(rules: &RuleSet, class: usize, incident: &IncidentInput) -> Text {
+    let [en, zh] = &rules.classes[class].text;
+    let name = entity_name(&incident.entity_type, &incident.labels, &incident.entity_id);
+    Text { en: format!("{en} of `{name}` left its usual range"), zh: format!("`{name}` 的{zh}超出正常范围") }
 }
 
 /// "run delay of `x` stayed in its usual range (1 ms to 1.1 ms)".

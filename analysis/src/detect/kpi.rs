@@ -382,8 +382,9 @@ impl Kpi {
         let state = &mut self.state;
         let abnormal = state.trouble.is_some();
         state.waiting.push_back(Waiting { t_ms, point, abnormal });
-        // Until there is a band nothing can be held back.
-        let delay = if state.baseline.learnt() < 20 { 0 } else { LEARN_DELAY_MS };
+        // Until there is a band nothing can be held back, unless a limit tells what is bad.
+        let has_no_band = state.baseline.learnt() < 20 && self.policy.limit.is_none();
+        let delay = if has_no_band { 0 } else { LEARN_DELAY_MS };
         while state.waiting.front().is_some_and(|waiting| t_ms - waiting.t_ms >= delay) || state.waiting.len() > 2 * NEWEST {
             let Some(waiting) = state.waiting.pop_front() else { break };
             if !waiting.abnormal {

@@ -28,6 +28,10 @@ fn noun(entity: &str, metric: &str, help: &str) -> (String, String) {
         ("sli" | "l7" | "l7_api", name) if name.starts_with("err") => {
             ("request errors", "\u{8bf7}\u{6c42}\u{9519}\u{8bef}\u{7387}")
         }
+        ("sli", "oldest_nsec") => (
+            "wait of the oldest request",
+            "\u{6700}\u{4e45}\u{672a}\u{5e94}\u{7b54}\u{8bf7}\u{6c42}\u{7684}\u{7b49}\u{5f85}\u{65f6}\u{95f4}",
+        ),
         ("sli" | "l7" | "l7_api", _) => ("request latency", "\u{8bf7}\u{6c42}\u{65f6}\u{5ef6}"),
         ("endpoint_tcp" | "endpoint", name) if name.contains("estab") => {
             ("connection set-up time", "\u{5efa}\u{94fe}\u{65f6}\u{5ef6}")
