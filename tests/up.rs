@@ -316,15 +316,21 @@ fn a_probe_is_set_over_the_hub(gala: &Gala) {
 }
 
 fn a_second_instance_names_the_first(gala: &Gala) {
-    let output = Command::new(env!("CARGO_BIN_EXE_gala"))
-        .args(["up", "--listen", "127.0.0.1:0", "--metrics-listen", "off", "--rest-listen", "off"])
-        .arg("--data")
-        .arg(gala.dir.path().join("data"))
-        .arg("--run-dir")
-        .arg(gala.dir.path().join("run"))
-        .output()
-        .unwrap();
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains(&gala.process.id().to_string()), "{message}");
+    let ports = ["--metrics-listen", "off", "--rest-listen", "off"];
+    // The same folders, and an agent that shares the data folder only.
+    for (command, hub, run) in [("up", &["--listen", "127.0.0.1:0"][..], "run"), ("agent", &[], "run2")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_gala"))
+            .arg(command)
+            .args(hub)
+            .args(ports)
+            .arg("--data")
+            .arg(gala.dir.path().join("data"))
+            .arg("--run-dir")
+            .arg(gala.dir.path().join(run))
+            .output()
+            .unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {message}");
+        assert!(message.contains(&gala.process.id().to_string()), "{command}: {message}");
+    }
 }

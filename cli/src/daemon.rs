@@ -20,6 +20,10 @@ const LOCAL_TOPOLOGY_PERIOD: Duration = Duration::from_secs(10);
 /// And when metrics come from elsewhere.
 const REMOTE_TOPOLOGY_PERIOD: Duration = Duration::from_secs(60);
 
+/// A hub and an agent may be neighbours in one data folder, two of a kind may not.
+const HUB_LOCK: &str = "lock";
+const AGENT_LOCK: &str = "agent.lock";
+
 /// `gala up`
 pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Result<ExitCode> {
     let file = common.file()?;
@@ -28,7 +32,7 @@ pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Res
     agent_config.alone = false;
     // The agent's lock comes first: of two starts on one host the second must touch nothing.
     let hub_config = hub_config(&common, &hub_options, &file, LOCAL_TOPOLOGY_PERIOD)?;
-    let lock = lock_data(&hub_config.data_dir)?;
+    let locks = (lock_data(&hub_config.data_dir, HUB_LOCK)?, lock_data(&agent_config.state_dir, AGENT_LOCK)?);
     let hub = Hub::start(hub_config)?;
     let agent = match Agent::start(agent_config, hub.sink()) {
         Ok(agent) => Arc::new(agent),
@@ -50,7 +54,7 @@ pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Res
     wait(&common, &logging, take, |taken| hub.note_configuration(taken))?;
     agent.stop();
     hub.stop();
-    drop(lock);
+    drop(locks);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,10 +72,12 @@ pub fn agent(common: Common, options: AgentOptions, hub: Option<String>, check_o
         return Ok(ExitCode::SUCCESS);
     }
     let logging = start_logging(&common, &file)?;
+    let lock = lock_data(&config.state_dir, AGENT_LOCK)?;
     let agent = Agent::start(config, Arc::new(gala_agent::sinks::Discard))?;
     announce(None, Some(&agent));
     wait(&common, &logging, |file| Ok(agent.reload(configure(file)?)?), |_| {})?;
     agent.stop();
+    drop(lock);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,7 +86,7 @@ pub fn hub(common: Common, options: HubOptions) -> Result<ExitCode> {
     let file = common.file()?;
     let logging = start_logging(&common, &file)?;
     let config = hub_config(&common, &options, &file, REMOTE_TOPOLOGY_PERIOD)?;
-    let lock = lock_data(&config.data_dir)?;
+    let lock = lock_data(&config.data_dir, HUB_LOCK)?;
     let hub = Hub::start(config)?;
     announce(Some(&hub), None);
     let take = |file: &FileConfig| Ok(hub.reload(hub_config(&common, &options, file, REMOTE_TOPOLOGY_PERIOD)?)?);
@@ -134,12 +140,12 @@ fn hub_config(common: &Common, options: &HubOptions, file: &FileConfig, topology
 }
 
 /// Makes the data folder, for its owner only, and locks it; the lock ends with the value.
-fn lock_data(dir: &std::path::Path) -> Result<std::fs::File> {
+fn lock_data(dir: &std::path::Path, name: &str) -> Result<std::fs::File> {
     use std::io::{Read as _, Seek as _, Write as _};
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
     let place = || format!("data folder {}", dir.display());
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(place)?;
-    let path = dir.join("lock");
+    let path = dir.join(name);
     let mut file = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
