@@ -1,6 +1,7 @@
 //! `gala`: the one binary. Parses the command line, sets up logging, hands over to a command.
 #![forbid(unsafe_code)]
 
+mod agent_status;
 mod client;
 mod daemon;
 mod doctor;

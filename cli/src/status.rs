@@ -15,6 +15,9 @@ pub struct Status {
     json: bool,
     #[arg(long, env = "GALA_URL", default_value = "http://127.0.0.1:7070", value_name = "URL")]
     hub: String,
+    /// Exporter of an agent without a hub, asked when no hub answers
+    #[arg(long, env = "GALA_METRICS", default_value = "http://127.0.0.1:8888", value_name = "URL")]
+    metrics: String,
 }
 
 impl Status {
@@ -24,7 +27,10 @@ impl Status {
             let body = get(&format!("{base}{path}"))?;
             serde_json::from_str(&body).with_context(|| format!("{base}{path} answered no JSON"))
         };
-        let health = ask("/health")?;
+        let health = match ask("/health") {
+            Ok(health) => health,
+            Err(error) => return crate::agent_status::show(&self.metrics, self.json).unwrap_or(Err(error)),
+        };
         let faults = ask("/faults?state=open")?;
         // A hub without an agent has nothing to say here, and that is no error.
         let probes = ask("/agent/probes").unwrap_or(Value::Null);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::AgentStatus;
-use super::status::ProbeStatus;
+use super::status::{ProbeState, ProbeStatus};
 use crate::ledger::LedgerLine;
 
 /// How metrics are written.
@@ -81,6 +81,11 @@ pub fn render(status: &AgentStatus, probes: &[ProbeStatus], ledger: &[LedgerLine
     per_probe("probe_reports_total", "counter", "Reports of a probe.", &|probe| probe.reports as f64);
     per_probe("probe_failed_reports_total", "counter", "Reports a probe failed to make.", &|probe| probe.failed_reports as f64);
     per_probe("probe_drops_total", "counter", "What a probe lost.", &|probe| probe.drops as f64);
+
+    let mut states = family(out, "probe_state", "gauge", "1 for the state a probe is in.");
+    for probe in probes.iter().filter(|probe| probe.state != ProbeState::Unsupported) {
+        states.sample(&[("probe", probe.name), ("state", probe.state.name())], 1.0);
+    }
 
     let mut losses = family(out, "ledger_total", "counter", "What was not seen or lost, by place.");
     for line in ledger {

@@ -24,6 +24,18 @@ pub enum ProbeState {
 }
 
 impl ProbeState {
+    /// As it is written everywhere.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Degraded => "degraded",
+            Self::Off => "off",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Unsupported => "unsupported",
+        }
+    }
+
     pub const fn is_running(self) -> bool {
         matches!(self, Self::Full | Self::Degraded | Self::Off)
     }
