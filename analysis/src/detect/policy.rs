@@ -120,7 +120,7 @@ pub static DROPS: Policy = Policy { floor: 0.001, factor: 5.0, from_sample: 12, 
 /// The rule for a number of its own.
 pub fn number_rule(entity: &str, field: &str) -> Option<&'static Policy> {
     Some(match (entity, field) {
-        ("endpoint_tcp" | "endpoint", "accept_overflow" | "syn_overflow" | "listendrop" | "req_drops") => &LISTEN_OVERFLOW,
+        ("endpoint_tcp" | "endpoint", "accept_overflow" | "syn_overflow" | "listendrop") => &LISTEN_OVERFLOW,
         ("net", "tcp_listen_overflows" | "tcp_listen_drops" | "tcp_req_queue_drops") => &LISTEN_OVERFLOW,
         ("mem", "oom_kills") | ("container", "oom_events_total") => &KILLED,
         ("proc", "bio_err_count") | ("block", "io_errors" | "err_count" | "errors") => &DEVICE_ERROR,
