@@ -61,7 +61,7 @@ function Cost({ budget, requests }: { budget: Budget; requests: number | null })
   ];
   return (
     <>
-      <h1>{t("agent.costs", { cpu: percent(cpu.used_ratio, 1), memory: bytes(memory.used_bytes) })}</h1>
+      <h1>{t("agent.costs", { cpu: percent(cpu.used_ratio, 1), memory: bytes(memory.rss_bytes) })}</h1>
       <p className="lead">
         {t("agent.may", { cpu: percent(cpu.limit_ratio), memory: bytes(memory.limit_bytes) })}{" "}
         {shed

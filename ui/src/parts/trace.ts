@@ -54,7 +54,8 @@ export function yOf(value: number, domain: Domain, height: number): number {
 }
 
 export function xOf(ms: number, from: number, to: number): number {
-  return ((ms - from) / (to - from)) * 1000;
+  // One sample spans no time.
+  return to > from ? ((ms - from) / (to - from)) * 1000 : 0;
 }
 
 /** Polylines of a series: a gap (null, or more than `gapMs` without a point) ends one. */
