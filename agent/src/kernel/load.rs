@@ -136,7 +136,13 @@ fn explain(hooks: &mut [HookReport], before: &[HookReport], spec_before: &Object
         let hook = spec_before.hooks.iter().find(|hook| hook.hook == report.hook);
         let mut lacks = hook.iter().flat_map(|hook| hook.ladder).filter(|step| !step.lacks.is_empty());
         let why = lacks.find_map(|step| other.reason.strip_prefix(step.lacks)?.strip_prefix(": "));
-        report.reason.push_str(why.unwrap_or(&other.reason));
+        // It worked there, and is worse here for the sake of a hook that did not.
+        let sake = || before.iter().find(|other| other.state == HookState::Off);
+        let why = match why.unwrap_or(&other.reason) {
+            "" => sake().map_or_else(String::new, |off| format!("{} would be off otherwise ({})", off.hook, off.reason)),
+            why => why.to_owned(),
+        };
+        report.reason.push_str(&why);
     }
 }
 
@@ -462,5 +468,21 @@ mod tests {
         let mut hooks = vec![report("tcp", &lower, &Struck::default())];
         explain(&mut hooks, &reports(&SPEC, &first), &SPEC);
         assert_eq!((hooks[0].state, hooks[0].reason.as_str()), (HookState::Degraded, "own namespace only: unknown func; too"));
+    }
+
+    #[test]
+    fn a_hook_that_is_worse_for_the_sake_of_another_names_that() {
+        const OTHER: HookSpec =
+            HookSpec { hook: "reads", ladder: &[Step { rung: Rung::Fexit, programs: &["on_read"], lacks: "" }] };
+        let first = ObjectSpec { hooks: &[HOOK, OTHER], ..SPEC };
+        let mut struck = Struck::default();
+        struck.strike("on_read", "refused");
+        let lower = HookSpec {
+            hook: "bytes",
+            ladder: &[Step { rung: Rung::TpBtf, programs: &["by_address"], lacks: "own namespace only" }],
+        };
+        let mut hooks = vec![report("tcp", &lower, &Struck::default())];
+        explain(&mut hooks, &reports(&first, &struck), &first);
+        assert_eq!(hooks[0].reason, "own namespace only: reads would be off otherwise (refused)");
     }
 }
