@@ -26,19 +26,36 @@ pub fn explain_common(
     Some(results.swap_remove(best))
 }
 
-/// The result whose first cause is likeliest over all results; the first of equals, the first of all where none has a cause.
+/// The result whose first cause is likeliest over all results, those of worse symptoms before others; the first of equals, the
+/// first of all where none has a cause.
 fn most_common(results: &[RootCause]) -> Option<usize> {
+    let weights = weights(results);
     let mut best: Option<(usize, f64)> = None;
     for (at, result) in results.iter().enumerate() {
         let total = result.resource.cause_metrics.first().map_or(0.0, |first| {
             let in_one = |other: &RootCause| probability(other, &first.entity_id, &first.fault_category);
-            results.iter().map(in_one).sum::<f64>()
+            results.iter().zip(&weights).map(|(other, weight)| weight * in_one(other)).sum::<f64>()
         });
         if best.is_none_or(|(_, known)| total > known + 1e-9) {
             best = Some((at, total));
         }
     }
     best.map(|(at, _)| at)
+}
+
+/// By how far each symptom rose, of the one that rose furthest; all alike where they are measured in different units.
+fn weights(results: &[RootCause]) -> Vec<f64> {
+    // One that hardly rose still has a say.
+    const LEAST: f64 = 0.25;
+    let rise = |result: &RootCause| {
+        let kpi = &result.resource.abnormal_kpi;
+        Some((kpi.value_after? - kpi.value_before?).abs()).filter(|rise| rise.is_finite())
+    };
+    let rises: Vec<f64> = results.iter().filter_map(rise).collect();
+    let most = rises.iter().copied().fold(0.0, f64::max);
+    let units = results.iter().map(|result| &result.resource.abnormal_kpi.unit);
+    let comparable = rises.len() == results.len() && most > 0.0 && units.clone().all(|unit| units.clone().next() == Some(unit));
+    if comparable { rises.iter().map(|rise| (rise / most).max(LEAST)).collect() } else { vec![1.0; results.len()] }
 }
 
 fn probability(result: &RootCause, entity_id: &str, category: &str) -> f64 {
@@ -76,6 +93,19 @@ mod tests {
         let results =
             [with(&[("disk", 0.7), ("burner", 0.2)]), with(&[("burner", 0.6)]), with(&[("burner", 0.5), ("disk", 0.1)])];
         assert_eq!(most_common(&results), Some(1));
+    }
+
+    #[test]
+    fn what_hurts_most_says_in_which_way_a_common_culprit_hurts() {
+        let mut results = [with(&[("flood", 0.97)]), with(&[("flood", 0.95)])];
+        results[1].resource.cause_metrics[0].fault_category = "S3".to_owned();
+        assert_eq!(most_common(&results), Some(0));
+        for (result, after) in results.iter_mut().zip([300.0, 2_000.0]) {
+            (result.resource.abnormal_kpi.value_before, result.resource.abnormal_kpi.value_after) = (Some(30.0), Some(after));
+        }
+        assert_eq!(most_common(&results), Some(1));
+        results[1].resource.abnormal_kpi.unit = "ratio".to_owned();
+        assert_eq!(most_common(&results), Some(0), "other units do not compare");
     }
 
     #[test]

@@ -393,6 +393,14 @@ impl Kpi {
         }
     }
 
+    /// Something else on its host has been wrong since `onset_ms`: what came since is not learnt, for it may suffer as well,
+    /// though not enough to stand out. An anomaly of its own decides for itself.
+    pub fn hold_back(&mut self, onset_ms: i64) {
+        if self.state.trouble.is_none() {
+            self.state.waiting.iter_mut().filter(|waiting| waiting.t_ms >= onset_ms).for_each(|waiting| waiting.abnormal = true);
+        }
+    }
+
     /// The value that as many of the last samples reached as must stand out; `None` with too few samples.
     fn held(&mut self, reading: &Reading) -> Option<f64> {
         let (mut needed, mut of) = self.policy.needed;
@@ -487,9 +495,12 @@ impl Kpi {
             state.newest = newest;
             state.first = None;
         } else {
-            // What came since the last bad reading is usual, at once: else what is left of the fault would open it again.
-            let calm_from = trouble.last_bad_ms;
-            for waiting in std::mem::take(&mut state.waiting).iter().filter(|waiting| waiting.t_ms > calm_from) {
+            // What came since the last bad reading is usual, at once: else what is left of the fault would open it again. Not
+            // what the first calm samples held, which is still the fault's.
+            let most = state.baseline.point(WELL_FACTOR * trouble.band.high, 0.0).held;
+            let is_usual =
+                |waiting: &&Waiting| waiting.t_ms > trouble.last_bad_ms && (self.policy.falls || waiting.point.held <= most);
+            for waiting in std::mem::take(&mut state.waiting).iter().filter(is_usual) {
                 state.baseline.learn(waiting.point, self.policy);
             }
         }

@@ -9,12 +9,11 @@ use gala_store::{Labels, MatchOp, Matcher, SeriesRead, StoreError, TimeRange};
 use serde::{Deserialize, Serialize};
 
 use super::EntityGraph;
-use super::baseline::Band;
 use super::evidence::Evidence;
 use super::kpi::{Change, End, Kpi, KpiState, NEVER_MS, Patience, ReportPart};
 use super::meaning::{Dictionary, Input, Meaning, Part, practical_unit, waits_by_design};
 use super::route::{self, KpiEntry};
-use crate::incident::{Book, BookConfig, Incident, Related, Source, rarity};
+use crate::incident::{Book, BookConfig, Incident, Related, rarity};
 
 /// Samples one reading may touch.
 const MAX_SAMPLES: usize = 20_000_000;
@@ -26,6 +25,8 @@ const SWEEP_TICKS: u64 = 24;
 const MAX_RELATED: usize = 32;
 /// An anomaly this old at its reading was history; it opens no incident any more.
 const STALE_NEWS_MS: i64 = 90_000;
+/// An incident keeps its host from learning for so long; what lasts longer may be how it is from now on.
+const HOLD_BACK_MS: i64 = 900_000;
 /// Version of the saved state.
 const STATE_VERSION: u32 = 1;
 
@@ -63,19 +64,6 @@ impl Default for Config {
     }
 }
 
-/// How far detection knows what is usual.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Warmup {
-    pub kpis: usize,
-    pub kpis_warm: usize,
-    pub entities: usize,
-    /// Entities all of whose KPIs are judged.
-    pub entities_warm: usize,
-    /// When nine of ten of the KPIs will be, or of those that are not yet, milliseconds since 1970; absent if all are or the
-    /// pace of none is known. Those of short-lived processes never get there, so all never are.
-    pub warm_at_ms: Option<i64>,
-}
-
 /// What a tick did.
 #[derive(Clone, Debug, Default)]
 pub struct TickReport {
@@ -99,9 +87,9 @@ pub(super) struct SeriesState {
     /// Newest sample as evidence saw it.
     pub value: f64,
     raw: f64,
-    interval_ms: f64,
+    pub(super) interval_ms: f64,
     odd_steps: u8,
-    kpis: Vec<(Arc<str>, Input)>,
+    pub(super) kpis: Vec<(Arc<str>, Input)>,
     pub evidence: Option<Evidence>,
 }
 
@@ -116,9 +104,9 @@ pub struct SavedState {
 
 #[derive(Debug)]
 pub struct Detector {
-    config: Config,
+    pub(super) config: Config,
     dictionary: Dictionary,
-    by_labels: HashMap<Labels, usize, ahash::RandomState>,
+    pub(super) by_labels: HashMap<Labels, usize, ahash::RandomState>,
     pub(super) series: Vec<SeriesState>,
     pub(super) kpis: BTreeMap<Arc<str>, KpiEntry>,
     /// KPIs of before the restart that have not spoken yet.
@@ -201,6 +189,7 @@ impl Detector {
         self.read_until_ms = Some(now_ms);
         self.settle(now_ms, &mut changes);
         self.record(now_ms, changes, graph, &mut report);
+        self.hold_back(now_ms);
         self.ticks += 1;
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
             self.sweep(now_ms, &mut report);
@@ -361,6 +350,16 @@ impl Detector {
         }
     }
 
+    /// While an incident is young, its host does not teach what is usual: else each fault would widen the ranges of all
+    /// that it only brushed, until the next one fits in.
+    fn hold_back(&mut self, now_ms: i64) {
+        let young = |incident: &&Incident| now_ms - incident.opened_ms < HOLD_BACK_MS;
+        for incident in self.book.open().iter().filter(young) {
+            let here = |entry: &&mut KpiEntry| entry.labels.get("machine_id") == Some(&incident.machine_id);
+            self.kpis.values_mut().filter(here).for_each(|entry| entry.kpi.hold_back(incident.onset_ms));
+        }
+    }
+
     /// Forgets what has no samples any more, and ends what a restart left open.
     fn sweep(&mut self, now_ms: i64, report: &mut TickReport) {
         for key in self.book.open_kpis() {
@@ -420,73 +419,6 @@ impl Detector {
             related.truncate(MAX_RELATED);
             self.book.relate(&id, related);
         }
-    }
-
-    /// The usual range of a series: of the KPI it carries, or its own.
-    pub fn band(&self, labels: &Labels) -> Option<Band> {
-        let series = self.by_labels.get(labels).map(|index| &self.series[*index])?;
-        if let Some((key, _)) = series.kpis.first() {
-            return self.kpis.get(key)?.kpi.band();
-        }
-        let (low, high) = series.evidence.as_ref()?.band()?;
-        Some(Band { low, middle: (low + high) / 2.0, high })
-    }
-
-    /// Usual ranges that a series bears on: of each KPI it is a part of, with how that comes out of series, else its own.
-    /// Of what is counted for ever it is that of the increase per second.
-    pub fn bands(&self, labels: &Labels) -> Vec<(Source, Band)> {
-        let Some(series) = self.by_labels.get(labels).map(|index| &self.series[*index]) else { return Vec::new() };
-        let cumulative = series.meaning.as_ref().is_some_and(|meaning| meaning.is_cumulative());
-        let per_second = |band: Band, interval_ms: f64| {
-            let by = if cumulative { 1_000.0 / interval_ms } else { 1.0 };
-            Band { low: band.low * by, middle: band.middle * by, high: band.high * by }
-        };
-        let of_kpi = |(key, _): &(Arc<str>, Input)| {
-            let entry = self.kpis.get(key)?;
-            let band = entry.kpi.band()?;
-            match entry.source {
-                Source::Number { .. } => Some((entry.source.clone(), per_second(band, entry.kpi.state.interval_ms))),
-                _ => Some((entry.source.clone(), band)),
-            }
-        };
-        let own = series.evidence.as_ref().and_then(Evidence::band).map(|(low, high)| {
-            let band = per_second(Band { low, middle: (low + high) / 2.0, high }, series.interval_ms);
-            (Source::Number { name: labels.metric().to_owned() }, band)
-        });
-        let known = series.kpis.iter().filter_map(of_kpi).chain(own);
-        known.filter(|(_, band)| band.low.is_finite() && band.high.is_finite()).collect()
-    }
-
-    /// Usual ranges of a quantile of a metric where it is judged already, each with the labels that select its series.
-    pub fn quantile_bands(&self, metric: &str, quantile: u8) -> impl Iterator<Item = (&BTreeMap<String, String>, Band)> {
-        let is_it = move |entry: &&KpiEntry| {
-            entry.role.metric == metric && matches!(entry.source, Source::Quantile { percent, .. } if percent == quantile)
-        };
-        let judged = self.kpis.values().filter(is_it).filter(|entry| entry.kpi.is_warm());
-        judged.filter_map(|entry| Some((&entry.labels, entry.kpi.band()?)))
-    }
-
-    pub fn warmup(&self, now_ms: i64) -> Warmup {
-        let mut entities: BTreeMap<(&str, String), bool> = BTreeMap::new();
-        let mut warmup = Warmup::default();
-        let mut waits_ms: Vec<i64> = Vec::new();
-        for entry in self.kpis.values().filter(|entry| now_ms - entry.kpi.state.last_ms < self.config.gone_ms) {
-            let warm = entry.kpi.is_warm();
-            warmup.kpis += 1;
-            warmup.kpis_warm += usize::from(warm);
-            let labels: Vec<&str> = entry.labels.values().map(String::as_str).collect();
-            entities.entry((entry.entity.name, labels.join("\u{1f}"))).and_modify(|all| *all &= warm).or_insert(warm);
-            waits_ms.push(if warm { 0 } else { entry.kpi.warm_in_ms().unwrap_or(i64::MAX) });
-        }
-        waits_ms.sort_unstable();
-        // Where nine of ten are warm, or the pace of too many is unknown, what can be said is when the rest will be.
-        let is_known = |wait: &i64| (1..i64::MAX).contains(wait);
-        let most = |waits: &[i64]| waits.get((waits.len() * 9 / 10).min(waits.len().saturating_sub(1))).copied();
-        let known: Vec<i64> = waits_ms.iter().copied().filter(is_known).collect();
-        warmup.warm_at_ms = most(&waits_ms).filter(is_known).or_else(|| most(&known)).map(|wait| now_ms + wait);
-        warmup.entities = entities.len();
-        warmup.entities_warm = entities.values().filter(|warm| **warm).count();
-        warmup
     }
 }
 

@@ -15,12 +15,14 @@ pub mod novelty;
 pub mod offline;
 pub mod past;
 pub mod policy;
+mod ranges;
 mod route;
 mod rows;
 
 pub use baseline::Band;
-pub use live::{Config, Detector, TickReport, Warmup};
+pub use live::{Config, Detector, TickReport};
 pub use offline::{DetectError, Judged, detect_file};
+pub use ranges::Warmup;
 pub use rows::AnomalyRow;
 
 /// What detection asks the topology.

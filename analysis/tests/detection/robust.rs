@@ -152,6 +152,31 @@ fn another_fault_of_a_service_that_still_suffers_from_the_first_is_an_incident_o
 }
 
 #[test]
+fn what_a_fault_only_brushes_is_not_learnt_as_usual() {
+    let mut host = Host::new(vec![Service::new(7, 1_000.0, 200_000.0), Service::new(8, 1_000.0, 2_000_000.0)]);
+    host.run(900);
+    let of_8 = crate::host::labels(
+        "sli_latency_sum",
+        &[("tgid", "8"), ("ins_id", "1"), ("app", "KV"), ("method", "GET"), ("comm", "kv")],
+    );
+    let before = host.detector.band(&of_8).unwrap();
+    for _ in 0..6 {
+        host.services[0].latency_ns = 1_200_000.0;
+        host.services[1].latency_ns = 3_200_000.0;
+        host.run(24);
+        (host.services[0].latency_ns, host.services[1].latency_ns) = (200_000.0, 2_000_000.0);
+        host.run(40);
+    }
+    let after = host.detector.band(&of_8).unwrap();
+    assert!(host.opened.iter().all(|(_, incident)| incident.symptoms.iter().all(|symptom| symptom.labels["tgid"] == "7")));
+    assert!(after.high < 1.1 * before.high, "{before:?}, then {after:?}");
+    host.services[1].latency_ns = 6_000_000.0;
+    let known = host.opened.len();
+    host.run(30);
+    assert_eq!(host.opened.len(), known + 1);
+}
+
+#[test]
 fn churning_processes_stay_bounded_and_silent() {
     let mut host = host();
     let mut tgid = 100;
