@@ -54,6 +54,35 @@ fn a_restart_finds_every_probe_as_it_was_left() {
 }
 
 #[test]
+fn requests_of_the_first_seconds_and_what_cannot_be_taken_back_cost_nothing_kept() {
+    let state = tempfile::tempdir().unwrap();
+    let io = r#""io":{"unasked":false,"config":{"cmd":{"probe":["io_count"]},"params":{"report_period":11},"state":"running"}}"#;
+    let gone = r#""baseinfo":{"unasked":false,"config":{"params":{"elf_path":"/no/such/program"},"state":"running"}}"#;
+    std::fs::write(state.path().join("probes.json"), format!(r#"{{"version":1,"probes":{{{io},{gone}}}}}"#)).unwrap();
+    let start = || {
+        agent(|config| {
+            config.state_dir = state.path().to_owned();
+            config.run_unasked = true;
+        })
+    };
+    let first = start();
+    // At once: some probes are still being started.
+    assert_eq!(put(&first.agent, "io", r#"{"params":{"report_period":13}}"#), 200);
+    assert_eq!(put(&first.agent, "tcp", r#"{"params":{"report_period":17}}"#), 200);
+    wait_for("all but what cannot be taken back", || first.agent.status().probes_running == 5);
+    first.agent.control().set("ksli", &section(serde_json::json!({"params": {"report_period": 19}}))).unwrap();
+    drop(first);
+
+    let second = start();
+    wait_for("the same probes", || second.agent.status().probes_running == 5);
+    for (probe, wanted) in [("io", "\"report_period\":13"), ("io", "io_count"), ("tcp", ":17"), ("ksli", ":19")] {
+        assert!(get(&second.agent, probe).contains(wanted), "{}", get(&second.agent, probe));
+    }
+    let kept = std::fs::read_to_string(state.path().join("probes.json")).unwrap();
+    assert!(kept.contains("/no/such/program"), "what cannot be taken back now stays kept: {kept}");
+}
+
+#[test]
 fn a_damaged_file_is_set_aside_and_the_usual_probes_run() {
     let state = tempfile::tempdir().unwrap();
     std::fs::write(state.path().join("probes.json"), "{\"version\":1,\"pro").unwrap();

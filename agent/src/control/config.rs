@@ -12,7 +12,7 @@ use super::params::{PARAMS, ParamDef};
 use super::range::{Mode, Objects, Range};
 use crate::probes::ProbeSettings;
 use crate::runtime::enrich::RowContext;
-use crate::runtime::thresholds::{Judging, Thresholds};
+use crate::runtime::thresholds::Thresholds;
 
 /// Label names people may introduce during the life of an agent.
 const MAX_LABEL_NAMES: usize = 1024;
@@ -122,20 +122,15 @@ impl ProbeConfig {
     pub fn context(&self, version: u64) -> RowContext {
         let custom_labels = self.custom_labels.iter().map(|(name, value)| (*name, Arc::from(value.as_str()))).collect();
         let pod_labels = self.pod_labels.iter().filter_map(|name| intern(&exported_name(name))).collect();
-        RowContext { custom_labels, pod_labels, judging: self.judging(), version, ..RowContext::default() }
+        RowContext { custom_labels, pod_labels, thresholds: self.thresholds(), version, ..RowContext::default() }
     }
 
-    fn judging(&self) -> Judging {
+    /// 0, which is also the default, only leaves judging by thresholds out.
+    fn thresholds(&self) -> Option<Thresholds> {
         let limit = |name| u32::try_from(self.number(name)).unwrap_or(0);
-        match self.params.get("report_event").map(Value::as_i64) {
-            None => Judging::Unasked,
-            Some(Some(1)) => Judging::On(Thresholds {
-                latency_ms: limit("latency_thr"),
-                drops: limit("drops_thr"),
-                upper_percent: limit("res_upper_thr"),
-            }),
-            Some(_) => Judging::Off,
-        }
+        let given =
+            || Thresholds { latency_ms: limit("latency_thr"), drops: limit("drops_thr"), upper_percent: limit("res_upper_thr") };
+        (self.number("report_event") == 1).then(given)
     }
 
     /// Parameters among those given that differ from their default and that the probe has no use for.

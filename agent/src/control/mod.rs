@@ -85,6 +85,8 @@ pub struct Control {
     versions: AtomicU64,
     /// Where the configuration is kept over a restart; one writer at a time.
     saved: Option<Mutex<SavedFile>>,
+    /// What was kept and is not in force yet, or cannot be: it stays kept.
+    pending: Mutex<BTreeMap<String, SavedProbe>>,
 }
 
 /// What is not seen when the configuration cannot be kept or taken back.
@@ -115,6 +117,7 @@ impl Control {
             ledger,
             versions: AtomicU64::new(0),
             saved: saved.map(Mutex::new),
+            pending: Mutex::default(),
         }
     }
 
@@ -141,6 +144,12 @@ impl Control {
             return Answer::not_found();
         }
         let Some(entry) = catalogue::find(name) else { return Answer::failed(400, &format!("invalid probe name {name}")) };
+        // A request in the first seconds changes what was kept, and does not begin anew.
+        if let Some(kept) = self.pending.lock().get(entry.name).filter(|kept| !kept.unasked).cloned()
+            && let Err(reason) = self.restore(entry.name, &kept.config)
+        {
+            tracing::warn!("probe {}: its saved configuration is not taken: {reason}", entry.name);
+        }
         let _gate = self.gates[entry.name].lock();
         if let Some(known) = self.entries.lock().get_mut(entry.name) {
             known.addressed = true;
@@ -168,6 +177,7 @@ impl Control {
         if let Some(known) = self.entries.lock().get_mut(entry.name) {
             known.unasked = false;
         }
+        self.pending.lock().remove(entry.name);
         Ok(unused)
     }
 
@@ -304,8 +314,11 @@ impl Control {
             let config = saved::as_request(&known.config, entry, known.wanted);
             (entry.name.to_owned(), SavedProbe { unasked: known.unasked, config })
         });
-        let probes = probes.collect();
+        let mut probes: BTreeMap<String, SavedProbe> = probes.collect();
         drop(entries);
+        for (name, kept) in self.pending.lock().iter() {
+            probes.entry(name.clone()).or_insert_with(|| kept.clone());
+        }
         match file.store(probes) {
             Ok(()) => self.ledger.clear("control", KEPT),
             Err(error) => {
@@ -320,12 +333,20 @@ impl Control {
     /// What was kept, if anything; a damaged file is set aside and said so.
     pub fn load_saved(&self) -> Option<Saved> {
         let loaded = self.saved.as_ref()?.lock().load();
+        if let Ok(Some(saved)) = &loaded {
+            self.pending.lock().clone_from(&saved.probes);
+        }
         loaded.unwrap_or_else(|problem| {
             let reason = format!("{problem}; what was configured by REST has to be configured again");
             self.ledger.add("control", KEPT, &reason, 1);
             tracing::error!("{reason}");
             None
         })
+    }
+
+    /// What was kept of a probe is out of date.
+    pub fn forget_kept(&self, name: &str) {
+        self.pending.lock().remove(name);
     }
 
     /// Takes a probe back as it was. One that does not start yet stays wanted.
@@ -339,7 +360,14 @@ impl Control {
         Ok(())
     }
 
-    /// Takes a configured probe (a section of the configuration file) as a PUT would.
+    /// As a PUT, also in that it is kept.
+    pub fn set(&self, name: &str, config: &serde_json::Map<String, Value>) -> Result<(), String> {
+        self.configure(name, config)?;
+        self.save();
+        Ok(())
+    }
+
+    /// Takes a configured probe (a section of the configuration file) as a PUT would, but for keeping it.
     pub fn configure(&self, name: &str, section: &serde_json::Map<String, Value>) -> Result<(), String> {
         let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
         let answer = self.put_once(entry.name, Value::Object(section.clone()).to_string().as_bytes());
@@ -369,7 +397,15 @@ impl Control {
     fn begin(&self, entry: &'static ProbeEntry, begun: Entry) {
         let _gate = self.gates[entry.name].lock();
         let (config, wanted) = (begun.config.clone(), begun.wanted);
-        self.entries.lock().insert(entry.name, begun);
+        {
+            let mut entries = self.entries.lock();
+            // Who was quicker with a request has the last word.
+            if entries.get(entry.name).is_some_and(|known| known.wanted || known.config != ProbeConfig::default()) {
+                return;
+            }
+            entries.insert(entry.name, begun);
+        }
+        self.pending.lock().remove(entry.name);
         if wanted && let Err(reason) = self.start(entry, &config) {
             tracing::warn!("probe {}: {reason}", entry.name);
         }

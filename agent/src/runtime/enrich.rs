@@ -12,7 +12,7 @@ use gala_model::value::LabelSink;
 use gala_model::{Event, LabelSet, Observation, TableDef, Value};
 use hashbrown::HashMap;
 
-use super::thresholds::{self, Judging};
+use super::thresholds::{self, Thresholds};
 use crate::identity::{Container, Identity, Process};
 use crate::ledger::Ledger;
 use crate::probes::{ErasedRow, RowSink};
@@ -60,7 +60,8 @@ pub struct RowContext {
     pub pod_labels: Vec<&'static str>,
     /// Label of the selector that chose a process.
     pub selector_labels: Arc<HashMap<u32, (&'static str, Arc<str>)>>,
-    pub judging: Judging,
+    /// What numbers are judged by, where `report_event` asks for it.
+    pub thresholds: Option<Thresholds>,
     /// Changes with any of the above that ends up in labels.
     pub version: u64,
 }
@@ -269,10 +270,8 @@ impl RowSink for Collection<'_> {
         );
         match kept {
             Kept::Stored(labels) => {
-                let judged = match &self.context.judging {
-                    Judging::On(limits) => thresholds::judge(limits, def, &labels, values, self.at_ms),
-                    Judging::Unasked | Judging::Off => Vec::new(),
-                };
+                let judge = |limits| thresholds::judge(limits, def, &labels, values, self.at_ms);
+                let judged = self.context.thresholds.as_ref().map(judge).unwrap_or_default();
                 let mut kept_values = spare.pop().unwrap_or_default();
                 std::mem::swap(&mut kept_values, values);
                 batch.push(Observation { table: def, labels, at_ms: self.at_ms, values: kept_values });
@@ -287,10 +286,6 @@ impl RowSink for Collection<'_> {
     }
 
     fn push_event(&mut self, mut event: Event) {
-        // An event about a metric is a judgement, any other one is a fact.
-        if self.context.judging == Judging::Off && !event.metric.is_empty() {
-            return;
-        }
         if event.at_ms == 0 {
             event.at_ms = self.at_ms;
         }

@@ -208,6 +208,7 @@ fn start_probes(control: &Control, ledger: &Ledger, config: &AgentConfig) {
         let newer = file_is_newer(saved.written);
         for (name, probe) in saved.probes.iter().filter(|(_, probe)| !probe.unasked) {
             if newer && config.probes.contains_key(name) {
+                control.forget_kept(name);
                 continue;
             }
             left_to_file.remove(name);
@@ -217,7 +218,9 @@ fn start_probes(control: &Control, ledger: &Ledger, config: &AgentConfig) {
         }
     }
     if config.run_unasked {
-        let admitted = |name: &str| saved.as_ref().is_none_or(|saved| saved.probes.get(name).is_some_and(|probe| probe.unasked));
+        // One that is not kept is new since, or was not known yet.
+        let kept = |name: &str| saved.as_ref().and_then(|saved| saved.probes.get(name));
+        let admitted = |name: &str| kept(name).is_none_or(|probe| probe.unasked);
         control.start_unasked(config.interval, admitted);
     }
     for (name, section) in &left_to_file {

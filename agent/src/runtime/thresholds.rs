@@ -13,16 +13,6 @@ pub struct Thresholds {
     pub upper_percent: u32,
 }
 
-/// Whether a probe's judgements leave the agent. What happened, a start or an end, always does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Judging {
-    /// Nobody said: what a probe finds by itself.
-    #[default]
-    Unasked,
-    Off,
-    On(Thresholds),
-}
-
 /// Which threshold a value must pass, and in what the value is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Passes {
@@ -83,7 +73,7 @@ static RULES: [Rule; 30] = [
     rule("endpoint_tcp", "accept_overflow", Passes::Zero, "TCP accept queue overflowed ({})."),
     rule("endpoint_tcp", "syn_overflow", Passes::Zero, "TCP SYN queue overflowed ({})."),
     rule("endpoint_tcp", "retran_synacks", Passes::Zero, "TCP SYN/ACK was retransmitted ({})."),
-    rule("endpoint_tcp", "req_drops", Passes::Zero, "TCP requests dropped, listener closed ({})."),
+    rule("endpoint_tcp", "req_drops", Passes::Zero, "TCP requests given up, their SYN/ACK was not answered ({})."),
     rule("endpoint_tcp", "passive_open_failed", Passes::Zero, "TCP passive open failed ({})."),
     rule("endpoint_tcp", "active_open_failed", Passes::Zero, "TCP active open failed ({})."),
     rule("io_latency", "latency_req_max", NS, "IO latency is high ({} ns)."),
