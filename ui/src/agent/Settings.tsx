@@ -70,11 +70,7 @@ function Form({ probe, config, subProbes }: { probe: string; config: ProbeConfig
           <span className="sr"> {probe}</span>
         </button>
         {text === null ? (
-          <button
-            type="button"
-            className="btn"
-            onClick={() => setText(editable({ ...starting(config, subProbes), ...config, state: undefined }))}
-          >
+          <button type="button" className="btn" onClick={() => setText(editable(config, subProbes))}>
             {t("agent.edit")}
             <span className="sr"> {probe}</span>
           </button>

@@ -1,9 +1,14 @@
 // What a probe's settings mean, and what a text typed in means as settings. Pure.
 import type { ObservedObjects, ProbeConfig } from "../api/types";
 
+/** Whether somebody said what a probe does or observes. After a refused request the agent answers both, but empty. */
+function isSet({ cmd, snoopers, blacklist }: ProbeConfig): boolean {
+  return Boolean(cmd?.probe?.length || blacklist || (snoopers && Object.keys(snoopers).length > 0));
+}
+
 /** What starts a probe: what it was set to before, or all it can do for everything where nobody has set it. */
 export function starting(config: ProbeConfig, subProbes: readonly string[]): ProbeConfig {
-  if (config.cmd?.probe?.length || config.snoopers || config.blacklist) return { state: "running" };
+  if (isSet(config)) return { state: "running" };
   return { cmd: { probe: [...subProbes] }, blacklist: {}, state: "running" };
 }
 
@@ -15,9 +20,10 @@ export function objects(range: ObservedObjects | undefined): string[] {
   return [...(range.proc_id ?? []).map(String), ...names, ...texts];
 }
 
-/** Settings as text to be changed: what the agent alone decides stays out. */
-export function editable(config: ProbeConfig): string {
-  const { cmd, state: _, ...rest } = config;
+/** Settings as text to be changed, of a probe nobody has set those that would start it: what the agent alone decides stays out. */
+export function editable(config: ProbeConfig, subProbes: readonly string[]): string {
+  const shown = isSet(config) ? config : { ...config, snoopers: undefined, ...starting(config, subProbes) };
+  const { cmd, state: _, ...rest } = shown;
   return JSON.stringify({ ...(cmd?.probe ? { cmd: { probe: cmd.probe } } : {}), ...rest }, null, 2);
 }
 
