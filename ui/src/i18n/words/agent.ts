@@ -1,7 +1,10 @@
 // Words of the agent: English and Chinese side by side.
 
 export const agent = {
-  "agent.costs": ["The agent costs {{cpu}} of one core; the whole program holds {{memory}}.", "代理占用单核的 {{cpu}};整个程序占用 {{memory}}。"],
+  "agent.costs": [
+    "The agent costs {{cpu}} of one core; the whole program holds {{memory}}.",
+    "代理占用单核的 {{cpu}};整个程序占用 {{memory}}。",
+  ],
   "agent.may": ["It may use {{cpu}} and {{memory}}.", "上限为 {{cpu}} 与 {{memory}}。"],
   "agent.shed": ["At {{time}} it shed {{what}}: {{reason}}.", "{{time}} 放弃了{{what}}:{{reason}}。"],
   "agent.shed_nothing": ["It had to shed nothing.", "没有放弃任何工作。"],
