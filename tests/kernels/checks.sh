@@ -32,7 +32,7 @@ as_before() { [ "$(programs) $(maps) $(links)" = "$programs_before $maps_before 
 # --- what was exported: each line of each report counts once ---
 
 looked_at='cpu_idle_msec|mem_total_kB|tcp_link_(rx_bytes|tx_bytes|segs_in|snd_cwnd_max|sk_rcvbuf_max)|endpoint_tcp_accept_queue_limit'
-looked_at="$looked_at|sli_(requests_total|errors_total|latency_nsec|proc_nsec_sum|sched_nsec_sum|send_nsec_count)"
+looked_at="$looked_at|sli_(oldest_nsec|requests_total|errors_total|latency_nsec|proc_nsec_sum|sched_nsec_sum|send_nsec_count)"
 looked_at="$looked_at|proc_(fd_count|preempted_ns|fsync_count)|block_requests|block_sync_count"
 
 record() { # as long as the agent is not stopped; a report stands for 5 s and must not be missed
@@ -214,6 +214,29 @@ check_stages() {
   fi
 }
 
+# A server that is stopped answers nothing; how long its client waits shows all the same.
+check_stopped() {
+  local client
+  mkfifo /tmp/to_redis
+  exec 5<> /tmp/to_redis
+  nc 127.0.0.1 6379 <&5 > /tmp/from_redis &
+  client=$!
+  printf '*2\r\n$3\r\nGET\r\n$4\r\ntext\r\n' >&5
+  until_true test -s /tmp/from_redis
+  kill -STOP $redis
+  printf '*2\r\n$3\r\nGET\r\n$4\r\ntext\r\n' >&5
+  if until_true totals 100000000 sli_oldest_nsec method=GET "tgid=$redis"; then
+    pass "a request without an answer: $(last sli_oldest_nsec method=GET "tgid=$redis") ns old"
+  else
+    fail "a request without an answer: $(last sli_oldest_nsec method=GET "tgid=$redis") ns old"
+  fi
+  kill -CONT $redis
+  kill $client
+  wait $client 2>/dev/null
+  exec 5>&-
+  rm -f /tmp/to_redis /tmp/from_redis
+}
+
 end_redis() {
   kill $redis
   wait $redis 2>/dev/null
@@ -276,6 +299,7 @@ check_host
 check_connection
 check_redis
 check_stages
+check_stopped
 check_processes
 check_disk
 end_redis
@@ -286,6 +310,7 @@ export GALA_WITHOUT_RUNGS=fexit
 check_hooks ksli
 start_agent
 check_redis
+check_stopped
 end_redis
 stop_agent
 [ -z "${failed:-}" ] || sed 's/^/agent: /' /tmp/agent.log

@@ -14,6 +14,8 @@
 #define SLI_DELAYED_ACK 50000000ULL
 /* A request without an answer is told of from here on. */
 #define SLI_WAITS_LONG 100000000ULL
+/* So many commands without an answer, and the client does not want any (CLIENT REPLY OFF). */
+#define SLI_DEAF 4096
 /* Data packets without a command before a connection is taken for something else. */
 #define SLI_TRIES 3
 

@@ -219,10 +219,12 @@ int sli_walk(WALK_CONTEXT *ctx)
 	conn = RECORD_OF(conns, sk);
 	if (!conn || conn->verdict != RESP)
 		return 0;
-	if (conn->waiting && !waits_on_purpose(conn->parser.name)) {
-		__s64 age = bpf_ktime_get_ns() - conn->arrived;
+	if (conn->waiting < SLI_DEAF && !waits_on_purpose(conn->parser.name)) {
+		/* Where the reading is followed, what nobody has read yet waits since its packet came. */
+		__u64 since = conn->waiting ? conn->arrived : conn->first_at;
+		__s64 age = bpf_ktime_get_ns() - since;
 
-		if (age > (__s64)SLI_WAITS_LONG)
+		if (since && age > (__s64)SLI_WAITS_LONG)
 			row.oldest = age;
 	}
 	if (!conn->latency_first && !row.oldest)
