@@ -63,10 +63,10 @@ fetch() (
   touch "$to/complete"
 )
 
-# put ROOT FILE: the program with the libraries it needs.
+# put ROOT FILE [NAME]: the program with the libraries it needs.
 put() {
   local root=$1 file=$2
-  install -D -m 755 "$file" "$root/bin/$(basename "$file")"
+  install -D -m 755 "$file" "$root/bin/${3:-$(basename "$file")}"
   { ldd "$file" 2>/dev/null || true; } | { grep -oE '/[^ ]+' || true; } | while read -r library; do
     cp -L --parents --no-clobber "$library" "$root"
   done
@@ -77,7 +77,7 @@ make_initrd() {
   local version=$1 root=$2 initrd=$3 program
   mkdir -p "$root"/{bin,dev,etc,proc,sys,run,tmp,var,mnt}
   cp /bin/busybox "$root/bin/"
-  put "$root" "$(realpath "$gala")"
+  put "$root" "$(realpath "$gala")" gala
   for program in "${programs[@]}"; do put "$root" "$(command -v "$program")"; done
   echo 'root:x:0:0:root:/:/bin/sh' > "$root/etc/passwd"
   echo '127.0.0.1 localhost' > "$root/etc/hosts"

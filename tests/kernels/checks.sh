@@ -117,7 +117,7 @@ check_hooks() { # PROBE...
   for probe in "$@"; do
     rungs=$(awk -v p=$probe '$1==p {printf " %s=%s", $2, $4 ($3=="degraded" ? "(degraded)" : "")}' /tmp/hooks)
     off=$(awk -v p=$probe '$1==p && $3=="off"' /tmp/hooks)
-    if [ -n "$off" ]; then fail "hooks of $probe are off: $off"; else pass "hooks of $probe:$rungs"; fi
+    if [ -z "$rungs" ] || [ -n "$off" ]; then fail "hooks of $probe are off: $off"; else pass "hooks of $probe:$rungs"; fi
   done
 }
 

@@ -21,8 +21,10 @@ const FLOWS: [&str; 4] = ["tx_bytes", "rx_bytes", "segs_out", "retran_packets"];
 /// Whether a series went without a report longer than its own pace explains: what it told last is over.
 pub fn is_silent(samples: &[Sample], now_ms: i64) -> bool {
     const PATIENCE_MS: i64 = 30_000;
+    // A single report says nothing of its pace, which is a minute where REST does not say otherwise.
+    const LONE_PATIENCE_MS: i64 = 75_000;
     let [.., before, last] = samples else {
-        return samples.last().is_none_or(|only| now_ms - only.t_ms > PATIENCE_MS);
+        return samples.last().is_none_or(|only| now_ms - only.t_ms > LONE_PATIENCE_MS);
     };
     now_ms - last.t_ms > PATIENCE_MS.max(3 * (last.t_ms - before.t_ms))
 }
@@ -378,7 +380,7 @@ mod tests {
         assert!(!is_silent(&quick, 40_000) && is_silent(&quick, 40_001));
         let slow = samples(&[0, 60_000]);
         assert!(!is_silent(&slow, 240_000) && is_silent(&slow, 240_001));
-        assert!(is_silent(&samples(&[10_000]), 40_001) && is_silent(&[], 0));
+        assert!(!is_silent(&samples(&[10_000]), 85_000) && is_silent(&samples(&[10_000]), 85_001) && is_silent(&[], 0));
     }
 
     #[test]
