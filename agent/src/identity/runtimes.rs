@@ -2,11 +2,12 @@
 //! (annotations), the container lists of podman and CRI-O. Only files are read: no runtime is asked, none has to answer.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use hashbrown::HashMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -26,6 +27,12 @@ const CONTAINERD_NAMESPACES: [&str; 2] = ["k8s.io", "default"];
 
 const STORAGE: &str = "var/lib/containers/storage";
 
+/// Lists of containers kept: those of the host's own runtime and of one user's.
+const MAX_LISTS: usize = 4;
+
+/// A list of more containers than any host runs is not kept, so that nobody can make us hold much.
+const MAX_LISTED: usize = 4_096;
+
 /// What a runtime says of a container; empty where it does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
@@ -41,25 +48,47 @@ pub struct Runtimes {
     /// Where the host's root is mounted.
     host: PathBuf,
     proc_root: PathBuf,
+    /// By path: a list names all containers, so it is not read again for each of them.
+    lists: HashMap<PathBuf, StoredList>,
+}
+
+#[derive(Debug)]
+struct StoredList {
+    version: FileVersion,
+    names: HashMap<String, Names>,
+}
+
+/// What differs when a file was written anew.
+#[derive(Debug, PartialEq, Eq)]
+struct FileVersion {
+    inode: u64,
+    modified: (i64, i64),
+    len: u64,
+}
+
+impl FileVersion {
+    fn of(about: &Metadata) -> Self {
+        Self { inode: about.ino(), modified: (about.mtime(), about.mtime_nsec()), len: about.len() }
+    }
 }
 
 impl Runtimes {
     pub fn new(host: &Path, proc_root: &Path) -> Self {
-        Self { host: host.to_owned(), proc_root: proc_root.to_owned() }
+        Self { host: host.to_owned(), proc_root: proc_root.to_owned(), lists: HashMap::new() }
     }
 
     /// Names of the container that a process is in; `None` when no runtime knows it.
-    pub fn names(&self, container: &ContainerRef, pid: u32) -> Option<Names> {
+    pub fn names(&mut self, container: &ContainerRef, pid: u32) -> Option<Names> {
         let id = container.id.as_str();
         let root = self.storage_root(pid);
-        let names = self.docker(id, root.as_deref()).or_else(|| self.bundle(id)).or_else(|| self.storage(id, root.as_deref()))?;
-        Some(names.bounded())
+        let names = self.docker(id, root.as_deref()).or_else(|| self.bundle(id)).map(Names::bounded);
+        names.or_else(|| self.storage(id, root.as_deref()))
     }
 
     /// The folder below which the runtime keeps the process's root file system, from the options of its overlay mount.
     fn storage_root(&self, pid: u32) -> Option<PathBuf> {
-        let mounts = read(&self.proc_root.join(format!("{pid}/mountinfo")))?;
-        parse_storage_root(&String::from_utf8_lossy(&mounts))
+        let (file, _) = open(&self.proc_root.join(format!("{pid}/mountinfo")))?;
+        storage_root(BufReader::new(file.take(MAX_READ)))
     }
 
     fn on_host(&self, path: &Path) -> PathBuf {
@@ -104,18 +133,36 @@ impl Runtimes {
     }
 
     /// The lists of podman and CRI-O; containers that are removed at their end stand in one of their own.
-    fn storage(&self, id: &str, root: Option<&Path>) -> Option<Names> {
+    fn storage(&mut self, id: &str, root: Option<&Path>) -> Option<Names> {
         let standard = self.host.join(STORAGE);
         let roots = root.map(|root| self.on_host(root)).into_iter().chain([standard]);
         let mut lists = roots.flat_map(|root| {
             ["containers.json", "volatile-containers.json"].map(|list| root.join("overlay-containers").join(list))
         });
-        let found =
-            lists.find_map(|list| read_json::<Vec<StoredContainer>>(&list)?.into_iter().find(|stored| stored.id == id))?;
-        let more: StoredMetadata = serde_json::from_str(&found.metadata).unwrap_or_default();
-        let name = [more.metadata_name, more.name].into_iter().chain(found.names).find(|name| !name.is_empty());
-        let image = if more.image_name.is_empty() { found.image } else { more.image_name };
-        Some(Names { name: name.unwrap_or_default(), image, ..Names::default() })
+        lists.find_map(|list| self.listed(&list, id))
+    }
+
+    fn listed(&mut self, list: &Path, id: &str) -> Option<Names> {
+        let Some((file, about)) = open(list) else {
+            self.lists.remove(list);
+            return None;
+        };
+        let version = FileVersion::of(&about);
+        if let Some(known) = self.lists.get(list).filter(|known| known.version == version) {
+            return known.names.get(id).cloned();
+        }
+        self.lists.remove(list);
+        let stored: Vec<StoredContainer> = serde_json::from_slice(&read_all(file)?).ok()?;
+        if stored.len() > MAX_LISTED {
+            return stored.into_iter().find(|stored| stored.id == id).map(|stored| stored.names().1);
+        }
+        if self.lists.len() >= MAX_LISTS {
+            self.lists.clear();
+        }
+        let names: HashMap<String, Names> = stored.into_iter().map(StoredContainer::names).collect();
+        let found = names.get(id).cloned();
+        self.lists.insert(list.to_owned(), StoredList { version, names });
+        found
     }
 }
 
@@ -140,25 +187,31 @@ fn shown_image(image: &str) -> String {
     image.split_once("@sha256:").map_or(image, |(name, _)| name).to_owned()
 }
 
-/// The part of the root mount's `upperdir=` before the folder of overlays.
-fn parse_storage_root(mountinfo: &str) -> Option<PathBuf> {
-    let root = mountinfo.lines().find(|line| line.split(' ').nth(4) == Some("/"))?;
+/// The part of the root mount's `upperdir=` before the folder of overlays. Its line is the first as a rule, and the kernel
+/// writes no more lines than are read.
+fn storage_root(mountinfo: impl BufRead) -> Option<PathBuf> {
+    let mut lines = mountinfo.split(b'\n').map_while(Result::ok).map(|line| String::from_utf8_lossy(&line).into_owned());
+    let root = lines.find(|line| line.split(' ').nth(4) == Some("/"))?;
     let options = root.rsplit(' ').next()?;
     let upper = options.split(',').find_map(|option| option.strip_prefix("upperdir="))?;
     ["/overlay2/", "/overlay/"].iter().find_map(|part| Some(PathBuf::from(upper.split_once(part)?.0)))
 }
 
-fn read(path: &Path) -> Option<Vec<u8>> {
+fn open(path: &Path) -> Option<(File, Metadata)> {
     // Files of users' own runtimes are among them: a pipe in their place must not hold us up.
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
-    let file = Some(opened).filter(|file| file.metadata().is_ok_and(|about| about.is_file()))?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+    let about = file.metadata().ok().filter(Metadata::is_file)?;
+    Some((file, about))
+}
+
+fn read_all(file: File) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX_READ + 1).read_to_end(&mut bytes).ok()?;
     (bytes.len() as u64 <= MAX_READ).then_some(bytes)
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&read(path)?).ok()
+    serde_json::from_slice(&read_all(open(path)?.0)?).ok()
 }
 
 #[derive(Deserialize)]
@@ -198,6 +251,16 @@ struct StoredContainer {
     image: String,
     #[serde(default)]
     metadata: String,
+}
+
+impl StoredContainer {
+    /// Its id and how it is called.
+    fn names(self) -> (String, Names) {
+        let more: StoredMetadata = serde_json::from_str(&self.metadata).unwrap_or_default();
+        let name = [more.metadata_name, more.name].into_iter().chain(self.names).find(|name| !name.is_empty());
+        let image = if more.image_name.is_empty() { self.image } else { more.image_name };
+        (self.id, Names { name: name.unwrap_or_default(), image, ..Names::default() }.bounded())
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -272,6 +335,53 @@ mod tests {
             ("proc/7/mountinfo".to_owned(), mounts),
         ];
         assert_eq!(names(&files), expected("mine", &ID[..12], "", ""));
+    }
+
+    #[test]
+    fn a_list_is_read_again_only_when_it_was_written_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(STORAGE).join("overlay-containers/containers.json");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let write = |name: &str| {
+            fs::write(&path, format!(r#"[{{"id":"{ID}","names":["{name}"]}}]"#)).unwrap();
+            let file = OpenOptions::new().write(true).open(&path).unwrap();
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+            file
+        };
+        let mut runtimes = Runtimes::new(root.path(), &root.path().join("proc"));
+        let container = |id: &str| ContainerRef { id: id.to_owned(), pod_uid: None };
+        let mut name = |id: &str| runtimes.names(&container(id), 7).map(|names| names.name);
+        write("one");
+        assert_eq!(name(ID).as_deref(), Some("one"));
+        let file = write("two");
+        assert_eq!(name(ID).as_deref(), Some("one"), "nothing tells that it was written");
+        assert_eq!(name("0"), None);
+        file.set_modified(std::time::SystemTime::now()).unwrap();
+        assert_eq!(name(ID).as_deref(), Some("two"));
+        write("another");
+        assert_eq!(name(ID).as_deref(), Some("another"));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(name(ID), None);
+        assert!(runtimes.lists.is_empty(), "what is gone is not kept");
+    }
+
+    #[test]
+    fn lists_kept_are_few_and_short() {
+        let root = tempfile::tempdir().unwrap();
+        let mut runtimes = Runtimes::new(root.path(), root.path());
+        let list = |containers: usize, at: usize| {
+            let all: Vec<String> = (0..containers).map(|id| format!(r#"{{"id":"{id}","names":["n{id}"]}}"#)).collect();
+            let path = root.path().join(at.to_string());
+            fs::write(&path, format!("[{}]", all.join(","))).unwrap();
+            path
+        };
+        let long = list(MAX_LISTED + 1, 0);
+        assert_eq!(runtimes.listed(&long, "4096").unwrap().name, "n4096");
+        assert!(runtimes.lists.is_empty());
+        for at in 1..=2 * MAX_LISTS {
+            assert_eq!(runtimes.listed(&list(1, at), "0").unwrap().name, "n0");
+            assert!(runtimes.lists.len() <= MAX_LISTS);
+        }
     }
 
     #[test]
