@@ -121,8 +121,8 @@ pub fn points(hub: &HubState, record: &EntityRecord, metric: &str, grid: Grid) -
 type ByField = BTreeMap<&'static str, Drawn>;
 
 fn series_by_field(hub: &HubState, record: &EntityRecord, wanted: &[String], grid: Grid) -> Result<ByField, ApiError> {
-    let prefix = format!("{}{}_", gala_model::PREFIX, record.kind.name);
-    let mut matchers = vec![Matcher::new("__name__", MatchOp::Regex, format!("{prefix}.+"))?];
+    let Some(pattern) = name_pattern(record.kind.name, wanted) else { return Ok(ByField::new()) };
+    let mut matchers = vec![Matcher::new("__name__", MatchOp::Regex, pattern)?];
     matchers.extend(selecting_labels(record).iter().map(|(name, value)| Matcher::equal(name, value)));
     // One step more before the range, so that the first rate has a sample to start from.
     let range = TimeRange { from_ms: grid.from - grid.step - 60_000, to_ms: grid.to };
@@ -133,6 +133,7 @@ fn series_by_field(hub: &HubState, record: &EntityRecord, wanted: &[String], gri
             continue;
         }
         let Some((table, field)) = vocabulary::field(kind.name, name) else { continue };
+        // The count of a histogram may be a field of its own.
         if !wanted.is_empty() && !wanted.iter().any(|metric| metric == field.series.base) {
             continue;
         }
@@ -141,6 +142,29 @@ fn series_by_field(hub: &HubState, record: &EntityRecord, wanted: &[String], gri
     }
     by_field.retain(|_, drawn| !drawn.series.is_empty());
     Ok(by_field)
+}
+
+/// What the names of the series to be read match: all of the entity's type, or those of the fields that are wanted, a
+/// histogram's sums and counts included; `None` where no field is among them.
+fn name_pattern(kind: &str, wanted: &[String]) -> Option<String> {
+    if wanted.is_empty() {
+        return Some(format!("{}{kind}_.+", gala_model::PREFIX));
+    }
+    let mut names = Vec::new();
+    for metric in wanted {
+        let Some((_, field)) = gala_model::entity::split_metric(metric)
+            .filter(|(found, _)| found.name == kind)
+            .and_then(|(_, name)| vocabulary::field(kind, name))
+            .filter(|(_, field)| field.series.base == metric)
+        else {
+            continue;
+        };
+        names.push(field.series.base);
+        if field.role == Role::Metric(Kind::Histogram) {
+            names.extend([field.series.sum, field.series.count]);
+        }
+    }
+    (!names.is_empty()).then(|| names.join("|"))
 }
 
 /// A metric with its series.
@@ -340,4 +364,30 @@ fn distinguishing_label(one: &Series, all: &[Series]) -> String {
     let differs = |name: &str, value: &str| all.iter().any(|other| other.labels.get(name) != Some(value));
     let parts: Vec<&str> = one.labels.iter().filter(|(name, value)| differs(name, value)).map(|(_, value)| value).collect();
     parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(kind: &str, wanted: &[&str]) -> Option<String> {
+        name_pattern(kind, &wanted.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn only_series_of_wanted_fields_are_read() {
+        let metric = |kind: &str, name: &str| format!("{}{kind}_{name}", gala_model::PREFIX);
+        assert_eq!(pattern("proc", &[]), Some(metric("proc", ".+")));
+        for table in gala_model::tables::all() {
+            for field in table.metrics() {
+                let base = field.series.base;
+                let read = pattern(table.entity, &[base]).unwrap();
+                let names: Vec<&str> = read.split('|').collect();
+                let is_histogram = field.role == Role::Metric(Kind::Histogram);
+                let all = [base, field.series.sum, field.series.count];
+                assert_eq!(names, if is_histogram { &all[..] } else { &all[..1] });
+            }
+        }
+        assert_eq!(pattern("proc", &[&metric("proc", "nothing"), &metric("disk", "rspeed")]), None, "no field of the type");
+    }
 }
