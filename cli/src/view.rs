@@ -9,7 +9,7 @@ use gala_agent::control::catalogue;
 use gala_agent::kernel::HookReport;
 use gala_agent::ledger::LedgerLine;
 use gala_agent::runtime::status::{ProbeState, ProbeStatus};
-use gala_hub::{AgentView, Component, Status};
+use gala_hub::{AgentView, Component, NotConfigured, Status};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
@@ -28,14 +28,23 @@ impl AgentPages {
     }
 }
 
+/// So the agent's own answer begins when the probe did not start; whatever else it says is about the settings.
+const NOT_STARTED: &str = "failed to start probe";
+
+fn not_configured(reason: String) -> NotConfigured {
+    if reason.starts_with(NOT_STARTED) { NotConfigured::Failed(reason) } else { NotConfigured::Refused(reason) }
+}
+
+/// What a probe lost, and why. A probe's losses are named after it; beside them stand blind spots that lose nothing counted.
+fn losses(probe: &str, ledger: &[LedgerLine]) -> Option<String> {
+    let (place, of_probe) = (format!("probe.{probe}"), format!("{probe}."));
+    let lost = ledger.iter().filter(|line| line.place == place && line.what.starts_with(&of_probe));
+    let lost: Vec<String> = lost.map(|line| format!("{}: {}", line.what, line.reason)).collect();
+    (!lost.is_empty()).then(|| lost.join("; "))
+}
+
 /// Probes no version supports yet are not listed: nothing can be said of them.
 fn probe_row(status: &ProbeStatus, ledger: &[LedgerLine]) -> Value {
-    let place = format!("probe.{}", status.name);
-    let lost: Vec<String> = ledger
-        .iter()
-        .filter(|line| line.place == place && status.drops > 0)
-        .map(|line| format!("{}: {}", line.what, line.reason))
-        .collect();
     let state = match status.state {
         ProbeState::Full => "full",
         ProbeState::Degraded => "degraded",
@@ -56,7 +65,7 @@ fn probe_row(status: &ProbeStatus, ledger: &[LedgerLine]) -> Value {
         "cpu_ratio": status.cpu_ratio + status.bpf_cpu_ratio,
         "map_bytes": status.map_bytes,
         "drops": status.drops,
-        "drops_reason": (!lost.is_empty()).then(|| lost.join("; ")),
+        "drops_reason": losses(status.name, ledger).filter(|_| status.drops > 0),
         "sub_probes": catalogue::find(status.name).map_or(&[][..], |entry| entry.sub_probes),
     })
 }
@@ -106,8 +115,8 @@ impl AgentView for AgentPages {
         serde_json::from_str(&self.agent.control().get(name).body).ok()
     }
 
-    fn configure_probe(&self, name: &str, config: &Map<String, Value>) -> Result<(), String> {
-        self.agent.control().configure(name, config)
+    fn configure_probe(&self, name: &str, config: &Map<String, Value>) -> Result<(), NotConfigured> {
+        self.agent.control().set(name, config).map_err(not_configured)
     }
 
     fn ledger(&self) -> Value {
@@ -176,5 +185,37 @@ impl AgentView for AgentPages {
         } else {
             Component::new(Status::Degraded, format!("probes that failed: {}", broken.join(", ")), last)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(place: &str, what: &str, reason: &str) -> LedgerLine {
+        LedgerLine { place: place.into(), what: what.into(), reason: reason.into(), since_ms: 1, last_ms: 2, count: 3 }
+    }
+
+    #[test]
+    fn drops_are_explained_by_losses_alone() {
+        let ledger = [
+            line("probe.tcp", "parameters without effect", "kept and change nothing"),
+            line("probe.tcp", "tcp.links.lost", "beyond the limit"),
+            line("probe.tcp", "stop", "hooks are still being removed"),
+            line("probe.io", "io.requests.lost", "beyond the cap"),
+        ];
+        let mut status = ProbeStatus::stopped("tcp");
+        assert_eq!(probe_row(&status, &ledger)["drops_reason"], Value::Null, "nothing was lost");
+        status.drops = 3;
+        assert_eq!(probe_row(&status, &ledger)["drops_reason"], "tcp.links.lost: beyond the limit");
+        assert_eq!(probe_row(&status, &ledger[..1])["drops_reason"], Value::Null);
+    }
+
+    #[test]
+    fn a_probe_that_does_not_start_is_not_the_settings_fault() {
+        let failed = "failed to start probe: no BTF".to_owned();
+        assert_eq!(not_configured(failed.clone()), NotConfigured::Failed(failed));
+        let refused = "Error occurs when parsing snooper proc_id".to_owned();
+        assert_eq!(not_configured(refused.clone()), NotConfigured::Refused(refused));
     }
 }

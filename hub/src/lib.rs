@@ -23,4 +23,4 @@ mod vocabulary;
 mod words;
 
 pub use server::{Build, Hub, HubConfig, HubError};
-pub use state::{AgentView, Component, Status};
+pub use state::{AgentView, Component, NotConfigured, Status};

@@ -37,11 +37,20 @@ pub trait AgentView: Send + Sync {
     fn budget(&self) -> Value;
     /// Settings of one probe in the words of the agent's own REST API; `None` if there is no such probe.
     fn probe_config(&self, name: &str) -> Option<Value>;
-    /// Changes them, starts or stops the probe; refused with the agent's reason, and then nothing changes. May block.
-    fn configure_probe(&self, name: &str, config: &Map<String, Value>) -> Result<(), String>;
+    /// Changes them, starts or stops the probe; else the settings stay as they were. May block.
+    fn configure_probe(&self, name: &str, config: &Map<String, Value>) -> Result<(), NotConfigured>;
     /// Its own metrics, Prometheus text.
     fn metrics(&self) -> String;
     fn health(&self) -> Component;
+}
+
+/// Why settings of a probe did not take effect, in the agent's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotConfigured {
+    /// They say what the probe does not take.
+    Refused(String),
+    /// They are right, but the probe cannot run with them here or now.
+    Failed(String),
 }
 
 /// One part of the health answer.

@@ -5,11 +5,11 @@ mod common;
 use std::sync::Arc;
 
 use common::TestHub;
-use gala_hub::{AgentView, Component};
+use gala_hub::{AgentView, Component, NotConfigured};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
-/// An agent with one probe that keeps what it is given and takes no `snoopers`.
+/// An agent with one probe that keeps what it is given, takes no `snoopers` and does not start with `params`.
 struct OneProbe(Mutex<Value>);
 
 impl AgentView for OneProbe {
@@ -21,9 +21,12 @@ impl AgentView for OneProbe {
         (name == "tcp").then(|| self.0.lock().clone())
     }
 
-    fn configure_probe(&self, _: &str, config: &Map<String, Value>) -> Result<(), String> {
+    fn configure_probe(&self, _: &str, config: &Map<String, Value>) -> Result<(), NotConfigured> {
         if config.contains_key("snoopers") {
-            return Err("Error occurs when parsing snooper proc_id".to_owned());
+            return Err(NotConfigured::Refused("Error occurs when parsing snooper proc_id".to_owned()));
+        }
+        if config.contains_key("params") {
+            return Err(NotConfigured::Failed("failed to start probe: no BTF".to_owned()));
         }
         *self.0.lock() = Value::Object(config.clone());
         Ok(())
@@ -65,6 +68,10 @@ fn settings_of_a_probe_are_read_changed_and_refused_with_a_reason() {
     let (status, body) = put(path, "{\"snoopers\": {\"proc_id\": [-1]}}");
     let message = body["error"]["message"].as_str().unwrap();
     assert_eq!((status, message.contains("parsing snooper proc_id")), (422, true), "{body}");
+    assert!(message.contains("correct it"), "{body}");
+    let (status, body) = put(path, "{\"params\": {}}");
+    let message = body["error"]["message"].as_str().unwrap();
+    assert_eq!((status, message.contains("no BTF"), message.contains("correct it")), (503, true, false), "{body}");
     for malformed in ["{", "[]", ""] {
         assert_eq!(put(path, malformed).0, 400, "{malformed:?}");
     }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
 use super::params::{Id, Params};
-use crate::state::{AgentView, HubState};
+use crate::state::{AgentView, HubState, NotConfigured};
 
 fn agent(hub: &HubState) -> Result<Arc<dyn AgentView>, ApiError> {
     hub.agent.read().clone().ok_or_else(|| {
@@ -48,6 +48,19 @@ pub async fn config(State(hub): State<Arc<HubState>>, Id(name): Id, params: Para
     Ok(Json(config_of(&*agent(&hub)?, &name)?))
 }
 
+/// A body at fault is to be corrected; what the agent could not do with a right one is to be mended on the host.
+fn not_configured(name: &str, error: NotConfigured) -> ApiError {
+    match error {
+        NotConfigured::Refused(reason) => {
+            let message = format!("probe {name}: {reason}; the settings stay as they were, correct it and send it again");
+            ApiError::refused("body", message)
+        }
+        NotConfigured::Failed(reason) => ApiError::unavailable(format!(
+            "probe {name}: {reason}; the settings stay as they were, and `gala doctor` tells what this host lacks"
+        )),
+    }
+}
+
 /// `PUT /agent/probes/{name}/config`: what the agent's own REST API takes, with its checks; answers the settings in force.
 pub async fn set_config(
     State(hub): State<Arc<HubState>>,
@@ -62,12 +75,7 @@ pub async fn set_config(
     config_of(&*agent, &name)?;
     // Starting and stopping wait for the kernel.
     let done = tokio::task::spawn_blocking(move || {
-        agent.configure_probe(&name, &wanted).map_err(|reason| {
-            ApiError::refused(
-                "body",
-                format!("probe {name}: {reason}; the settings stay as they were, correct it and send it again"),
-            )
-        })?;
+        agent.configure_probe(&name, &wanted).map_err(|error| not_configured(&name, error))?;
         config_of(&*agent, &name)
     });
     done.await
