@@ -2,34 +2,40 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::client::get;
+
+/// Where a hub listens unless told otherwise.
+const OWN_HUB: &str = "http://127.0.0.1:7070";
 
 #[derive(Args)]
 pub struct Status {
     /// One JSON document instead of lines
     #[arg(long)]
     json: bool,
-    #[arg(long, env = "GALA_URL", default_value = "http://127.0.0.1:7070", value_name = "URL")]
-    hub: String,
-    /// Exporter of an agent without a hub, asked when no hub answers
+    /// Hub to ask [default: http://127.0.0.1:7070, or the agent of this host when no hub answers there]
+    #[arg(long, env = "GALA_URL", value_name = "URL")]
+    hub: Option<String>,
+    /// Exporter of an agent without a hub, asked when no hub was named and none answers
     #[arg(long, env = "GALA_METRICS", default_value = "http://127.0.0.1:8888", value_name = "URL")]
     metrics: String,
 }
 
 impl Status {
     pub fn run(self) -> Result<ExitCode> {
-        let base = format!("{}/api/v1", self.hub.trim_end_matches('/'));
+        let hub = self.hub.as_deref().unwrap_or(OWN_HUB).trim_end_matches('/');
+        let base = format!("{hub}/api/v1");
         let ask = |path: &str| -> Result<Value> {
             let body = get(&format!("{base}{path}"))?;
             serde_json::from_str(&body).with_context(|| format!("{base}{path} answered no JSON"))
         };
         let health = match ask("/health") {
             Ok(health) => health,
-            Err(error) => return crate::agent_status::show(&self.metrics, self.json).unwrap_or(Err(error)),
+            Err(error) if is_unreachable(&error) => return self.without_hub(hub, &error),
+            Err(error) => return Err(error),
         };
         let faults = ask("/faults?state=open")?;
         // A hub without an agent has nothing to say here, and that is no error.
@@ -45,6 +51,21 @@ impl Status {
         show_faults(&faults);
         Ok(ExitCode::SUCCESS)
     }
+
+    /// Who names a hub asks about another host, perhaps: this one's agent says nothing of it.
+    fn without_hub(&self, hub: &str, error: &anyhow::Error) -> Result<ExitCode> {
+        let no_hub = format!("no hub answers at {hub}: {}", error.root_cause());
+        let shown = if self.hub.is_none() { crate::agent_status::show(&self.metrics, self.json) } else { None };
+        if shown.is_some() {
+            crate::eprint(&no_hub);
+        }
+        shown.unwrap_or_else(|| Err(anyhow!(no_hub)))
+    }
+}
+
+/// Whether nobody took the call: a hub that answers with an error is there.
+fn is_unreachable(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect)
 }
 
 fn text(value: &Value) -> &str {
@@ -104,5 +125,63 @@ fn show_faults(faults: &Value) {
                 text(&cause["category"])
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// As `main` does before anything is asked; fails only where a test was faster.
+    fn prepare() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+
+    /// Answers every request with the agent's words until the test ends.
+    fn exporter() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || listener.incoming().flatten().for_each(answer));
+        address
+    }
+
+    fn answer(mut stream: TcpStream) {
+        let body = "gala_agent_info{version=\"0.1.0\"} 1\n";
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request);
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    }
+
+    /// Nothing listens there, and no other test is given it.
+    const NOBODY: &str = "http://127.0.0.1:1";
+
+    #[test]
+    fn a_named_hub_that_is_down_is_not_replaced_by_the_agent_here() {
+        prepare();
+        let status = Status { json: false, hub: Some(format!("{NOBODY}/")), metrics: exporter() };
+        let error = status.run().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("no hub answers at {NOBODY}: ")), "{error}");
+    }
+
+    #[test]
+    fn without_a_named_hub_the_agent_here_is_asked() {
+        prepare();
+        let unreachable = get(NOBODY).unwrap_err();
+        assert!(is_unreachable(&unreachable), "{unreachable:#}");
+        let status = |metrics| Status { json: true, hub: None, metrics };
+        assert!(status(exporter()).without_hub(NOBODY, &unreachable).is_ok());
+        let error = status(NOBODY.to_owned()).without_hub(NOBODY, &unreachable).unwrap_err().to_string();
+        assert!(error.starts_with("no hub answers at "), "{error}");
+    }
+
+    #[test]
+    fn a_hub_that_answers_is_reached_whatever_it_says() {
+        prepare();
+        let status = Status { json: false, hub: Some(exporter()), metrics: exporter() };
+        let error = status.run().unwrap_err().to_string();
+        assert!(error.ends_with("answered no JSON"), "{error}");
     }
 }
