@@ -435,10 +435,8 @@ impl Kpi {
         let state = &mut self.state;
         if let Some(trouble) = &mut state.trouble {
             trouble.last_bad_ms = reading.t_ms;
-            if excess.spreads > trouble.excess {
-                trouble.excess = excess.spreads;
-                trouble.peak = reading.value;
-            }
+            trouble.excess = excess.spreads.max(trouble.excess);
+            trouble.peak = self.policy.worse(reading.value, trouble.peak);
             if reading.t_ms - trouble.opened_ms >= patience.new_normal_ms {
                 return self.close(End::NewNormal);
             }
@@ -455,7 +453,7 @@ impl Kpi {
             onset_ms,
             opened_ms: reading.t_ms,
             last_bad_ms: reading.t_ms,
-            peak: reading.value,
+            peak: state.last.iter().fold(reading.value, |worst, recent| self.policy.worse(recent.value, worst)),
             excess: excess.spreads,
             band,
         };

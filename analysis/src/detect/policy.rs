@@ -40,6 +40,13 @@ pub struct Policy {
     pub load_explains: f64,
 }
 
+impl Policy {
+    /// The worse of two values.
+    pub fn worse(&self, left: f64, right: f64) -> f64 {
+        if self.falls { left.min(right) } else { left.max(right) }
+    }
+}
+
 const BASE: Policy = Policy {
     class: Class::Sys,
     severity: Severity::Warn,
