@@ -85,7 +85,8 @@ impl<'a> Sample<'a> {
 fn parse(exposition: &str) -> Option<Value> {
     let samples: Vec<Sample<'_>> = exposition.lines().filter_map(Sample::parse).collect();
     let named = |name: &'static str| samples.iter().filter(move |sample| sample.name == name);
-    let sum = |name: &'static str| named(name).map(|sample| sample.value).sum::<f64>();
+    // An empty `sum()` is -0.
+    let sum = |name: &'static str| named(name).fold(0.0, |sum, sample| sum + sample.value);
     let version = named("info").next()?.label("version");
     let of_probe = |name: &'static str, probe: &str| {
         named(name).find(|sample| sample.label("probe") == probe).map_or(0.0, |sample| sample.value)

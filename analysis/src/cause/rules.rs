@@ -212,6 +212,14 @@ impl RuleSet {
         self.class_index.get(name).copied()
     }
 
+    /// Fields left out of a metric where it stands for the cause under a rule.
+    pub fn left_out(&self, rule: &str, entity: &str, field: &str) -> &[String] {
+        let rule = self.rules.iter().find(|known| known.id == rule);
+        let class = rule.and_then(|rule| self.class(&rule.cause)).map(|class| &self.classes[class]);
+        let metric = class.and_then(|class| class.metrics.iter().find(|one| one.entity == entity && one.field == field));
+        metric.map_or(&[], |metric| &metric.less)
+    }
+
     /// The class that a metric of an entity type shows.
     pub fn class_of_metric(&self, entity: &str, field: &str) -> Option<usize> {
         let base = ["_sum", "_count", "_max"].iter().find_map(|suffix| field.strip_suffix(suffix));

@@ -1,6 +1,7 @@
 //! `GET /faults/{id}`: the explanation with what a page shows beside it: names of hosts and of the domain, and for each
 //! step a query that gives its numbers again.
 
+use gala_analysis::cause::RuleSet;
 use gala_analysis::incident::Incident;
 use gala_analysis::topology::Snapshot;
 use gala_model::incident::{FaultDomain, PathStep, RootCause};
@@ -18,6 +19,7 @@ pub fn detail(hub: &HubState, incident: &Incident, result: &RootCause) -> Value 
     let mut body = json!(result);
     let symptom = incident.primary();
     let snapshot = hub.snapshot();
+    let rules = hub.rules.read().clone();
     let host_name = |machine_id: &str| snapshot.host_of(machine_id).map_or("", |host| host.name.as_str()).to_owned();
     body["id"] = json!(incident.id);
     body["state"] = json!(incident.state);
@@ -55,7 +57,7 @@ pub fn detail(hub: &HubState, incident: &Incident, result: &RootCause) -> Value 
             let known = host_name(&step.machine_id);
             let is_here = step.machine_id == cause.machine_id;
             row["host_name"] = json!(if known.is_empty() && is_here { &host } else { &known });
-            row["query"] = json!(query(step, cause.path.get(step_at + 1)));
+            row["query"] = json!(query(step, cause.path.get(step_at + 1), &rules));
         }
     }
     body
@@ -79,7 +81,7 @@ fn domain_name(snapshot: &Snapshot, domain: &FaultDomain, result: &RootCause) ->
 }
 
 /// PromQL that gives the numbers of a step; nothing where none measures it.
-fn query(step: &PathStep, next: Option<&PathStep>) -> Option<String> {
+fn query(step: &PathStep, next: Option<&PathStep>, rules: &RuleSet) -> Option<String> {
     if step.hidden {
         return None;
     }
@@ -101,14 +103,52 @@ fn query(step: &PathStep, next: Option<&PathStep>) -> Option<String> {
             _ => format!("sum({selected})"),
         }
     };
+    // What other steps tell of is no part of this one.
+    let minus = |suffix: &str| -> String {
+        let parts = rules.left_out(&step.rule, kind.name, name).iter();
+        let fields = parts.filter_map(|part| vocabulary::field(kind.name, &format!("{part}{suffix}")));
+        fields.map(|(_, field)| format!(" - {}", of(field, field.series.base))).collect()
+    };
     if let Some((_, field)) = vocabulary::field(kind.name, name) {
         let series = &field.series;
         // Times are told as means.
         if field.role == Role::Metric(Kind::Histogram) && step.metric_id == series.base {
-            return Some(format!("{} / {}", of(field, series.sum), of(field, series.count)));
+            return Some(format!("({}{}) / {}", of(field, series.sum), minus("_sum"), of(field, series.count)));
         }
-        return Some(of(field, &step.metric_id));
+        return Some(format!("{}{}", of(field, &step.metric_id), minus("")));
     }
     let ((_, sum), (_, count)) = vocabulary::mean(kind.name, name)?;
     Some(format!("{} / {}", of(sum, sum.series.base), of(count, count.series.base)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_is_what_others_leave_over_is_asked_for_without_them() {
+        let labels = [("tgid".to_owned(), "7".to_owned())].into();
+        let step = |rule: &str, metric: &str| PathStep {
+            rule: rule.to_owned(),
+            metric_id: metric.to_owned(),
+            metric_labels: std::collections::BTreeMap::clone(&labels),
+            ..PathStep::default()
+        };
+        let asked = |step| query(&step, None, gala_analysis::cause::rules()).unwrap();
+        let rate = |name: &str| format!("sum(rate(gala_gopher_sli_{name}{{tgid=\"7\"}}[1m]))");
+        assert_eq!(
+            asked(step("sending-latency", "gala_gopher_sli_latency_nsec")),
+            format!(
+                "({} - {} - {}) / {}",
+                rate("latency_nsec_sum"),
+                rate("sched_nsec_sum"),
+                rate("proc_nsec_sum"),
+                rate("latency_nsec_count")
+            )
+        );
+        let whole = format!("({}) / {}", rate("latency_nsec_sum"), rate("latency_nsec_count"));
+        assert_eq!(asked(step("", "gala_gopher_sli_latency_nsec")), whole);
+        let locks = asked(step("lock-processing", "gala_gopher_proc_wait_block_ns"));
+        assert!(locks.starts_with("sum(gala_gopher_proc_wait_block_ns{") && locks.matches(" - sum(").count() == 3, "{locks}");
+    }
 }
