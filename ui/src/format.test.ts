@@ -1,16 +1,21 @@
 import { describe, expect, it } from "vitest";
 import {
+  axisLabels,
   beforeAfter,
   clock,
+  clockRange,
+  cutAtTimes,
   duration,
   metricWords,
   num,
   percent,
+  plain,
   quantity,
   rangeText,
   scaleFor,
   sentence,
   shortId,
+  stamp,
   withUnit,
 } from "./format";
 
@@ -61,6 +66,18 @@ describe("times", () => {
     expect(clock(noon, { now: noon + 2 * 86_400_000 })).toBe("2026-11-25 12:03:20");
     expect(clock(noon, { seconds: false })).toBe("12:03");
   });
+  it("show the date in a window of a day and longer, and briefly on ticks", () => {
+    const noon = new Date(2026, 10, 25, 12, 3, 20).getTime();
+    expect(clock(noon, { now: noon, span: 86_400_000 })).toBe("2026-11-25 12:03:20");
+    expect(clock(noon, { now: noon, span: 3_600_000 })).toBe("12:03:20");
+    expect(clock(noon, { span: 7 * 86_400_000, brief: true, seconds: false })).toBe("11-25 12:03");
+  });
+  it("from here to there say the day once, or not at all when it is today", () => {
+    const noon = new Date(2026, 10, 25, 12, 0, 0).getTime();
+    expect(clockRange(noon, noon + 60_000, noon)).toBe("12:00:00 – 12:01:00");
+    expect(clockRange(noon, noon + 60_000, noon + 3 * 86_400_000)).toBe("2026-11-25 12:00:00 – 12:01:00");
+    expect(clockRange(noon, noon + 86_400_000, noon)).toBe("2026-11-25 12:00:00 – 2026-11-26 12:00:00");
+  });
   it("durations have at most two parts", () => {
     expect([400, 56_000, 528_000, 3_600_000, 7_500_000, 90_061_000].map((ms) => duration(ms))).toEqual([
       "400 ms",
@@ -70,6 +87,35 @@ describe("times", () => {
       "2 h 5 min",
       "1 d 1 h",
     ]);
+  });
+});
+
+describe("times in a sentence", () => {
+  const at = new Date(2026, 10, 26, 14, 3, 20).getTime();
+  it("are moments, whatever their zone and however near the text", () => {
+    expect(cutAtTimes(`rose to 27 ms at ${stamp(at)}.`)).toEqual(["rose to 27 ms at ", at, "."]);
+    expect(cutAtTimes("自2026-11-26T14:03:20+08:00起")).toEqual(["自", Date.parse("2026-11-26T06:03:20Z"), "起"]);
+    expect(cutAtTimes("2026-11-26 is a day, 14:03:20 a time")).toEqual(["2026-11-26 is a day, 14:03:20 a time"]);
+    expect(cutAtTimes("no month 2026-99-26T14:03:20Z")).toEqual(["no month ", "2026-99-26T14:03:20Z"]);
+  });
+  it("are the local clock where only plain text stands, without markup", () => {
+    expect(plain(`**redis** rose at ${stamp(at)}`, at + 5000)).toBe("redis rose at 14:03:20");
+    expect(plain(`rose at ${stamp(at)}`, at + 2 * 86_400_000)).toBe("rose at 2026-11-26 14:03:20");
+  });
+});
+
+describe("labels of an axis", () => {
+  it("are short, on one scale", () => {
+    expect(axisLabels([0, 2_000_000, 4_000_000])).toEqual(["0", "2000k", "4000k"]);
+    expect(axisLabels([0, 10_000_000, 20_000_000])).toEqual(["0", "10M", "20M"]);
+    expect(axisLabels([0, 500, 1000])).toEqual(["0", "500", "1000"]);
+  });
+  it("have as many places as tell two of them apart", () => {
+    expect(axisLabels([0, 0.25, 0.5])).toEqual(["0", "0.25", "0.5"]);
+    expect(axisLabels([0.1 + 0.2, 0.4])).toEqual(["0.3", "0.4"]);
+    expect(axisLabels([1_000_100, 1_000_200])).toEqual(["1000.1k", "1000.2k"]);
+    expect(axisLabels([0, 1e-9, 2e-9])).toEqual(["0", "1.0e-9", "2.0e-9"]);
+    expect(axisLabels([-5, 0, 5])).toEqual(["-5", "0", "5"]);
   });
 });
 

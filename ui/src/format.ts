@@ -91,6 +91,38 @@ export function withUnit(value: number | null | undefined, unit: string): string
   return shown ? `${text}${shown.startsWith("/") ? "" : " "}${shown}` : text;
 }
 
+const SI: [number, string][] = [
+  [1e12, "T"],
+  [1e9, "G"],
+  [1e6, "M"],
+  [1e3, "k"],
+];
+
+/** Labels of an axis: one scale for all, as many places as tell two of them apart. */
+export function axisLabels(values: readonly number[]): string[] {
+  const most = Math.max(0, ...values.map(Math.abs));
+  const [size, name] = SI.find(([step]) => most >= step * 10) ?? [1, ""];
+  const steps = values.slice(1).map((value, index) => Math.abs(value - values[index]!) / size);
+  const step = Math.min(...steps.filter((one) => one > 0));
+  const places = Number.isFinite(step) ? placesOf(step) : 2;
+  return values.map((value) => {
+    if (value === 0) return "0";
+    const text = places > MOST_PLACES ? (value / size).toExponential(1) : String(Number((value / size).toFixed(places)));
+    return text + name;
+  });
+}
+/** More places than this are written as powers of ten. */
+const MOST_PLACES = 6;
+
+/** Places after the point that a round step needs: 0.25 needs two. */
+function placesOf(step: number): number {
+  for (let places = 0; places <= MOST_PLACES; places++) {
+    const scaled = step * 10 ** places;
+    if (scaled > 0.5 && Math.abs(scaled - Math.round(scaled)) < 1e-6 * scaled) return places;
+  }
+  return MOST_PLACES + 1;
+}
+
 /** A normal range in words. Below zero nothing is normal for what is never negative, so only the upper end counts there. */
 export function rangeText(range: { lo: number | null; hi: number | null }, factor: number, isSigned = false): string {
   const shown = (value: number | null) => num(value === null ? null : value * factor);
@@ -125,12 +157,65 @@ export function bytes(value: number | null | undefined): string {
 
 const pad = (value: number, width = 2) => String(value).padStart(width, "0");
 
-/** Local clock; the date leads when it is not today. */
-export function clock(ms: number, options: { seconds?: boolean; now?: number } = {}): string {
+const DAY_MS = 86_400_000;
+
+export interface ClockOptions {
+  seconds?: boolean;
+  /** Given: the date leads when the moment is on another day than this. */
+  now?: number;
+  /** Length of the window the moment stands in: from a day on a time alone could be of any day. */
+  span?: number;
+  /** Month and day without the year, for ticks. */
+  brief?: boolean;
+}
+
+/** Local clock; the date leads when it is not today, or when the window is longer than a day. */
+export function clock(ms: number, options: ClockOptions = {}): string {
   const date = new Date(ms);
   const time = `${pad(date.getHours())}:${pad(date.getMinutes())}${options.seconds === false ? "" : `:${pad(date.getSeconds())}`}`;
-  if (options.now === undefined || new Date(options.now).toDateString() === date.toDateString()) return time;
-  return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${time}`;
+  if (!isDated(ms, ms, options)) return time;
+  const day = `${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
+  return `${options.brief ? day : `${date.getFullYear()}-${day}`} ${time}`;
+}
+
+/** Whether times from here to there need their date. */
+export function isDated(from: number, to: number, options: { now?: number; span?: number }): boolean {
+  if (options.span !== undefined && options.span >= DAY_MS) return true;
+  return options.now !== undefined && !(isSameDay(from, options.now) && isSameDay(to, options.now));
+}
+
+const isSameDay = (a: number, b: number) => new Date(a).toDateString() === new Date(b).toDateString();
+
+/** From one moment to another: the date once where both are of the same day, not at all where that is today. */
+export function clockRange(from: number, to: number, now: number): string {
+  if (isSameDay(from, to)) return `${clock(from, { now })} – ${clock(to)}`;
+  return `${clock(from, { span: DAY_MS })} – ${clock(to, { span: DAY_MS })}`;
+}
+
+/** Times in a sentence of the hub: RFC 3339. */
+const TIMES = /(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))/;
+
+/** A sentence cut at its times: text and moments in turn. */
+export function cutAtTimes(text: string): (string | number)[] {
+  return text
+    .split(TIMES)
+    .map((part, index) => {
+      const ms = index % 2 === 1 ? Date.parse(part) : Number.NaN;
+      return Number.isNaN(ms) ? part : ms;
+    })
+    .filter((part) => part !== "");
+}
+
+/** A moment as sentences carry it; shown as the local clock wherever the sentence is. */
+export function stamp(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** A sentence without markup and with local times, where only plain text can stand. */
+export function plain(text: string, now: number): string {
+  return cutAtTimes(text.replace(/\*\*|!!|`/g, ""))
+    .map((part) => (typeof part === "number" ? clock(part, { now }) : part))
+    .join("");
 }
 
 export function utc(ms: number): string {

@@ -1,10 +1,11 @@
 // The frame around every page: brand, host, search, the one time, theme, language, the agent's own cost; the rail of pages.
-import { lazy, Suspense, useCallback, useEffect, useRef, useState } from "react";
+import { Suspense, useCallback, useEffect, useRef, useState } from "react";
 import { Outlet, useLocation, useNavigate, useSearchParams } from "react-router";
 import { useBudget, useFaults, useHosts, useLedger } from "./api/queries";
 import { useStream } from "./api/stream";
 import { bytes, num, percent } from "./format";
 import { type Key, setLanguage, useLang, useT } from "./i18n";
+import { page } from "./pages";
 import { HoverCard } from "./parts/HoverCard";
 import { Icon, type IconName } from "./parts/icons";
 import { keep, To } from "./parts/links";
@@ -12,11 +13,12 @@ import { Palette } from "./parts/Palette";
 import { Skeleton } from "./parts/page";
 import { switchFocus, usePanel } from "./parts/panel";
 import { Shortcuts } from "./parts/Shortcuts";
+import { judgedClass, ofSeverity } from "./parts/state";
 import { toggleTheme, useTheme } from "./theme";
 import { TimeBar } from "./time/TimeBar";
 import { useTime } from "./time/useTime";
 
-const Panel = lazy(() => import("./panel/Panel"));
+const Panel = page(() => import("./panel/Panel"));
 
 const PAGES: { path: string; name: Key; icon: IconName; key: string }[] = [
   { path: "/", name: "page.now", icon: "now", key: "n" },
@@ -166,7 +168,9 @@ function Rail() {
   const open = useFaults({ state: "open", limit: 100 });
   const ledger = useLedger();
   const { lostSince } = useStream();
-  const count = open.data?.items.length ?? 0;
+  const items = open.data?.items ?? [];
+  const count = items.length;
+  const worst = items.some((fault) => ofSeverity(fault.severity) === "crit") ? "crit" : "warn";
   const watched = ledger.data?.watched;
   return (
     <nav className="rail" aria-label={t("frame.pages")}>
@@ -177,7 +181,7 @@ function Rail() {
             <Icon name={page.icon} />
             <span>{t(page.name)}</span>
             {page.path === "/incidents" && count > 0 ? (
-              <span className="n" title={t("frame.open", { count })}>
+              <span className={`n ${judgedClass(worst)}`} title={t("frame.open", { count })}>
                 {count}
               </span>
             ) : null}

@@ -1,8 +1,13 @@
-// Paths that lead nowhere, and pages that broke: what happened and a way back.
+// Paths that lead nowhere, what was not there at a time, and pages that broke: what happened and a way back.
+import { useEffect } from "react";
 import { useLocation, useRouteError } from "react-router";
+import { get } from "./api/client";
+import { useStream } from "./api/stream";
 import { useT } from "./i18n";
+import { NotRead } from "./pages";
 import { To } from "./parts/links";
 import { Page } from "./parts/page";
+import { useTime } from "./time/useTime";
 
 export function NotFound({ what }: { what?: string }) {
   const t = useT();
@@ -20,13 +25,62 @@ export function NotFound({ what }: { what?: string }) {
   );
 }
 
+/** Goes back to now on the same page. */
+export function ToNow() {
+  const t = useT();
+  const time = useTime();
+  return (
+    <p className="way">
+      <button type="button" className="btn" onClick={() => time.set({ ...time, at: null })}>
+        {t("time.to_now")}
+      </button>
+    </p>
+  );
+}
+
+/** An entity that is not known at the time of the page. */
+export function NotThen({ id }: { id: string }) {
+  const t = useT();
+  return (
+    <Page title={t("panel.unknown")}>
+      <h1>{t("panel.unknown")}</h1>
+      <p className="lead">{t("notfound.then", { id })}</p>
+      <ToNow />
+    </Page>
+  );
+}
+
+const RELOADED = "gala.reloaded";
+/** A build that cannot be read even after a reload is not reloaded for ever. */
+const RELOAD_AGAIN_MS = 60_000;
+const REACH_LIMIT_MS = 5000;
+
+/** Loads the page anew if the hub is there, so that its build can be read. */
+async function reloadOnce(): Promise<void> {
+  const last = Number(sessionStorage.getItem(RELOADED) ?? 0);
+  if (Date.now() - last < RELOAD_AGAIN_MS) return;
+  try {
+    await get("/health", {}, undefined, REACH_LIMIT_MS);
+  } catch {
+    return;
+  }
+  sessionStorage.setItem(RELOADED, String(Date.now()));
+  location.reload();
+}
+
 export function PageError() {
   const t = useT();
   const error = useRouteError();
+  const { lostSince } = useStream();
+  const isNotRead = error instanceof NotRead;
+  useEffect(() => {
+    if (isNotRead && lostSince === null) void reloadOnce();
+  }, [lostSince, isNotRead]);
+  const title = t(isNotRead ? "pageerror.not_read" : "pageerror.title");
   return (
-    <Page title={t("pageerror.title")}>
-      <h1>{t("pageerror.title")}</h1>
-      <p className="lead">{error instanceof Error ? error.message : String(error)}</p>
+    <Page title={title}>
+      <h1>{title}</h1>
+      <p className="lead">{isNotRead ? t("pageerror.not_read_help") : error instanceof Error ? error.message : String(error)}</p>
       <p className="way">
         <button type="button" className="btn" onClick={() => location.reload()}>
           {t("page.retry")}

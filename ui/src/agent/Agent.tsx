@@ -1,14 +1,14 @@
 // Agent: what it costs, what each probe can do on this kernel and by which hook, what could not be seen, and what stands around it.
 import { useBudget, useHasAgent, useHealth, useLedger, useProbes } from "../api/queries";
 import type { Budget, Component, Hook, LedgerRow, ProbeRow, Rung } from "../api/types";
-import { bytes, clock, duration, num, percent, utc, withUnit } from "../format";
+import { bytes, duration, num, percent, stamp, utc, withUnit } from "../format";
 import { useT } from "../i18n";
 import { Chart } from "../parts/Chart";
 import { Answer, Empty, Page, Section } from "../parts/page";
 import { Rich } from "../parts/rich";
 import { type Judged, State } from "../parts/state";
 import { useTime } from "../time/useTime";
-import { placeName } from "./names";
+import { partName, placeName } from "./names";
 import { Settings } from "./Settings";
 import "./agent.css";
 
@@ -64,9 +64,11 @@ function Cost({ budget, requests }: { budget: Budget; requests: number | null })
       <h1>{t("agent.costs", { cpu: percent(cpu.used_ratio, 1), memory: bytes(memory.rss_bytes) })}</h1>
       <p className="lead">
         {t("agent.may", { cpu: percent(cpu.limit_ratio), memory: bytes(memory.limit_bytes) })}{" "}
-        {shed
-          ? t("agent.shed", { what: shed.what, time: clock(shed.at_ms, { now }), reason: shed.reason })
-          : t("agent.shed_nothing")}{" "}
+        {shed ? (
+          <Rich text={t("agent.shed", { what: shed.what, time: stamp(shed.at_ms), reason: shed.reason })} />
+        ) : (
+          t("agent.shed_nothing")
+        )}{" "}
         {requests === null ? null : <Rich text={t("agent.sees", { ratio: percent(requests) })} />}
       </p>
       <div className="cost2">
@@ -381,14 +383,6 @@ function LedgerLine({ row }: { row: LedgerRow }) {
 
 const COMPONENT_STATE: Record<Component["status"], Judged> = { ok: "ok", degraded: "warn", starting: "na", off: "na" };
 
-const PARTS = {
-  agent: "part.agent",
-  store: "part.store",
-  topology: "part.topology",
-  detection: "part.detection",
-  cause: "part.cause",
-} as const;
-
 function Around() {
   const t = useT();
   const { now } = useTime();
@@ -401,7 +395,7 @@ function Around() {
             {Object.entries(data.components).map(([name, one]) => (
               <li key={name}>
                 <State state={COMPONENT_STATE[one.status] ?? "na"} label={one.status} />
-                <span>{name in PARTS ? t(PARTS[name as keyof typeof PARTS]) : name}</span>
+                <span>{partName(name, t)}</span>
                 <p>
                   {[
                     one.reason || (one.status === "ok" ? "" : one.status),

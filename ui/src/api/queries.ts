@@ -20,6 +20,17 @@ const live = (time: Time, every = LIVE_MS) => ({
   placeholderData: keepPreviousData,
 });
 
+/** Until the answer is there an earlier one stands in, but never what is now for what was, nor one moment for another. */
+const keepWhile =
+  (time: Time | undefined) =>
+  <A>(previous: A | undefined, query: { queryKey: readonly unknown[] } | undefined): A | undefined => {
+    const before = query?.queryKey.find((part): part is string => typeof part === "string" && TIME_KEY.test(part));
+    const isOfNow = before === undefined || before.startsWith("now-");
+    return !time || (time.live && isOfNow) ? previous : undefined;
+  };
+/** Stable part of a key that says of which time it is. */
+const TIME_KEY = /^(now|\d+)-\d+$/;
+
 export function useHealth() {
   return useQuery({
     queryKey: ["health"],
@@ -54,7 +65,7 @@ export function useFaults(params: { state?: string; from?: number; to?: number; 
     queryKey: ["fault", "list", params.state, params.entity, params.limit, time?.key],
     queryFn: ({ signal }) => get<T.Page<T.Fault>>("/faults", { ...params }, signal),
     refetchInterval: !time || time.live ? LIVE_MS : false,
-    placeholderData: keepPreviousData,
+    placeholderData: keepWhile(time),
   });
 }
 
@@ -91,6 +102,37 @@ export function useAnomalies(time: Time, params: { entity?: string; limit?: numb
     queryFn: ({ signal }) =>
       get<T.Page<T.Anomaly>>("/anomalies", { from: Math.round(time.from), to: Math.round(time.to), ...params }, signal),
     ...live(time),
+    placeholderData: keepWhile(time),
+  });
+}
+
+/** Moments of a window looked at to tell whether it was watched, ends included. */
+const WATCH_MOMENTS = 9;
+/** The map is built at least once a minute; a moment is watched if that was done just before it. */
+const WATCHED_WITHIN_MS = 150_000;
+
+/**
+ * How much of a past window was watched, 0 to 1, by the cycles the map was built in: a hub that was not there yet, was
+ * stopped, heard of no host, or has forgotten, has none.
+ */
+export function useWatchedThen(time: Time) {
+  return useQuery({
+    queryKey: ["watched", time.key],
+    enabled: !time.live,
+    staleTime: Number.POSITIVE_INFINITY,
+    queryFn: async ({ signal }) => {
+      const moments = Array.from({ length: WATCH_MOMENTS }, (_, index) =>
+        Math.round(time.from + ((time.to - time.from) * index) / (WATCH_MOMENTS - 1)),
+      );
+      const cycles = await Promise.all(
+        moments.map((nearest) => get<T.Page<T.Cycle>>("/topology/snapshots", { nearest, limit: 1 }, signal)),
+      );
+      const isWatched = cycles.map(({ items: [cycle] }, index) => {
+        if (!cycle || cycle.state === "missing" || cycle.entities === 0) return false;
+        return moments[index]! - cycle.ts <= WATCHED_WITHIN_MS;
+      });
+      return isWatched.filter(Boolean).length / WATCH_MOMENTS;
+    },
   });
 }
 

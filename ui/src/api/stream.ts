@@ -1,12 +1,13 @@
 // The live stream. One event source for the whole interface; each topic makes the answers that hang on it stale, at most
-// once in five seconds. When the stream is lost, pages say since when.
+// once in five seconds. When the stream or the hub is lost, pages say since when.
 import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
-import { API } from "./client";
+import { Alive } from "./alive";
+import { API, get, onAnswer } from "./client";
 import type { AgentPulse, Topic } from "./types";
 
 export interface StreamState {
-  /** Null while connected. */
+  /** Null while the hub is heard of. */
   lostSince: number | null;
   pulse: AgentPulse | null;
 }
@@ -22,6 +23,9 @@ const TOUCHES: Record<Topic, readonly string[]> = {
 const QUIET_MS = 5000;
 /** A reconnect this quick is not worth a word. */
 const GRACE_MS = 4000;
+/** How often it is looked whether the hub was heard of, and how long it may take to say that it is there. */
+const CHECK_MS = 5000;
+const CHECK_LIMIT_MS = 5000;
 
 let state: StreamState = { lostSince: null, pulse: null };
 const listeners = new Set<() => void>();
@@ -37,6 +41,20 @@ export function startStream(client: QueryClient): () => void {
   let source: EventSource | null = null;
   let retry: ReturnType<typeof setTimeout> | undefined;
   let grace: ReturnType<typeof setTimeout> | undefined;
+  const alive = new Alive(
+    Date.now,
+    () => get("/health", {}, undefined, CHECK_LIMIT_MS),
+    (lostSince) => {
+      if (lostSince === state.lostSince) return;
+      const isBack = lostSince === null;
+      set({ lostSince });
+      if (isBack) void client.invalidateQueries();
+      // A connection that looks open while nobody answers may be dead for good.
+      else if (source?.readyState === EventSource.OPEN) reopen();
+    },
+  );
+  const stopListening = onAnswer(() => alive.heard());
+  const checking = setInterval(() => void alive.check(), CHECK_MS);
 
   const invalidate = (topic: Topic) => {
     last.set(topic, Date.now());
@@ -59,26 +77,30 @@ export function startStream(client: QueryClient): () => void {
     source.onopen = () => {
       clearTimeout(grace);
       grace = undefined;
-      if (state.lostSince !== null) {
-        set({ lostSince: null });
-        void client.invalidateQueries();
-      }
+      alive.opened();
     };
     source.onerror = () => {
       const since = Date.now();
-      grace ??= setTimeout(() => set({ lostSince: state.lostSince ?? since }), GRACE_MS);
+      grace ??= setTimeout(() => alive.broken(since), GRACE_MS);
       if (source?.readyState === EventSource.CLOSED) retry = setTimeout(open, QUIET_MS);
     };
     for (const topic of TOPICS)
       source.addEventListener(topic, (event) => {
+        alive.heard();
         if (topic === "agent") readPulse((event as MessageEvent<string>).data);
         touched(topic);
       });
+  };
+  const reopen = () => {
+    source?.close();
+    open();
   };
   open();
 
   return () => {
     source?.close();
+    stopListening();
+    clearInterval(checking);
     clearTimeout(retry);
     clearTimeout(grace);
     for (const timer of pending.values()) clearTimeout(timer);

@@ -29,6 +29,12 @@ export interface Snapped {
   partial: boolean;
 }
 
+/** Row of GET /topology/snapshots: a cycle in which the map was built. */
+export interface Cycle extends Snapshot {
+  entities: number;
+  edges: number;
+}
+
 export type Severity = "INFO" | "WARN" | "ERROR" | "FATAL";
 export type Band = "application" | "process" | "system" | "resource" | "host";
 export type Layer = "application" | "process" | "host";
@@ -319,7 +325,8 @@ export interface Entity {
   state: LifeState;
   offline_at: Ms | null;
   labels: Record<string, string>;
-  badges: { anomalies: number; severity: Severity | null };
+  /** `judged` is false where no number of it has a normal range. */
+  badges: { anomalies: number; severity: Severity | null; judged?: boolean };
   /** Children by type, for collapsed bands. */
   children: Record<string, number>;
 }

@@ -1,13 +1,14 @@
 // Entities: everything known, narrowed by type, state and text; thousands of rows scroll smoothly.
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { useSearchParams } from "react-router";
 import { useEntities } from "../api/queries";
-import { clock, num } from "../format";
+import { num } from "../format";
 import { useT } from "../i18n";
 import { namesOf } from "../map/names";
 import { EntityName } from "../parts/links";
 import { Answer, Empty, Page } from "../parts/page";
 import { ofEntity, State } from "../parts/state";
+import { Time } from "../parts/Time";
 import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
 
@@ -34,11 +35,22 @@ export default function Entities() {
       },
       { replace: name === "q" },
     );
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the URL follows the field, not the other way round
+  /** What the address was last given from here; anything else came from elsewhere: Back, or a link. */
+  const written = useRef(q);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: only what is typed is written
   useEffect(() => {
-    const timer = setTimeout(() => text !== q && set("q", text), 200);
+    const timer = setTimeout(() => {
+      if (text === q) return;
+      written.current = text;
+      set("q", text);
+    }, 200);
     return () => clearTimeout(timer);
   }, [text]);
+  useEffect(() => {
+    if (q === written.current) return;
+    written.current = q;
+    setText(q);
+  }, [q]);
   const entities = useEntities({ limit: LIMIT, at: time.at, ...(state ? { state } : {}) });
   const all = useMemo(() => (entities.data?.items ?? []).filter((one) => !host || one.host_name === host), [entities.data, host]);
   const types = useMemo(() => {
@@ -157,7 +169,7 @@ export default function Entities() {
                   {
                     head: t("entities.gone"),
                     width: "150px",
-                    cell: (one) => (one.offline_at ? clock(one.offline_at, { now: time.now }) : "–"),
+                    cell: (one) => (one.offline_at ? <Time ms={one.offline_at} /> : "–"),
                   },
                 ]}
               />

@@ -4,18 +4,20 @@ import { useParams, useSearchParams } from "react-router";
 import { ApiError } from "../api/client";
 import { shows } from "../api/derive";
 import { useEntity, useEntityEdges, useEntityMetrics } from "../api/queries";
-import type { Edge, EntityDetail, EntityMetric, EntityMetrics, Entity as EntityRow } from "../api/types";
-import { clock, duration, num, percent, sentenceCase, shortId, withUnit } from "../format";
-import { useLang, useT, useText } from "../i18n";
+import type { Edge, EntityDetail, EntityMetric, EntityMetrics } from "../api/types";
+import { clockRange, duration, num, percent, sentenceCase, shortId, stamp, withUnit } from "../format";
+import { useLang, useT } from "../i18n";
 import { faultPath } from "../incident/read";
 import { mapLayer, namesOf } from "../map/names";
 import { tableName, useMetricName } from "../metrics";
-import { NotFound } from "../notfound";
+import { NotFound, NotThen } from "../notfound";
 import type { Mark } from "../parts/Chart";
 import { Icon, typeIcon } from "../parts/icons";
 import { EntityName, To } from "../parts/links";
 import { Answer, CopyId, Empty, Page, Section } from "../parts/page";
+import { Rich, usePlain } from "../parts/rich";
 import { ofEntity, State } from "../parts/state";
+import { Time } from "../parts/Time";
 import { lastValue } from "../parts/trace";
 import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
@@ -24,6 +26,7 @@ import { CheckList } from "./CheckList";
 import { HappenedList, useHappened } from "./happened";
 import { MetricChart } from "./MetricChart";
 import { isFlat, worstFirst } from "./order";
+import { selector } from "./selector";
 import "./entity.css";
 
 export default function Entity() {
@@ -31,7 +34,8 @@ export default function Entity() {
   const { id = "" } = useParams();
   const time = useTime();
   const detail = useEntity(id, time.at);
-  if (detail.error instanceof ApiError && detail.error.status === 404) return <NotFound what={id} />;
+  if (detail.error instanceof ApiError && detail.error.status === 404)
+    return time.live ? <NotFound what={id} /> : <NotThen id={id} />;
   return (
     <Page title={detail.data ? namesOf(detail.data.entity).name : t("page.entities")} className="entp">
       {detail.data ? null : <h1 className="sr">{t("page.entities")}</h1>}
@@ -54,11 +58,11 @@ export default function Entity() {
 
 function Head({ detail }: { detail: EntityDetail }) {
   const t = useT();
-  const say = useText();
+  const plain = usePlain();
   const time = useTime();
   const { entity, parents } = detail;
   const names = namesOf(entity);
-  const state = ofEntity(entity);
+  const state = ofEntity(entity, detail.checks);
   const open = detail.faults.find((fault) => fault.state === "open");
   const worst = detail.checks.find((check) => check.state === "crit" || check.state === "warn");
   const labels = Object.entries(entity.labels).filter(([name]) => name !== "comm" && name !== "tgid");
@@ -85,11 +89,15 @@ function Head({ detail }: { detail: EntityDetail }) {
           {names.sub ? <small className="pid">{names.sub}</small> : null}
           <span className={`hs ${state === "crit" || state === "warn" ? state : "dim"}`}>
             <State state={state} />{" "}
-            {state === "gone" && entity.offline_at
-              ? t("entity.gone_since", { time: clock(entity.offline_at, { now: time.now }) })
-              : worst?.since_ms
-                ? t("entity.since", { state: t(`state.${state}`), time: clock(worst.since_ms, { now: time.now }) })
-                : t(`state.${state}`)}
+            <Rich
+              text={
+                state === "gone" && entity.offline_at
+                  ? t("entity.gone_since", { time: stamp(entity.offline_at) })
+                  : worst?.since_ms
+                    ? t("entity.since", { state: t(`state.${state}`), time: stamp(worst.since_ms) })
+                    : t(`state.${state}`)
+              }
+            />
           </span>
         </h1>
         <div className="act">
@@ -125,7 +133,7 @@ function Head({ detail }: { detail: EntityDetail }) {
         <div>
           <dt>{t("entity.seen")}</dt>
           <dd>
-            {t("entity.seen_since", { time: clock(detail.first_seen_ms, { now: time.now }) })}{" "}
+            <Rich text={t("entity.seen_since", { time: stamp(detail.first_seen_ms) })} />{" "}
             <small>{duration(Math.max(0, (entity.offline_at ?? time.now) - detail.first_seen_ms))}</small>
           </dd>
         </div>
@@ -136,8 +144,8 @@ function Head({ detail }: { detail: EntityDetail }) {
               <To className="lnk" to={faultPath(open)}>
                 {open.entity_name}
               </To>{" "}
-              <small title={say(open.summary)}>
-                {open.cause?.entity_id === entity.id ? percent(open.cause.probability) : clock(open.onset_ms, { now: time.now })}
+              <small title={plain(open.summary)}>
+                {open.cause?.entity_id === entity.id ? percent(open.cause.probability) : <Time ms={open.onset_ms} />}
               </small>
             </dd>
           </div>
@@ -160,14 +168,6 @@ function Head({ detail }: { detail: EntityDetail }) {
       ) : null}
     </>
   );
-}
-
-/** A query for all that is known of an entity. */
-function selector(entity: EntityRow): string {
-  const labels = ["tgid", "disk_name", "dev_name", "MountOn", "cpu"]
-    .filter((name) => entity.labels[name] !== undefined)
-    .map((name) => `${name}="${entity.labels[name]}"`);
-  return `{__name__=~"gala_gopher_${entity.type}_.+"${labels.length > 0 ? `,${labels.join(",")}` : ""}}`;
 }
 
 function Checks({ detail }: { detail: EntityDetail }) {
@@ -228,7 +228,7 @@ function Charts({ detail }: { detail: EntityDetail }) {
               type={detail.entity.type}
               marks={marks}
               title={tableName(table, lang)}
-              right={index === 0 ? `${clock(data.from)} – ${clock(data.to)}` : null}
+              right={index === 0 ? clockRange(data.from, data.to, time.now) : null}
             />
           ))
         )

@@ -1,13 +1,13 @@
 // What happened to an entity: its events, the times a number left its range, the incidents it has part in; newest first.
 import type { EntityDetail } from "../api/types";
-import { clock, sentenceCase, utc } from "../format";
+import { sentenceCase } from "../format";
 import { useT, useText } from "../i18n";
 import { faultPath } from "../incident/read";
 import { useMetricName } from "../metrics";
 import { To } from "../parts/links";
 import { Rich } from "../parts/rich";
 import { type Judged, ofSeverity, State } from "../parts/state";
-import { useTime } from "../time/useTime";
+import { Time } from "../parts/Time";
 
 export interface Happened {
   ts: number;
@@ -43,16 +43,21 @@ export function useHappened(detail: EntityDetail): Happened[] {
 }
 
 export function HappenedList({ rows, most }: { rows: readonly Happened[]; most: number }) {
-  const { now } = useTime();
   return (
     <ul className="ev2">
       {rows.slice(0, most).map((row) => (
-        <li key={`${row.ts}${row.text}`}>
-          <time dateTime={new Date(row.ts).toISOString()} title={utc(row.ts)}>
-            {clock(row.ts, { now })}
-          </time>
+        <li key={`${row.ts}${row.text}${row.to}`}>
+          <Time ms={row.ts} />
           <State state={row.state} />
-          <p>{row.to ? <To to={row.to}>{row.text}</To> : <Rich text={row.text} />}</p>
+          <p>
+            {row.to ? (
+              <To to={row.to}>
+                <Rich text={row.text} />
+              </To>
+            ) : (
+              <Rich text={row.text} />
+            )}
+          </p>
         </li>
       ))}
     </ul>

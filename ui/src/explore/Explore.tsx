@@ -3,15 +3,17 @@ import { useCallback, useMemo, useState } from "react";
 import { useSearchParams } from "react-router";
 import { useFaults, useInstantQuery, useMetadata, useRangeQuery } from "../api/queries";
 import type { PromResult, PromSeries } from "../api/types";
-import { clock, num } from "../format";
+import { num, scaleFor, stamp } from "../format";
 import { useT } from "../i18n";
 import { Broken, Empty, Page, Skeleton } from "../parts/page";
+import { Rich } from "../parts/rich";
 import { useTwin } from "../parts/twin";
 import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
 import { Editor } from "./Editor";
 import { dashOf, Graph, type Line } from "./Graph";
 import { seriesName, toGrid } from "./series";
+import { unitOfQuery } from "./unit";
 import "./explore.css";
 
 /** More lines than this say nothing in one picture; the table has them all. */
@@ -93,6 +95,8 @@ function Panel({
   const result = asked.data?.answer.data;
   const count = result ? (Array.isArray(result.result) && typeof result.result[0] !== "number" ? result.result.length : 1) : 0;
   const warnings = asked.data?.answer.warnings ?? [];
+  const metadata = useMetadata();
+  const unit = useMemo(() => unitOfQuery(query, metadata.data ?? {}) ?? "", [query, metadata.data]);
   return (
     <section className="panel" aria-label={query || t("explore.query")}>
       <div className="ph2">
@@ -111,17 +115,23 @@ function Panel({
         <>
           <p className="lab stat">
             {t("explore.stat", { count: num(count), ms: num(asked.data!.tookMs, 2) })}
-            {!twin && range.data
-              ? `, ${t("explore.step", { step: range.data.stepS })}`
-              : `, ${clock(time.to, { now: time.now })}`}
+            {", "}
+            {!twin && range.data ? t("explore.step", { step: range.data.stepS }) : <Rich text={stamp(time.to)} />}
             {warnings.length > 0 ? <span className="warn"> {warnings.join("; ")}</span> : null}
           </p>
           {count === 0 ? (
             <Empty title={t("explore.none")}>{t("explore.none_help")}</Empty>
           ) : twin ? (
-            <Values result={result} />
+            <Values result={result} unit={unit} />
           ) : (
-            <Lines result={result} from={range.data!.from} to={range.data!.to} stepS={range.data!.stepS} query={query} />
+            <Lines
+              result={result}
+              from={range.data!.from}
+              to={range.data!.to}
+              stepS={range.data!.stepS}
+              query={query}
+              unit={unit}
+            />
           )}
         </>
       ) : (
@@ -137,21 +147,31 @@ function Lines({
   to,
   stepS,
   query,
+  unit,
 }: {
   result: PromResult;
   from: number;
   to: number;
   stepS: number;
   query: string;
+  unit: string;
 }) {
   const t = useT();
   const faults = useFaults({ limit: 100 });
   const [hidden, setHidden] = useState<ReadonlySet<number>>(new Set());
   const series = useMemo(() => (Array.isArray(result.result) ? (result.result as PromSeries[]) : []), [result]);
   const grid = useMemo(() => toGrid(series.slice(0, MAX_LINES), from / 1000, to / 1000, stepS), [series, from, to, stepS]);
+  const scale = useMemo(() => {
+    const most = grid.rows.reduce((all, row) => row.reduce((max: number, value) => Math.max(max, Math.abs(value ?? 0)), all), 0);
+    return scaleFor(unit, most);
+  }, [grid, unit]);
   const lines: Line[] = useMemo(
-    () => grid.rows.map((values, index) => ({ name: seriesName(series[index]!.metric), values })),
-    [grid, series],
+    () =>
+      grid.rows.map((values, index) => ({
+        name: seriesName(series[index]!.metric),
+        values: values.map((value) => (value === null ? null : value * scale.factor)),
+      })),
+    [grid, series, scale],
   );
   const marks = useMemo(() => faults.data?.items ?? [], [faults.data]);
   const toggle = (index: number, alone: boolean) =>
@@ -174,6 +194,7 @@ function Lines({
         from={from}
         to={to}
         label={t("explore.graph_label", { query, count: lines.length })}
+        unit={scale.unit}
         faults={marks}
       />
       {series.length > MAX_LINES ? (
@@ -198,7 +219,10 @@ function Lines({
                   />
                 </svg>
                 <code>{line.name}</code>
-                <span className="num">{num(known[known.length - 1])}</span>
+                <span className="num">
+                  {num(known[known.length - 1])}
+                  <span className="u">{scale.unit}</span>
+                </span>
                 <span className="lab">
                   {t("explore.mean")} {num(known.length > 0 ? known.reduce((sum, value) => sum + value, 0) / known.length : null)}
                 </span>
@@ -211,7 +235,7 @@ function Lines({
   );
 }
 
-function Values({ result }: { result: PromResult }) {
+function Values({ result, unit }: { result: PromResult; unit: string }) {
   const t = useT();
   if (result.resultType === "scalar" || result.resultType === "string")
     return <p className="scalar">{String((result.result as [number, string])[1])}</p>;
@@ -228,7 +252,7 @@ function Values({ result }: { result: PromResult }) {
           cell: (row) => <code title={seriesName(row.metric)}>{seriesName(row.metric)}</code>,
         },
         {
-          head: t("anomalies.value"),
+          head: [t("anomalies.value"), unit].filter(Boolean).join(", "),
           width: "160px",
           num: true,
           cell: (row) => (row.value ? row.value[1] : (row.values ?? []).map(([, value]) => value).join(" ")),

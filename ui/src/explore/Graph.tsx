@@ -3,8 +3,9 @@ import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Fault } from "../api/types";
-import { clock, num } from "../format";
+import { axisLabels, clock, isDated } from "../format";
 import { moveCursor, onCursor } from "../parts/cursor";
+import { ofSeverity } from "../parts/state";
 import { useTheme } from "../theme";
 import { fromDrag } from "../time/time";
 import { useTime } from "../time/useTime";
@@ -15,6 +16,12 @@ export interface Line {
   values: (number | null)[];
 }
 const HEIGHT = 300;
+/** Least width of the labels of values, and what stands beside them. */
+const LEAST_AXIS = 24;
+const AXIS_SPACE = 12;
+/** Between two times on the axis, and between two with their date. */
+const TIME_SPACE = 60;
+const DATED_SPACE = 100;
 const DASHES: number[][] = [[], [5, 2.5], [1.5, 2.5], [8, 3, 2, 3], [3, 1.5], [10, 4]];
 
 export function dashOf(index: number): number[] {
@@ -28,6 +35,7 @@ export function Graph({
   from,
   to,
   label,
+  unit,
   faults,
 }: {
   times: number[];
@@ -36,6 +44,8 @@ export function Graph({
   from: number;
   to: number;
   label: string;
+  /** Of the values; empty where it is none or not known. */
+  unit: string;
   faults: readonly Fault[];
 }) {
   const box = useRef<HTMLDivElement>(null);
@@ -50,12 +60,21 @@ export function Graph({
     const font = `11px ${style.getPropertyValue("--font-sans")}`;
     const axis = { stroke: color("--ink-3"), font, grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
     let told = false;
+    const dates = { now: Date.now(), span: to - from, brief: true };
+    /** Of the widest label; before there are any, of the least. */
+    const widthOf = (u: uPlot, labels: string[] | null) => {
+      u.ctx.save();
+      u.ctx.font = font;
+      const widest = Math.max(LEAST_AXIS, ...(labels ?? []).map((text) => u.ctx.measureText(text).width));
+      u.ctx.restore();
+      return Math.ceil(widest) + AXIS_SPACE;
+    };
     const plot = new uPlot(
       {
         width: element.clientWidth,
         height: HEIGHT,
         legend: { show: false },
-        padding: [8, 4, 0, 0],
+        padding: [unit ? 20 : 8, 4, 0, 0],
         scales: { x: { time: true, range: () => [from / 1000, to / 1000] } },
         cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false, setScale: false } },
         axes: [
@@ -63,9 +82,10 @@ export function Graph({
             ...axis,
             size: 26,
             grid: { show: false },
-            values: (_, splits) => splits.map((at) => clock(at * 1000, { seconds: to - from < 600_000 })),
+            space: isDated(from, to, dates) ? DATED_SPACE : TIME_SPACE,
+            values: (_, splits) => splits.map((at) => clock(at * 1000, { ...dates, seconds: to - from < 600_000 })),
           },
-          { ...axis, size: 58, values: (_, splits) => splits.map((value) => num(value)) },
+          { ...axis, size: widthOf, values: (_, splits) => axisLabels(splits) },
         ],
         series: [
           {},
@@ -84,10 +104,10 @@ export function Graph({
             (u) => {
               const { ctx } = u;
               ctx.save();
-              ctx.strokeStyle = color("--crit");
               ctx.setLineDash([3, 3]);
               for (const fault of faults) {
                 if (fault.onset_ms < from || fault.onset_ms > to) continue;
+                ctx.strokeStyle = color(ofSeverity(fault.severity) === "crit" ? "--crit" : "--warn");
                 const x = Math.round(u.valToPos(fault.onset_ms / 1000, "x", true));
                 ctx.beginPath();
                 ctx.moveTo(x, u.bbox.top);
@@ -137,6 +157,11 @@ export function Graph({
       watcher.disconnect();
       plot.destroy();
     };
-  }, [times, lines, hidden, from, to, theme, faults, set]);
-  return <div ref={box} className="graph" role="img" aria-label={label} />;
+  }, [times, lines, hidden, from, to, theme, unit, faults, set]);
+  return (
+    <div className="gw">
+      {unit ? <span className="tick gu">{unit}</span> : null}
+      <div ref={box} className="graph" role="img" aria-label={label} />
+    </div>
+  );
 }

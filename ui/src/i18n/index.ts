@@ -1,5 +1,6 @@
 // Two languages through one dictionary. Names, ids, metrics and units stay as they are.
 import i18next from "i18next";
+import { useCallback } from "react";
 import { initReactI18next, useTranslation } from "react-i18next";
 import type { Text } from "../api/types";
 import { dictionary } from "./dictionary";
@@ -52,5 +53,5 @@ export function useLang(): Lang {
 /** The text of an answer in the language shown. */
 export function useText(): (text: Text | string | null | undefined) => string {
   const lang = useLang();
-  return (text) => (typeof text === "string" ? text : text ? text[lang] || text.en : "");
+  return useCallback((text) => (typeof text === "string" ? text : text ? text[lang] || text.en : ""), [lang]);
 }

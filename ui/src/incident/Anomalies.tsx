@@ -4,7 +4,7 @@ import { useMemo } from "react";
 import { useSearchParams } from "react-router";
 import { useAnomalies } from "../api/queries";
 import type { Anomaly, Severity } from "../api/types";
-import { clock, num, shortId, withUnit } from "../format";
+import { isDated, num, shortId, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { tidyName } from "../map/names";
 import { useMetricName } from "../metrics";
@@ -12,7 +12,9 @@ import { AskWhy } from "../parts/AskWhy";
 import { Icon, typeIcon } from "../parts/icons";
 import { To } from "../parts/links";
 import { Answer, CopyId, Empty, Section } from "../parts/page";
+import { Rich, usePlain } from "../parts/rich";
 import { ofSeverity, State } from "../parts/state";
+import { Time } from "../parts/Time";
 import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
 import { unitOf } from "../units";
@@ -32,6 +34,7 @@ function mapOf(row: Anomaly): string {
 
 export function Anomalies() {
   const t = useT();
+  const plain = usePlain();
   const say = useText();
   const time = useTime();
   const metricName = useMetricName();
@@ -54,6 +57,7 @@ export function Anomalies() {
       ),
     [all, kind, type, host, loud],
   );
+  const timeWidth = rows.some((row) => isDated(row.first_ms, row.time_ms, { now: time.now })) ? "128px" : "62px";
   const choose = (name: string, value: string) =>
     setParams((old) => {
       const next = new URLSearchParams(old);
@@ -104,19 +108,29 @@ export function Anomalies() {
             <VirtualTable
               label={t("anomalies.title")}
               rows={rows}
-              rowKey={(row) => row.event_id}
+              // One event of one moment may be of several metrics.
+              rowKey={(row) => `${row.event_id}/${row.metric_id}`}
               columns={[
                 {
                   head: t("anomalies.time"),
-                  width: "minmax(62px, auto)",
-                  cell: (row) => <span title={row.event_ids.join("\n")}>{clock(row.time_ms, { now: time.now })}</span>,
+                  width: timeWidth,
+                  cell: (row) => <Time ms={row.time_ms} />,
                 },
                 {
                   head: t("anomalies.first"),
-                  width: "minmax(62px, auto)",
-                  cell: (row) => <span className="dim">{clock(row.first_ms, { now: time.now })}</span>,
+                  width: timeWidth,
+                  cell: (row) => (
+                    <span className="dim">
+                      <Time ms={row.first_ms} />
+                    </span>
+                  ),
                 },
-                { head: t("anomalies.count"), width: "44px", num: true, cell: (row) => num(row.count) },
+                {
+                  head: t("anomalies.count"),
+                  width: "44px",
+                  num: true,
+                  cell: (row) => <span title={row.event_ids.join("\n")}>{num(row.count)}</span>,
+                },
                 {
                   head: t("anomalies.entity"),
                   width: "minmax(190px, 1fr)",
@@ -153,7 +167,11 @@ export function Anomalies() {
                 {
                   head: t("anomalies.desc"),
                   width: "minmax(180px, 1.2fr)",
-                  cell: (row) => <span title={say(row.desc)}>{say(row.desc)}</span>,
+                  cell: (row) => (
+                    <span title={plain(row.desc)}>
+                      <Rich text={say(row.desc)} />
+                    </span>
+                  ),
                 },
                 {
                   head: t("anomalies.event"),

@@ -3,13 +3,12 @@
 import { useMemo } from "react";
 import { useChangesOf } from "../api/queries";
 import type { FaultDetail } from "../api/types";
-import { clock, num, sentenceCase, utc } from "../format";
+import { num, sentenceCase } from "../format";
 import { type Key, useT, useText } from "../i18n";
-
 import { EntityName } from "../parts/links";
 import { Answer } from "../parts/page";
 import { Rich } from "../parts/rich";
-import { useTime } from "../time/useTime";
+import { Time } from "../parts/Time";
 import { type Changed, groupChanges } from "./changes";
 
 const BEFORE_MS = 600_000;
@@ -26,7 +25,6 @@ function wordOf(one: Changed): Key {
 export function ChangedBefore({ detail }: { detail: FaultDetail }) {
   const t = useT();
   const say = useText();
-  const { now } = useTime();
   const { Resource: result } = detail;
   const { onset } = result;
   const changes = useChangesOf("proc", onset - BEFORE_MS, onset + AFTER_MS);
@@ -46,7 +44,7 @@ export function ChangedBefore({ detail }: { detail: FaultDetail }) {
             <ul className="tl">
               {proofs.map((proof) => (
                 <li key={proof.text.en}>
-                  <time>{proof.onset ? clock(proof.onset, { now }) : ""}</time>
+                  {proof.onset ? <Time ms={proof.onset} brief /> : <span />}
                   <p>
                     <Rich text={sentenceCase(say(proof.text))} />
                   </p>
@@ -54,9 +52,7 @@ export function ChangedBefore({ detail }: { detail: FaultDetail }) {
               ))}
               {groups.slice(0, MAX_ROWS).map((one) => (
                 <li key={one.program}>
-                  <time dateTime={new Date(one.last_ms).toISOString()} title={utc(one.last_ms)}>
-                    {clock(one.last_ms, { now })}
-                  </time>
+                  <Time ms={one.last_ms} brief />
                   <p>
                     <EntityName id={one.id} type={one.type} name={one.program} />{" "}
                     {t(wordOf(one), { started: num(one.started), ended: num(one.ended) })}

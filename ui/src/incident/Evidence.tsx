@@ -1,17 +1,19 @@
 // The evidence ladder: one row a step, cause above symptom, one time axis for all, each with before, after, onset, score.
 import { useEntityMetrics, useRangeQuery } from "../api/queries";
-import type { FaultDetail, PathStep, Point, PromSeries, Evidence as Proof, Symptom } from "../api/types";
-import { beforeAfter, clock, duration, num, scaleFor, sentence, withUnit } from "../format";
+import type { FaultDetail, PathStep, Point, PromSeries, Evidence as Proof, SignalState, Symptom } from "../api/types";
+import { beforeAfter, clock, clockRange, duration, isDated, num, scaleFor, sentence, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
-import { Section } from "../parts/page";
+import { ChartAnswer, Section } from "../parts/page";
 import { Rich } from "../parts/rich";
+import { ofSeverity } from "../parts/state";
+import { Time } from "../parts/Time";
 import { mainSeries } from "../parts/trace";
 import { useTwin } from "../parts/twin";
 import { ticks } from "../time/time";
-import { type Time, useTime } from "../time/useTime";
+import { useTime, type Time as Window } from "../time/useTime";
 import { unitOf } from "../units";
 import { pathOf, rangeOf, stepName, symptomsOf, takenQuery } from "./read";
 
@@ -19,6 +21,7 @@ const BEFORE_MS = 120_000;
 const AFTER_MS = 180_000;
 /** The whole of a long incident is not needed to see how it began. */
 const MOST_MS = 1_800_000;
+const CHART_HEIGHT = 62;
 
 export function Evidence({ detail }: { detail: FaultDetail }) {
   const t = useT();
@@ -47,7 +50,7 @@ export function Evidence({ detail }: { detail: FaultDetail }) {
         ];
   const end = Math.min(time.now, onset + MOST_MS, Math.max(onset + AFTER_MS, detail.closed_ms ?? 0));
   const from = onset - BEFORE_MS;
-  const fixed: Time = {
+  const fixed: Window = {
     ...time,
     from,
     to: end,
@@ -61,7 +64,7 @@ export function Evidence({ detail }: { detail: FaultDetail }) {
   return (
     <Section
       title={t("incident.evidence")}
-      note={`${clock(from)} – ${clock(end)}`}
+      note={clockRange(from, end, time.now)}
       right={
         <>
           <span className="lg">
@@ -70,7 +73,7 @@ export function Evidence({ detail }: { detail: FaultDetail }) {
           </span>{" "}
           <span className="lg">
             <i className="ol" />
-            {t("incident.onset")} {clock(onset)}
+            {t("incident.onset")} <Time ms={onset} />
           </span>{" "}
           <span className="lg">
             <i className="om" />
@@ -99,17 +102,18 @@ export function Evidence({ detail }: { detail: FaultDetail }) {
             twin={twin}
             taken={takenQuery(steps, index)}
             symptoms={symptoms}
+            judged={ofSeverity(detail.SeverityText)}
             role={steps.length === 1 ? "symptom" : index === 0 ? "cause" : index === steps.length - 1 ? "symptom" : null}
           />
         ))}
       </ol>
       <div className="evx">
         <div className="xa">
-          {ticks(from, end, 5)
+          {ticks(from, end, isDated(from, end, time) ? 3 : 5)
             .filter((tick) => tick - from > 0.03 * (end - from) && end - tick > 0.08 * (end - from))
             .map((tick) => (
               <span key={tick} className="tick" style={{ left: `${((tick - from) / (end - from)) * 100}%` }}>
-                {clock(tick, { seconds: end - from < 600_000 })}
+                {clock(tick, { seconds: end - from < 600_000, now: time.now, brief: true })}
               </span>
             ))}
         </div>
@@ -128,17 +132,20 @@ function Row({
   twin,
   taken,
   symptoms,
+  judged,
   role,
 }: {
   step: PathStep;
   index: number;
   last: boolean;
   onset: number;
-  time: Time;
+  time: Window;
   twin: boolean;
   /** Query of the chart where it is not the entity's own number. */
   taken: string | null;
   symptoms: readonly Symptom[];
+  /** How the incident is judged. */
+  judged: SignalState;
   role: "cause" | "symptom" | null;
 }) {
   const t = useT();
@@ -209,7 +216,7 @@ function Row({
         )}
       </div>
       <div className="num os">
-        {step.onset ? clock(step.onset) : "–"}
+        {step.onset ? <Time ms={step.onset} brief /> : "–"}
         <span className="lab">{role ? t(`incident.role_${role}`) : shift}</span>
       </div>
       <div className="num sc" title={step.rule ?? undefined}>
@@ -217,32 +224,41 @@ function Row({
       </div>
       {step.hidden ? (
         <p className="lab hidden-why">{t("incident.hidden_why")}</p>
-      ) : twin ? (
-        <ol className="twin">
-          {(main?.points ?? [])
-            .filter((_, at, all) => at % Math.max(1, Math.floor(all.length / 12)) === 0)
-            .map(([ms, v]) => (
-              <li key={ms}>
-                <span className="dim">{clock(ms)}</span> {withUnit(v, unitOf(step.metric_id, metric?.unit))}
-              </li>
-            ))}
-        </ol>
       ) : (
-        <Chart
-          series={main ? [main] : []}
-          from={time.from}
-          to={time.to}
-          height={62}
-          label={`${stepName(step)}, ${name}: ${before} → ${said}`}
-          factor={pointScale.factor}
-          unit={pointScale.unit}
-          band={metric?.normal ?? rangeOf(symptoms, step.entity_id, step.metric_id, main)}
-          onset={onset}
-          tick={step.onset ?? null}
-          state="crit"
-          log
-          stepMs={metrics.data?.step_ms ?? 5000}
-        />
+        <ChartAnswer<unknown> of={taken === null ? metrics : asked} height={CHART_HEIGHT}>
+          {() =>
+            twin ? (
+              <ol className="twin">
+                {(main?.points ?? [])
+                  .filter((_, at, all) => at % Math.max(1, Math.floor(all.length / 12)) === 0)
+                  .map(([ms, v]) => (
+                    <li key={ms}>
+                      <span className="dim">
+                        <Time ms={ms} />
+                      </span>{" "}
+                      {withUnit(v, unitOf(step.metric_id, metric?.unit))}
+                    </li>
+                  ))}
+              </ol>
+            ) : (
+              <Chart
+                series={main ? [main] : []}
+                from={time.from}
+                to={time.to}
+                height={CHART_HEIGHT}
+                label={`${stepName(step)}, ${name}: ${before} → ${said}`}
+                factor={pointScale.factor}
+                unit={pointScale.unit}
+                band={metric?.normal ?? rangeOf(symptoms, step.entity_id, step.metric_id, main)}
+                onset={onset}
+                tick={step.onset ?? null}
+                state={judged}
+                log
+                stepMs={metrics.data?.step_ms ?? 5000}
+              />
+            )
+          }
+        </ChartAnswer>
       )}
     </li>
   );

@@ -6,7 +6,7 @@ import { useParams, useSearchParams } from "react-router";
 import { ApiError, post } from "../api/client";
 import { useFault } from "../api/queries";
 import type { FaultDetail, Feedback } from "../api/types";
-import { clock, duration, sentence, sentenceCase, shortId, utc } from "../format";
+import { duration, sentence, sentenceCase, shortId, stamp } from "../format";
 import { useT, useText } from "../i18n";
 import { useMetricName } from "../metrics";
 import { NotFound } from "../notfound";
@@ -14,7 +14,7 @@ import { To } from "../parts/links";
 import { Menu } from "../parts/Menu";
 import { Answer, CopyId, Page } from "../parts/page";
 import { Rich } from "../parts/rich";
-import { ofSeverity, State } from "../parts/state";
+import { judgedClass, ofSeverity, State } from "../parts/state";
 import { useTime } from "../time/useTime";
 import { Belief, Facts } from "./Answer";
 import { Columns } from "./Columns";
@@ -40,7 +40,7 @@ export default function Incident() {
     ? (latest.data.Resource.abnormal_kpi.entity_name ?? latest.data.Resource.abnormal_kpi.entity_id)
     : t("page.incidents");
   return (
-    <Page title={name} className="incp">
+    <Page title={name} className={`incp ${latest.data ? judgedClass(ofSeverity(latest.data.SeverityText)) : ""}`}>
       {(version === null ? latest : earlier).data ? null : <h1 className="sr">{name}</h1>}
       <Answer of={version === null ? latest : earlier} lines={12}>
         {(detail) => <Shown detail={detail} last={last ?? detail.Resource.result_version} />}
@@ -61,7 +61,7 @@ function useAnswerWords(detail: FaultDetail): { head: string; lead: string } {
     return {
       head: t(detail.asked && result.stage === "final" ? "incident.no_cause_found" : "incident.no_cause", {
         what: kpi.entity_name ?? kpi.entity_id,
-        time: clock(result.onset),
+        time: stamp(result.onset),
       }),
       lead: sentence(long),
     };
@@ -96,13 +96,13 @@ function Shown({ detail, last }: { detail: FaultDetail; last: number }) {
                 <State state={judged} /> <b className={judged}>{t(`severity.${detail.SeverityText}`)}</b>
               </span>
             )}
-            <span title={utc(result.onset)}>
-              {detail.state === "open"
-                ? t("incident.open_since", { time: clock(result.onset, { now }), duration: duration(now - result.onset) })
-                : t("incident.was", {
-                    time: clock(result.onset, { now }),
-                    duration: duration((detail.closed_ms ?? now) - result.onset),
-                  })}
+            <span>
+              <Rich
+                text={t(detail.state === "open" ? "incident.open_since" : "incident.was", {
+                  time: stamp(result.onset),
+                  duration: duration((detail.state === "open" ? now : (detail.closed_ms ?? now)) - result.onset),
+                })}
+              />
             </span>
             <span>{t(result.scope === "cross_node" ? "incident.cross" : "incident.single")}</span>
             <CopyId id={detail.event_id} shown={shortId(detail.event_id, 30)} />

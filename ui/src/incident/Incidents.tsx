@@ -2,12 +2,13 @@
 import { useSearchParams } from "react-router";
 import { useFaults } from "../api/queries";
 import type { Fault } from "../api/types";
-import { clock, duration, percent, sentence } from "../format";
+import { duration, percent, sentence } from "../format";
 import { useT, useText } from "../i18n";
 import { EntityName, To } from "../parts/links";
 import { Answer, Empty, Page } from "../parts/page";
 import { Rich } from "../parts/rich";
 import { ofSeverity, State } from "../parts/state";
+import { Time } from "../parts/Time";
 import { useTime } from "../time/useTime";
 import { Anomalies } from "./Anomalies";
 import { categoryKey, faultPath } from "./read";
@@ -17,14 +18,26 @@ export default function Incidents() {
   const time = useTime();
   const [params, setParams] = useSearchParams();
   const state = params.get("state") ?? "";
-  const faults = useFaults({ limit: 1000, ...(state ? { state } : {}) }, time);
+  const then = time.live ? {} : { from: Math.round(time.from), to: Math.round(time.to) };
+  const faults = useFaults({ limit: 1000, ...(state ? { state } : {}), ...then }, time);
+  // How many are open does not hang on what is shown.
+  const open = useFaults({ state: "open", limit: 100 });
   const host = params.get("host");
+  const isHere = (fault: Fault) => !host || !fault.host_name || fault.host_name === host;
   const rows = (faults.data?.items ?? []).filter(
-    (fault) =>
-      (!host || !fault.host_name || fault.host_name === host) &&
-      (time.live || (fault.onset_ms <= time.to && (fault.closed_ms ?? time.to) >= time.from)),
+    (fault) => isHere(fault) && (time.live || (fault.onset_ms <= time.to && (fault.closed_ms ?? time.to) >= time.from)),
   );
-  const open = rows.filter((fault) => fault.state === "open").length;
+  const heading = () => {
+    if (!time.live)
+      return faults.data
+        ? t(rows.length === 0 ? "incidents.none_then" : rows.length === 1 ? "incidents.then_1" : "incidents.then", {
+            count: rows.length,
+          })
+        : t("page.incidents");
+    if (!open.data) return t("page.incidents");
+    const count = open.data.items.filter(isHere).length;
+    return t(count === 0 ? "incidents.none_open" : count === 1 ? "incidents.open_1" : "incidents.open", { count });
+  };
   const choose = (value: string) =>
     setParams((old) => {
       const next = new URLSearchParams(old);
@@ -35,13 +48,7 @@ export default function Incidents() {
   return (
     <Page title={t("page.incidents")}>
       <div className="lh">
-        <h1>
-          {faults.data
-            ? open > 0
-              ? t(open === 1 ? "incidents.open_1" : "incidents.open", { count: open })
-              : t("incidents.none_open")
-            : t("page.incidents")}
-        </h1>
+        <h1>{heading()}</h1>
         <span className="grp" role="group" aria-label={t("incidents.filter")}>
           {(["", "open", "closed"] as const).map((value) => (
             <button key={value} type="button" className="btn" aria-pressed={state === value} onClick={() => choose(value)}>
@@ -53,7 +60,7 @@ export default function Incidents() {
       <Answer of={faults} lines={6}>
         {() =>
           rows.length === 0 ? (
-            <Empty title={t("incidents.none")}>{t("incidents.none_help")}</Empty>
+            <Empty title={t(time.live && !state ? "incidents.none" : "incidents.none_here")}>{t("incidents.none_help")}</Empty>
           ) : (
             <Faults rows={rows} now={time.now} />
           )
@@ -87,7 +94,9 @@ function Faults({ rows, now }: { rows: Fault[]; now: number }) {
         <tbody>
           {rows.map((fault) => (
             <tr key={fault.id}>
-              <td className="nw">{clock(fault.onset_ms, { now })}</td>
+              <td className="nw">
+                <Time ms={fault.onset_ms} />
+              </td>
               <td>
                 <State
                   state={fault.state === "open" ? ofSeverity(fault.severity) : fault.asked ? "na" : "ok"}

@@ -1,14 +1,14 @@
 // What an incident hurts: each number that left its normal range, by entity, worst first.
 import { Fragment } from "react";
 import type { FaultDetail, Symptom } from "../api/types";
-import { clock, num, rangeText, scaleFor, sentenceCase, utc } from "../format";
+import { num, rangeText, scaleFor, sentenceCase } from "../format";
 import { type Translate, useT } from "../i18n";
 import { useMetricName } from "../metrics";
 import { EntityName, To } from "../parts/links";
 import { Section } from "../parts/page";
 import { RangeDot } from "../parts/RangeDot";
-import { ofSeverity, State } from "../parts/state";
-import { useTime } from "../time/useTime";
+import { type Judged, ofSeverity, State } from "../parts/state";
+import { Time } from "../parts/Time";
 import { unitOf } from "../units";
 import { hurtBy, symptomsOf } from "./read";
 
@@ -39,7 +39,6 @@ function pidOf(row: Symptom, rows: readonly Symptom[]): string | null {
 
 export function Symptoms({ detail }: { detail: FaultDetail }) {
   const t = useT();
-  const { now } = useTime();
   const metricName = useMetricName();
   const rows = symptomsOf(detail);
   if (rows.length === 0) return null;
@@ -105,14 +104,16 @@ export function Symptoms({ detail }: { detail: FaultDetail }) {
                         <td className="num">{said.shown(row.now)}</td>
                         <td className="num dim">{said.normal}</td>
                         <td>
-                          <Distance row={row} label={`${measure}: ${said.shown(said.worst)} ${said.unit}, ${said.normal}`} />
+                          <Distance
+                            row={row}
+                            state={judged}
+                            label={`${measure}: ${said.shown(said.worst)} ${said.unit}, ${said.normal}`}
+                          />
                         </td>
-                        <td className="nw" title={utc(row.onset_ms)}>
-                          {clock(row.onset_ms, { now })}
+                        <td className="nw">
+                          <Time ms={row.onset_ms} />
                         </td>
-                        <td className="nw" title={row.closed_ms === null ? undefined : utc(row.closed_ms)}>
-                          {row.closed_ms === null ? t("symptom.lasts") : clock(row.closed_ms, { now })}
-                        </td>
+                        <td className="nw">{row.closed_ms === null ? t("symptom.lasts") : <Time ms={row.closed_ms} />}</td>
                       </tr>
                     );
                   })}
@@ -127,10 +128,10 @@ export function Symptoms({ detail }: { detail: FaultDetail }) {
 }
 
 /** The worst value against the normal range, on an axis of its own, for units differ from row to row. */
-function Distance({ row, label }: { row: Symptom; label: string }) {
+function Distance({ row, state, label }: { row: Symptom; state: Judged; label: string }) {
   const worst = row.peak ?? row.now;
   const known = [worst, row.low, row.high].filter((value): value is number => value !== null && value > 0);
   if (worst === null || worst <= 0 || known.length < 2) return null;
   const span: [number, number] = [Math.min(...known) / 2, Math.max(...known) * 2];
-  return <RangeDot now={worst} normal={{ lo: row.low, hi: row.high }} span={span} bad label={label} />;
+  return <RangeDot now={worst} normal={{ lo: row.low, hi: row.high }} span={span} state={state} label={label} />;
 }

@@ -7,6 +7,7 @@ import { useT, useText } from "../i18n";
 import { useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, entityPath, To } from "../parts/links";
+import { Answer, Broken } from "../parts/page";
 import { Rich } from "../parts/rich";
 import { ofEntity, State } from "../parts/state";
 import { lastValue, mainSeries } from "../parts/trace";
@@ -34,17 +35,21 @@ export function Dock({ entity }: { entity: Entity }) {
             name={[names.name, names.sub].filter(Boolean).join(" ")}
             host={entity.host_name}
           />
-          <State state={ofEntity(entity)} />
+          <State state={ofEntity(entity, detail.data?.checks)} />
         </p>
-        <p>
-          {check ? (
-            <>
-              <Rich text={say(check.text)} /> <span className="dim">{say(check.normal)}</span>
-            </>
-          ) : (
-            <span className="dim">{t(detail.data ? "map.no_checks" : "page.loading")}</span>
-          )}
-        </p>
+        {detail.isError ? (
+          <Broken error={detail.error} retry={detail.refetch} {...(detail.data ? { since: detail.dataUpdatedAt } : {})} />
+        ) : null}
+        {check ? (
+          <p>
+            <Rich text={say(check.text)} />{" "}
+            <span className="dim">
+              <Rich text={say(check.normal)} />
+            </span>
+          </p>
+        ) : detail.isError ? null : (
+          <p className="dim">{t(detail.data ? "map.no_checks" : "page.loading")}</p>
+        )}
         <p className="lab">
           <To
             className="lnk"
@@ -54,42 +59,46 @@ export function Dock({ entity }: { entity: Entity }) {
           </To>
         </p>
       </div>
-      <dl>
-        {rows.map((row) => {
-          const main = mainSeries(row.series);
-          const points = main?.points ?? [];
-          const now = lastValue(points);
-          const unit = unitOf(row.metric, row.unit);
-          const scale = scaleFor(unit, now ?? 0);
-          const name = metricName(row.metric, entity.type);
-          return (
-            <div key={row.metric}>
-              <dt title={row.metric}>
-                <span className="dn">{name}</span>
-                <b className={row.state === "crit" || row.state === "warn" ? row.state : undefined}>
-                  {num(now === null ? null : now * scale.factor)}
-                </b>{" "}
-                {scale.unit}
-              </dt>
-              <dd>
-                <Chart
-                  series={main ? [main] : []}
-                  from={metrics.data!.from}
-                  to={metrics.data!.to}
-                  height={34}
-                  label={name}
-                  factor={scale.factor}
-                  unit={scale.unit}
-                  band={row.normal}
-                  onset={row.onset_ms}
-                  state={row.state}
-                  stepMs={metrics.data!.step_ms}
-                />
-              </dd>
-            </div>
-          );
-        })}
-      </dl>
+      <Answer of={metrics} lines={2}>
+        {(data) => (
+          <dl>
+            {rows.map((row) => {
+              const main = mainSeries(row.series);
+              const points = main?.points ?? [];
+              const now = lastValue(points);
+              const unit = unitOf(row.metric, row.unit);
+              const scale = scaleFor(unit, now ?? 0);
+              const name = metricName(row.metric, entity.type);
+              return (
+                <div key={row.metric}>
+                  <dt title={row.metric}>
+                    <span className="dn">{name}</span>
+                    <b className={row.state === "crit" || row.state === "warn" ? row.state : undefined}>
+                      {num(now === null ? null : now * scale.factor)}
+                    </b>{" "}
+                    {scale.unit}
+                  </dt>
+                  <dd>
+                    <Chart
+                      series={main ? [main] : []}
+                      from={data.from}
+                      to={data.to}
+                      height={34}
+                      label={name}
+                      factor={scale.factor}
+                      unit={scale.unit}
+                      band={row.normal}
+                      onset={row.onset_ms}
+                      state={row.state}
+                      stepMs={data.step_ms}
+                    />
+                  </dd>
+                </div>
+              );
+            })}
+          </dl>
+        )}
+      </Answer>
     </aside>
   );
 }

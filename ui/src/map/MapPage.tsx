@@ -3,14 +3,15 @@ import { useCallback, useMemo, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
 import { useFault, useHorizontal, useLedger, useVertical } from "../api/queries";
 import type { Entity, Layer } from "../api/types";
-import { clock, num } from "../format";
+import { num, stamp } from "../format";
 import { useT } from "../i18n";
 import { pathOf } from "../incident/read";
 import { Icon } from "../parts/icons";
 import { EntityName, entityPath, keep, To } from "../parts/links";
 import { Answer, Empty, Page } from "../parts/page";
 import { usePanel } from "../parts/panel";
-import { State } from "../parts/state";
+import { Rich } from "../parts/rich";
+import { judgedClass, ofSeverity, State } from "../parts/state";
 import { useTwin } from "../parts/twin";
 import { useTime } from "../time/useTime";
 import { Dock } from "./Dock";
@@ -135,7 +136,7 @@ export default function MapPage() {
   const partial = answer.data?.partial || answer.data?.snapshot.state === "partial";
 
   return (
-    <Page title={t("page.map")} className="mapp">
+    <Page title={t("page.map")} className={`mapp ${fault.data ? judgedClass(ofSeverity(fault.data.SeverityText)) : ""}`}>
       <h1 className="sr">{t("page.map")}</h1>
       <div className="mt">
         <div className="say">
@@ -143,7 +144,7 @@ export default function MapPage() {
             <>
               {t("map.path_of")}{" "}
               <To to={`/incidents/${encodeURIComponent(fault.data.id)}`}>
-                {t("map.incident_since", { time: clock(fault.data.Resource.onset, { now: time.now }) })}
+                <Rich text={t("map.incident_since", { time: stamp(fault.data.Resource.onset) })} />
               </To>
               {entity ? ", " : ""}
             </>

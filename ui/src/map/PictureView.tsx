@@ -41,7 +41,9 @@ export function PictureView(props: PictureProps) {
   const [view, setView] = useState<View | null>(null);
   const [focus, setFocus] = useState<string | null>(null);
   const [hover, setHover] = useState<string | null>(null);
-  const drag = useRef<{ x: number; y: number; view: View; moved: boolean } | null>(null);
+  const drag = useRef<{ x: number; y: number; view: View } | null>(null);
+  /** Whether the pointer was dragged since it went down: the click at its end chooses nothing. */
+  const moved = useRef(false);
   const { placed } = picture;
 
   useEffect(() => {
@@ -135,14 +137,15 @@ export function PictureView(props: PictureProps) {
         aria-label={label}
         onKeyDown={onKeyDown}
         onPointerDown={(event) => {
-          if (event.button === 0) drag.current = { x: event.clientX, y: event.clientY, view: now, moved: false };
+          moved.current = false;
+          if (event.button === 0) drag.current = { x: event.clientX, y: event.clientY, view: now };
         }}
         onPointerMove={(event) => {
           const start = drag.current;
           if (!start) return;
           const [dx, dy] = [event.clientX - start.x, event.clientY - start.y];
-          if (!start.moved && Math.hypot(dx, dy) < 4) return;
-          start.moved = true;
+          if (!moved.current && Math.hypot(dx, dy) < 4) return;
+          moved.current = true;
           setView({ ...start.view, x: start.view.x + dx, y: start.view.y + dy });
         }}
         onPointerUp={() => {
@@ -225,7 +228,7 @@ export function PictureView(props: PictureProps) {
                   y={one.y + 11}
                   className="t2"
                   textAnchor="middle"
-                  onClick={onEdge ? () => onEdge(edge) : undefined}
+                  onClick={onEdge ? () => !moved.current && onEdge(edge) : undefined}
                 >
                   {one.text}
                 </text>
@@ -241,9 +244,11 @@ export function PictureView(props: PictureProps) {
               selected={node.id === selected}
               showPath={showPath}
               tabIndex={node.id === entry ? 0 : -1}
-              onSelect={() => {
-                if (!drag.current?.moved) onSelect(node);
+              onClick={() => {
+                if (!moved.current) onSelect(node);
+                moved.current = false;
               }}
+              onSelect={() => onSelect(node)}
               onHover={(on) => {
                 setHover(on ? node.id : null);
                 onHover?.(on ? node : null);
@@ -280,17 +285,20 @@ interface NodeProps {
   selected: boolean;
   showPath: boolean;
   tabIndex: number;
+  onClick: () => void;
+  /** By key. */
   onSelect: () => void;
   onHover: (on: boolean) => void;
   onFocus: () => void;
 }
 
-function NodeView({ domId, node, at, selected, showPath, tabIndex, onSelect, onHover, onFocus }: NodeProps) {
+function NodeView({ domId, node, at, selected, showPath, tabIndex, onClick, onSelect, onHover, onFocus }: NodeProps) {
   const t = useT();
   const bad = node.state === "crit" || node.state === "warn";
   const numbered = showPath && node.number !== null;
   const classes = [
     selected ? "sel" : showPath && node.cause ? "cause" : numbered || node.state === "crit" ? "hit" : "",
+    node.state === "crit" && !numbered ? "judged-crit" : "",
     node.state === "gone" ? "gone" : "",
     node.fold ? "fold" : "",
     bad ? "once" : "",
@@ -315,7 +323,7 @@ function NodeView({ domId, node, at, selected, showPath, tabIndex, onSelect, onH
       role="button"
       tabIndex={tabIndex}
       aria-pressed={selected}
-      onClick={onSelect}
+      onClick={onClick}
       onKeyDown={(event) => {
         if (event.key !== "Enter" && event.key !== " ") return;
         event.preventDefault();

@@ -342,10 +342,10 @@ function edgeLabel(all: readonly Edge[]): string {
 }
 
 function worst(members: readonly Entity[]): Judged {
-  const states = members.map(ofEntity);
+  const states = members.map((one) => ofEntity(one));
   for (const state of ["crit", "warn"] as const) if (states.includes(state)) return state;
   if (states.every((state) => state === "gone")) return "gone";
-  return states.find((state) => state !== "gone") ?? "ok";
+  return states.includes("ok") ? "ok" : "na";
 }
 
 function sizeOf(node: PictureNode, measure: Measure): { width: number; height: number } {

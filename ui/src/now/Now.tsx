@@ -1,21 +1,23 @@
 // Now: the answer first. Open incidents worst first, services, hosts, and what is watched and what is not.
+import type { ReactNode } from "react";
 import { useSearchParams } from "react-router";
-import { placeName } from "../agent/names";
-import { useAbnormal, useFaults, useHealth, useHosts, useLedger, useServices } from "../api/queries";
+import { partName, placeName } from "../agent/names";
+import { useAbnormal, useFaults, useHealth, useHosts, useLedger, useServices, useWatchedThen } from "../api/queries";
 import type { Fault, Health, HostRow, Ledger, Meter, Service, Signal } from "../api/types";
-import { clock, duration, num, percent, sentence } from "../format";
+import { duration, num, percent, sentence, stamp } from "../format";
 import { type Key, useT, useText } from "../i18n";
 import { faultPath } from "../incident/read";
 import { tidyName } from "../map/names";
 import { Spark } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
-import { Answer, Empty, Page, Section } from "../parts/page";
+import { Answer, Broken, Empty, Page, Section, Skeleton } from "../parts/page";
 import { RangeDot } from "../parts/RangeDot";
-import { Rich } from "../parts/rich";
-import { type Judged, State } from "../parts/state";
+import { Rich, usePlain } from "../parts/rich";
+import { type Judged, ofSeverity, State } from "../parts/state";
+import { Time } from "../parts/Time";
 import { useTime } from "../time/useTime";
 import { OpenIncident } from "./OpenIncident";
-import { isYoung, phaseOf } from "./phase";
+import { isBlind, isYoung, phaseOf, troublesOf } from "./phase";
 import { Learning, Starting } from "./Starting";
 import "./now.css";
 
@@ -40,7 +42,7 @@ export default function Now() {
     .sort((a, b) => RANK[a.severity] - RANK[b.severity] || b.onset_ms - a.onset_ms);
   const health = useHealth();
   const hosts = useHosts(time);
-  const phase = time.live ? phaseOf(health.data, hosts.data?.items.length) : "running";
+  const phase = time.live && !health.isError ? phaseOf(health.data, hosts.data?.items.length) : "running";
   if (phase === "starting" && open.length === 0)
     return (
       <Page title={t("starting.title")}>
@@ -48,18 +50,10 @@ export default function Now() {
       </Page>
     );
   return (
-    <Page title={open[0] ? t("now.title_open", { what: open[0].entity_name }) : t("page.now")}>
+    <Page title={open[0] && time.live ? t("now.title_open", { what: open[0].entity_name }) : t("page.now")}>
       {faults.data ? null : <h1 className="sr">{t("page.now")}</h1>}
       <Answer of={faults} lines={3}>
-        {() =>
-          open.length > 0 ? (
-            <Wrong open={open} />
-          ) : phase === "learning" ? (
-            <Learning health={health.data!} now={time.now} />
-          ) : (
-            <Well health={health.data} />
-          )
-        }
+        {() => (open.length > 0 ? <Wrong open={open} /> : time.live ? <Well learning={phase === "learning"} /> : <Then />)}
       </Answer>
       {time.live ? (
         <>
@@ -79,25 +73,28 @@ export default function Now() {
 function Wrong({ open }: { open: Fault[] }) {
   const t = useT();
   const say = useText();
-  const time = useTime();
+  const { live } = useTime();
   const worst = open[0]!;
   const cause = worst.cause;
+  const named = cause && { cause: tidyName(cause.entity_type, cause.entity_name), probability: percent(cause.probability) };
+  const one = live ? "now.slow" : "now.slow_then";
   return (
     <>
       <h1>
-        {open.length === 1
-          ? t("now.slow", { what: worst.entity_name, time: clock(worst.onset_ms, { now: time.now }) })
-          : t("now.several", { count: open.length })}
+        <Rich
+          text={
+            open.length === 1
+              ? t(one, { what: worst.entity_name, time: stamp(worst.onset_ms) })
+              : t(live ? "now.several" : "incidents.then", { count: open.length })
+          }
+        />
       </h1>
       <p className="lead">
         <Rich
           text={
-            cause
-              ? t(open.length === 1 ? "now.one_cause" : "now.worst_cause", {
-                  cause: tidyName(cause.entity_type, cause.entity_name),
-                  probability: percent(cause.probability),
-                })
-              : t("now.no_cause_yet")
+            named
+              ? t(open.length > 1 ? "now.worst_cause" : live ? "now.one_cause" : "now.its_cause", named)
+              : t(live ? "now.no_cause_yet" : "now.no_cause_then")
           }
         />
       </p>
@@ -108,11 +105,13 @@ function Wrong({ open }: { open: Fault[] }) {
         <ul className="more">
           {open.slice(MAX_FULL).map((fault) => (
             <li key={fault.id}>
-              <State state={fault.severity === "WARN" ? "warn" : "crit"} />
+              <State state={ofSeverity(fault.severity)} />
               <To to={faultPath(fault)}>
                 <Rich text={sentence(say(fault.summary))} />
               </To>
-              <span className="dim">{clock(fault.onset_ms, { now: time.now })}</span>
+              <span className="dim">
+                <Time ms={fault.onset_ms} />
+              </span>
             </li>
           ))}
         </ul>
@@ -121,30 +120,65 @@ function Wrong({ open }: { open: Fault[] }) {
   );
 }
 
-function Well({ health }: { health: Health | undefined }) {
+/** No incident is open: what that is worth hangs on whether everything is watched. */
+function Well({ learning }: { learning: boolean }) {
   const t = useT();
   const time = useTime();
+  const asked = useHealth();
+  const hosts = useHosts(time);
   const closed = useFaults({ state: "closed", limit: 20 });
   const abnormal = useAbnormal(time);
+  const health = asked.data;
+  if (asked.isError)
+    return (
+      <NotKnown why={t("now.no_health")}>
+        <Broken error={asked.error} retry={asked.refetch} {...(health ? { since: asked.dataUpdatedAt } : {})} />
+      </NotKnown>
+    );
+  if (!health)
+    return (
+      <>
+        <h1 className="sr">{t("page.now")}</h1>
+        <Skeleton lines={2} />
+      </>
+    );
+  const troubles = troublesOf(health);
+  if (troubles.length > 0)
+    return (
+      <NotKnown why={t("now.parts_fail")}>
+        <ul className="more">
+          {troubles.map(([name, part]) => (
+            <li key={name}>
+              <State state="warn" label={part.status} />
+              <b>{partName(name, t)}</b>
+              <span>
+                <Rich text={part.reason || part.status} />
+              </span>
+              {part.last_ms === null ? null : (
+                <span className="dim nw">{t("agent.last", { duration: duration(Math.max(0, time.now - part.last_ms)) })}</span>
+              )}
+            </li>
+          ))}
+        </ul>
+      </NotKnown>
+    );
+  if (hosts.data && isBlind(hosts.data.items)) return <NotKnown why={t("now.blind")} />;
+  if (learning) return <Learning health={health} now={time.now} />;
   const last = closed.data?.items.find((fault) => !fault.asked);
-  const started = health ? time.now - health.uptime_ms : null;
-  const since = last?.closed_ms && (started === null || last.closed_ms > started) ? last.closed_ms : started;
+  const started = time.now - health.uptime_ms;
+  const since = last?.closed_ms && last.closed_ms > started ? last.closed_ms : started;
   const count = abnormal.data?.items.length ?? 0;
   return (
     <>
-      <h1>{t(time.live ? "now.well" : "now.well_then")}</h1>
-      {time.live ? (
-        <p className="lead">
-          {since === null ? null : (
-            <Rich text={t("now.well_since", { time: clock(since, { now: time.now }), duration: duration(time.now - since) })} />
-          )}{" "}
-          {last ? (
-            <To className="lnk" to={faultPath(last)}>
-              {t("now.last_incident")}
-            </To>
-          ) : null}
-        </p>
-      ) : null}
+      <h1>{t("now.well")}</h1>
+      <p className="lead">
+        <Rich text={t("now.well_since", { time: stamp(since), duration: duration(time.now - since) })} />{" "}
+        {last ? (
+          <To className="lnk" to={faultPath(last)}>
+            {t("now.last_incident")}
+          </To>
+        ) : null}
+      </p>
       {count > 0 ? (
         <p className="note">
           <State state="na" /> <Rich text={t(count === 1 ? "now.abnormal_1" : "now.abnormal", { count })} />{" "}
@@ -153,7 +187,44 @@ function Well({ health }: { health: Health | undefined }) {
           </To>
         </p>
       ) : null}
-      {health && time.live ? <Known health={health} now={time.now} /> : null}
+      <Known health={health} now={time.now} />
+    </>
+  );
+}
+
+function NotKnown({ why, children }: { why: string; children?: ReactNode }) {
+  const t = useT();
+  return (
+    <>
+      <h1>{t("now.not_known")}</h1>
+      <p className="lead">{why}</p>
+      {children}
+    </>
+  );
+}
+
+/** A past window without an incident: all was well only as far as somebody watched. */
+function Then() {
+  const t = useT();
+  const watched = useWatchedThen(useTime());
+  const words = (share: number): [Key, Key | null] => {
+    if (share === 1) return ["now.well_then", null];
+    return share === 0 ? ["now.not_known_then", "now.not_watched_then"] : ["now.well_partly", "now.partly_then"];
+  };
+  return (
+    <>
+      {watched.data === undefined ? <h1 className="sr">{t("page.now")}</h1> : null}
+      <Answer of={watched} lines={2}>
+        {(share) => {
+          const [head, lead] = words(share);
+          return (
+            <>
+              <h1>{t(head)}</h1>
+              {lead ? <p className="lead">{t(lead)}</p> : null}
+            </>
+          );
+        }}
+      </Answer>
     </>
   );
 }
@@ -172,18 +243,15 @@ function Known({ health, now }: { health: Health; now: number }) {
     return (
       <p className="note">
         <State state="na" /> <Rich text={t("now.known", { warm: num(kpis.warm, 9), total: num(kpis.total, 9) })} />{" "}
-        {isComing
-          ? t("now.learning_until", { time: clock(kpis.warm_at_ms!, { now }) })
-          : t(isYoung(health) ? "learning.soon" : "now.short_lived")}
+        {isComing ? (
+          <Rich text={t("now.learning_until", { time: stamp(kpis.warm_at_ms!) })} />
+        ) : (
+          t(isYoung(health) ? "learning.soon" : "now.short_lived")
+        )}
       </p>
     );
   }
-  if (detection.status === "ok") return null;
-  return (
-    <p className="note">
-      <State state="na" /> {detection.reason}
-    </p>
-  );
+  return null;
 }
 
 const SIGNALS: [keyof Service["signals"], Key, Key][] = [
@@ -272,7 +340,7 @@ function ServiceRow({ row }: { row: Service }) {
             now={row.p99_ms}
             normal={row.p99_normal_ms}
             span={P99_SPAN_MS}
-            bad={tone(latency) !== ""}
+            state={latency.state}
             label={`${num(row.p99_ms)} ms, ${num(row.p99_normal_ms.lo)}–${num(row.p99_normal_ms.hi)} ms`}
           />
         ) : (
@@ -306,7 +374,7 @@ function against(ratio: number | null): string {
 
 function SignalState({ signal, name }: { signal: Signal; name: string }) {
   const t = useT();
-  const say = useText();
+  const plain = usePlain();
   const words: Record<Judged, Key> = {
     crit: "state.crit",
     warn: "state.warn",
@@ -315,7 +383,10 @@ function SignalState({ signal, name }: { signal: Signal; name: string }) {
     gone: "state.gone",
   };
   return (
-    <State state={signal.state} label={signal.reason ? `${name}: ${say(signal.reason)}` : `${name}: ${t(words[signal.state])}`} />
+    <State
+      state={signal.state}
+      label={signal.reason ? `${name}: ${plain(signal.reason)}` : `${name}: ${t(words[signal.state])}`}
+    />
   );
 }
 

@@ -1,16 +1,17 @@
 // One open incident on Now: sentence, first cause, path, and the KPI that suffers.
 import { useEntityMetrics, useFault } from "../api/queries";
-import type { Fault, FaultDetail, Symptom } from "../api/types";
-import { clock, duration, num, percent, rangeText, scaleFor, sentence, sentenceCase, withUnit } from "../format";
+import type { Fault, FaultDetail, SignalState, Symptom } from "../api/types";
+import { clock, duration, isDated, num, percent, rangeText, scaleFor, sentence, sentenceCase, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { categoryKey, faultPath, hurtBy, pathOf, rangeOf, stepName, symptomsOf, takenQuery } from "../incident/read";
 import { useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
+import { Answer, ChartAnswer } from "../parts/page";
 import { Rich } from "../parts/rich";
-import { ofSeverity, State } from "../parts/state";
+import { judgedClass, ofSeverity, State } from "../parts/state";
+import { Time } from "../parts/Time";
 import { lastValue, mainSeries } from "../parts/trace";
-import { stepFor } from "../time/time";
 import { useTime } from "../time/useTime";
 import { unitOf } from "../units";
 
@@ -25,7 +26,7 @@ export function OpenIncident({ fault }: { fault: Fault }) {
   const judged = ofSeverity(fault.severity);
   const word = judged === "crit" ? "crit" : judged === "warn" ? "warn" : "dim";
   return (
-    <article className={`inc ${word}`} aria-labelledby={`i-${fault.id}`}>
+    <article className={`inc ${word} ${judgedClass(judged)}`} aria-labelledby={`i-${fault.id}`}>
       <div className="say">
         <p className="meta">
           <span className={`${word} nw`}>
@@ -48,9 +49,11 @@ export function OpenIncident({ fault }: { fault: Fault }) {
             <Rich text={sentence(say(fault.summary))} />
           </To>
         </h2>
-        {detail.data ? <Why detail={detail.data} /> : null}
+        <Answer of={detail} lines={2}>
+          {(data) => <Why detail={data} />}
+        </Answer>
       </div>
-      <Kpi fault={fault} symptoms={symptoms} />
+      <Kpi fault={fault} symptoms={symptoms} judged={judged} />
     </article>
   );
 }
@@ -96,7 +99,9 @@ function Why({ detail }: { detail: FaultDetail }) {
   );
 }
 
-function Kpi({ fault, symptoms }: { fault: Fault; symptoms: readonly Symptom[] }) {
+const KPI_HEIGHT = 92;
+
+function Kpi({ fault, symptoms, judged }: { fault: Fault; symptoms: readonly Symptom[]; judged: SignalState }) {
   const t = useT();
   const time = useTime();
   const metricName = useMetricName();
@@ -109,6 +114,12 @@ function Kpi({ fault, symptoms }: { fault: Fault; symptoms: readonly Symptom[] }
   const scale = scaleFor(unit, now ?? 0);
   const name = metricName(fault.metric_id);
   const normal = metric?.normal ?? rangeOf(symptoms, fault.entity_id, fault.metric_id, main);
+  const tone = judged === "crit" || judged === "warn" ? judged : "";
+  const span = time.to - time.from;
+  const tick = { now: time.now, span, brief: true };
+  const share = (fault.onset_ms - time.from) / span;
+  // A time with its date is wider, and must not cover the ends of the axis.
+  const margin = isDated(time.from, time.to, tick) ? 30 : 18;
   return (
     <figure className="kpi">
       <figcaption>
@@ -116,37 +127,38 @@ function Kpi({ fault, symptoms }: { fault: Fault; symptoms: readonly Symptom[] }
           {name}
           {main?.label ? ` ${main.label}` : ""}, {fault.entity_name}
         </span>
-        <span className="big crit">
+        <span className={`big ${tone}`}>
           {now === null ? "–" : num(now * scale.factor)} <small>{scale.unit}</small>
         </span>
       </figcaption>
-      <Chart
-        series={main ? [main] : []}
-        from={time.from}
-        to={time.to}
-        height={92}
-        label={`${name}, ${fault.entity_name}`}
-        factor={scale.factor}
-        unit={scale.unit}
-        band={normal}
-        onset={fault.onset_ms}
-        state="crit"
-        stepMs={metrics.data?.step_ms ?? stepFor(time.rangeMs)}
-      />
+      <ChartAnswer of={metrics} height={KPI_HEIGHT}>
+        {(data) => (
+          <Chart
+            series={main ? [main] : []}
+            from={time.from}
+            to={time.to}
+            height={KPI_HEIGHT}
+            label={`${name}, ${fault.entity_name}`}
+            factor={scale.factor}
+            unit={scale.unit}
+            band={normal}
+            onset={fault.onset_ms}
+            state={judged}
+            stepMs={data.step_ms}
+          />
+        )}
+      </ChartAnswer>
       <div className="xa">
         <span className="tick" style={{ left: 0 }}>
-          {clock(time.from, { seconds: false })}
+          {clock(time.from, { ...tick, seconds: false })}
         </span>
         {fault.onset_ms > time.from && fault.onset_ms < time.to ? (
-          <span
-            className="tick c"
-            style={{ left: `${Math.min(82, Math.max(18, ((fault.onset_ms - time.from) / (time.to - time.from)) * 100))}%` }}
-          >
-            {clock(fault.onset_ms)}
+          <span className="tick c" style={{ left: `${Math.min(100 - margin, Math.max(margin, share * 100))}%` }}>
+            <Time ms={fault.onset_ms} span={span} brief />
           </span>
         ) : null}
         <span className="tick" style={{ right: 0 }}>
-          {clock(time.to, { seconds: false })}
+          {clock(time.to, { ...tick, seconds: false })}
         </span>
       </div>
       <p className="lab key">

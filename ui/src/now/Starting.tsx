@@ -1,7 +1,7 @@
 // The first minutes: what is there, what comes next and when. Until the first map nothing can be said of the host, until the
 // sixtieth report of a number nothing of its normal range.
 import type { Component, Health } from "../api/types";
-import { clock, duration, num } from "../format";
+import { duration, num, stamp } from "../format";
 import { type Key, useT } from "../i18n";
 import { Rich } from "../parts/rich";
 import { type Judged, State } from "../parts/state";
@@ -32,7 +32,7 @@ export function Starting({ health, now }: { health: Health; now: number }) {
     <>
       <h1>{t("starting.title")}</h1>
       <p className="lead">
-        <Rich text={t("starting.lead", { duration: duration(health.uptime_ms), time: clock(started) })} />
+        <Rich text={t("starting.lead", { duration: duration(health.uptime_ms), time: stamp(started) })} />
       </p>
       <ol className="steps">
         {steps.map((one) => (
@@ -56,7 +56,7 @@ export function Learning({ health, now }: { health: Health; now: number }) {
     <>
       <h1>{t("learning.title")}</h1>
       <p className="lead">
-        <Rich text={t("learning.lead", { time: clock(started, { now }), duration: duration(health.uptime_ms) })} />
+        <Rich text={t("learning.lead", { time: stamp(started), duration: duration(health.uptime_ms) })} />
       </p>
       <div className="learn">
         <span className="mtr" aria-hidden="true">
@@ -64,7 +64,7 @@ export function Learning({ health, now }: { health: Health; now: number }) {
         </span>
         <p>
           <Rich text={t("learning.known", { warm: num(kpis.warm, 9), total: num(kpis.total, 9) })} />{" "}
-          {ready === null ? t("learning.soon") : t("learning.ready", { time: clock(ready, { now }) })}
+          {ready === null ? t("learning.soon") : <Rich text={t("learning.ready", { time: stamp(ready) })} />}
         </p>
       </div>
     </>

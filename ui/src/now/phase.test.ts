@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Health } from "../api/types";
-import { phaseOf } from "./phase";
+import type { Health, HostRow } from "../api/types";
+import { isBlind, phaseOf, troublesOf } from "./phase";
 
 const health = (uptime_ms: number, warm: number, total: number, status: Health["status"] = "ok"): Health => ({
   status,
@@ -27,5 +27,27 @@ describe("a hub", () => {
   });
   it("that does not answer is said by the error, not by this", () => {
     expect(phaseOf(undefined, 0)).toBe("running");
+  });
+});
+
+describe("a part", () => {
+  it("that is not ok is a trouble, whichever it is", () => {
+    const all = health(3_600_000, 12, 12);
+    expect(troublesOf(all)).toEqual([]);
+    for (const name of ["agent", "store", "topology", "detection", "cause"])
+      for (const status of ["degraded", "off", "starting"] as const) {
+        const part = { status, reason: "why", last_ms: null };
+        expect(troublesOf({ ...all, components: { ...all.components, [name]: part } })).toEqual([[name, part]]);
+      }
+  });
+});
+
+describe("a hub without a host that reports", () => {
+  const host = (life: HostRow["life"]) => ({ life }) as HostRow;
+  it("watches nothing", () => {
+    expect(isBlind([])).toBe(true);
+    expect(isBlind([host("offline")])).toBe(true);
+    expect(isBlind([host("offline"), host("online")])).toBe(false);
+    expect(isBlind([host("suspect")])).toBe(false);
   });
 });

@@ -1,5 +1,5 @@
 // How far a hub is after its start. Pure.
-import type { Health } from "../api/types";
+import type { Component, Health, HostRow } from "../api/types";
 
 /** Without a host after this long, it is not that the hub just started. */
 const YOUNG_MS = 60_000;
@@ -26,3 +26,11 @@ export function phaseOf(health: Health | undefined, hosts: number | undefined): 
   if (kpis && health.uptime_ms < YOUNG_MS && kpis.total === 0) return "learning";
   return "running";
 }
+
+/** Parts that do not work as they should: while there are any, "nothing is wrong" is more than is known. */
+export function troublesOf(health: Health): [name: string, part: Component][] {
+  return Object.entries(health.components).filter(([, part]) => part.status !== "ok");
+}
+
+/** Whether nothing is watched at all. */
+export const isBlind = (hosts: readonly HostRow[]) => hosts.every((host) => host.life === "offline");

@@ -8,15 +8,17 @@ import { CheckList } from "../entity/CheckList";
 import { HappenedList, useHappened } from "../entity/happened";
 import { MetricChart } from "../entity/MetricChart";
 import { worstFirst } from "../entity/order";
-import { clock, num, percent, shortId } from "../format";
+import { num, percent, shortId, stamp } from "../format";
 import { useT } from "../i18n";
 import { faultPath } from "../incident/read";
 import { mapLayer, namesOf } from "../map/names";
+import { ToNow } from "../notfound";
 import type { Mark } from "../parts/Chart";
 import { Icon, typeIcon } from "../parts/icons";
 import { EntityName, entityPath, To } from "../parts/links";
 import { Answer, CopyId } from "../parts/page";
 import { PANEL_ID } from "../parts/panel";
+import { Rich } from "../parts/rich";
 import { ofEntity, State } from "../parts/state";
 import { useTime } from "../time/useTime";
 import "../entity/entity.css";
@@ -65,7 +67,10 @@ export default function Panel({ id, onClose }: { id: string; onClose: () => void
         {entity ? t("panel.opened", { name }) : ""}
       </p>
       {isUnknown ? (
-        <p className="pad">{t("panel.unknown")}</p>
+        <>
+          <p className="pad">{t("panel.unknown")}</p>
+          {time.live ? null : <ToNow />}
+        </>
       ) : (
         <Answer of={detail} lines={8}>
           {(data) => <Shown detail={data} />}
@@ -77,9 +82,8 @@ export default function Panel({ id, onClose }: { id: string; onClose: () => void
 
 function Shown({ detail }: { detail: EntityDetail }) {
   const t = useT();
-  const time = useTime();
   const { entity, parents, checks } = detail;
-  const state = ofEntity(entity);
+  const state = ofEntity(entity, checks);
   const worst = checks.find((check) => check.state === "crit" || check.state === "warn");
   const open = detail.faults.find((fault) => fault.state === "open");
   const happened = useHappened(detail);
@@ -89,11 +93,15 @@ function Shown({ detail }: { detail: EntityDetail }) {
     <>
       <p className={`pst ${state === "crit" || state === "warn" ? state : ""}`}>
         <State state={state} />{" "}
-        {state === "gone" && entity.offline_at
-          ? t("entity.gone_since", { time: clock(entity.offline_at, { now: time.now }) })
-          : worst?.since_ms
-            ? t("entity.since", { state: t(`state.${state}`), time: clock(worst.since_ms, { now: time.now }) })
-            : t(`state.${state}`)}
+        <Rich
+          text={
+            state === "gone" && entity.offline_at
+              ? t("entity.gone_since", { time: stamp(entity.offline_at) })
+              : worst?.since_ms
+                ? t("entity.since", { state: t(`state.${state}`), time: stamp(worst.since_ms) })
+                : t(`state.${state}`)
+          }
+        />
       </p>
       <p className="meta">
         <span>{entity.type}</span>

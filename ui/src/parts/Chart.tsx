@@ -1,7 +1,7 @@
 // The small chart of every page: ink until judged, normal band, onset, annotations, one cursor for all, drag sets the time.
 import { useEffect, useMemo, useRef } from "react";
 import type { Point } from "../api/types";
-import { clock, num } from "../format";
+import { clock, num, plain } from "../format";
 import { useT } from "../i18n";
 import { fromDrag } from "../time/time";
 import { useTime } from "../time/useTime";
@@ -61,6 +61,8 @@ export function Chart(props: ChartProps) {
   const line = useRef<HTMLSpanElement>(null);
   const tip = useRef<HTMLSpanElement>(null);
   const drag = useRef<number | null>(null);
+  const judged = state === "crit" || state === "warn" ? `judged-${state}` : "";
+  const span = to - from;
   const shade = useRef<HTMLSpanElement>(null);
 
   const domain = useMemo(
@@ -104,12 +106,12 @@ export function Chart(props: ChartProps) {
           const shown = value === null ? "–" : `${num(value * factor)} ${unit}`.trim();
           return series.length > 1 ? `${one.label} ${shown}` : shown;
         });
-        text.textContent = `${clock(ms)}  ${values.join(" · ")}`;
+        text.textContent = `${clock(ms, { now: Date.now(), span })}  ${values.join(" · ")}`;
         text.style.opacity = "1";
         text.style.left = share > 0.6 ? "auto" : `calc(${share * 100}% + 6px)`;
         text.style.right = share > 0.6 ? `calc(${(1 - share) * 100}% + 6px)` : "auto";
       }),
-    [series, from, to, factor, unit, stepMs],
+    [series, from, to, span, factor, unit, stepMs],
   );
 
   const timeAt = (clientX: number) => {
@@ -138,7 +140,7 @@ export function Chart(props: ChartProps) {
   return (
     <div
       ref={box}
-      className="ch"
+      className={`ch ${judged}`}
       style={{ height }}
       onPointerMove={move}
       onPointerLeave={() => moveCursor(null)}
@@ -165,7 +167,7 @@ export function Chart(props: ChartProps) {
           .filter((mark) => mark.ms >= from && mark.ms <= to)
           .map((mark) => (
             <path key={`${mark.ms}${mark.text}`} className="an" d={`M${xOf(mark.ms, from, to)} 0V${height}`}>
-              <title>{`${clock(mark.ms)} ${mark.text}`}</title>
+              <title>{`${clock(mark.ms, { now: time.now, span })} ${plain(mark.text, time.now)}`}</title>
             </path>
           ))}
         {onset && onset >= from && onset <= to ? <path className="on" d={`M${xOf(onset, from, to)} -4V${height}`} /> : null}

@@ -63,7 +63,7 @@ function Card({ at }: { at: At }) {
   if (!detail.data) return null;
   const { entity, checks } = detail.data;
   const names = namesOf(entity);
-  const state = ofEntity(entity);
+  const state = ofEntity(entity, checks);
   return (
     <div className="card" aria-hidden="true" style={{ left: at.x, top: at.y, width: WIDTH }}>
       <p className="ent">

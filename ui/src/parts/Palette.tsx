@@ -3,10 +3,11 @@ import { useEffect, useId, useMemo, useRef, useState } from "react";
 import { useLocation, useNavigate } from "react-router";
 import { useEntities, useFaults, useMetadata } from "../api/queries";
 import { metricWords } from "../format";
-import { type Key, useT, useText } from "../i18n";
+import { type Key, useT } from "../i18n";
 import { faultPath } from "../incident/read";
 import { Icon, type IconName, typeIcon } from "./icons";
 import { entityPath, keep } from "./links";
+import { usePlain } from "./rich";
 
 interface Hit {
   key: string;
@@ -38,7 +39,7 @@ export function matches(text: string, query: string): boolean {
 
 export function Palette({ onClose }: { onClose: () => void }) {
   const t = useT();
-  const say = useText();
+  const plain = usePlain();
   const id = useId();
   const dialog = useRef<HTMLDialogElement>(null);
   const navigate = useNavigate();
@@ -65,12 +66,12 @@ export function Palette({ onClose }: { onClose: () => void }) {
     const out: Hit[] = [];
     for (const [to, name, icon] of PAGES)
       if (matches(t(name), query)) out.push({ key: to, icon, name: t(name), note: "", kind: "search.page", to });
-    const found = (faults.data?.items ?? []).filter((fault) => matches(`${say(fault.summary)} ${fault.entity_name}`, query));
+    const found = (faults.data?.items ?? []).filter((fault) => matches(`${plain(fault.summary)} ${fault.entity_name}`, query));
     for (const fault of found.slice(0, MAX_EACH))
       out.push({
         key: fault.id,
         icon: "incidents",
-        name: say(fault.summary),
+        name: plain(fault.summary),
         note: "",
         kind: "search.incident",
         to: faultPath(fault),
@@ -102,7 +103,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
         });
     }
     return out;
-  }, [text, t, say, faults.data, entities.data, metadata.data]);
+  }, [text, t, plain, faults.data, entities.data, metadata.data]);
 
   const go = (hit: Hit | undefined) => {
     if (!hit) return;

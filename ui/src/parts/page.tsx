@@ -1,8 +1,8 @@
 // The four states every page has: empty, loading, broken, stale. And the page's title.
-import { type ReactNode, useEffect, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { ApiError } from "../api/client";
 import { useStream } from "../api/stream";
-import { clock } from "../format";
+import { plain, stamp } from "../format";
 import { useT } from "../i18n";
 import { Rich } from "./rich";
 
@@ -31,13 +31,34 @@ export function Answer<T>({ of, lines = 4, children }: { of: Asked<T>; lines?: n
   return <Skeleton lines={lines} />;
 }
 
-export function Skeleton({ lines = 4, height = 32 }: { lines?: number; height?: number }) {
+/**
+ * The same in the place of one chart: nothing moves while its numbers are asked for, and what could not be read does not look
+ * like what was not there.
+ */
+export function ChartAnswer<T>({ of, height, children }: { of: Asked<T>; height: number; children: (data: T) => ReactNode }) {
+  if (of.data === undefined && !of.isError) return <Skeleton chart={height} />;
+  return (
+    <Answer of={of} lines={1}>
+      {children}
+    </Answer>
+  );
+}
+
+/** `chart`: of this height exactly, instead of lines. */
+export function Skeleton({ lines = 4, height = 32, chart }: { lines?: number; height?: number; chart?: number }) {
   const t = useT();
   const [slow, setSlow] = useState(false);
   useEffect(() => {
     const timer = setTimeout(() => setSlow(true), QUIET_MS);
     return () => clearTimeout(timer);
   }, []);
+  if (chart !== undefined)
+    return (
+      <div className="skel of-chart" style={{ height: chart }} aria-busy="true" role="status">
+        <i />
+        <span className={slow ? "lab" : "sr"}>{t("page.loading")}</span>
+      </div>
+    );
   return (
     <div className="skel" aria-busy="true" role="status">
       {Array.from({ length: lines }, (_, index) => (
@@ -54,7 +75,7 @@ export function Broken({ error, retry, since }: { error: Error | null; retry: ()
   return (
     <div className="broken" role="alert">
       <p>
-        <b>{t(since ? "page.stale_answer" : "page.broken", { time: since ? clock(since) : "" })}</b> {error?.message}
+        <b>{since ? <Rich text={t("page.stale_answer", { time: stamp(since) })} /> : t("page.broken")}</b> {error?.message}
       </p>
       <p className="meta">
         <button type="button" className="btn" onClick={() => void retry()}>
@@ -92,13 +113,13 @@ export function Page({ title, children, className }: { title: string; children: 
   const t = useT();
   const { lostSince } = useStream();
   useEffect(() => {
-    document.title = `${title} · gala`;
+    document.title = `${plain(title, Date.now())} · gala`;
   }, [title]);
   return (
     <div className={`wide ${className ?? ""}`}>
       {lostSince === null ? null : (
         <p className="stale" role="status">
-          <Rich text={t("page.stale", { time: clock(lostSince) })} />
+          <Rich text={t("page.stale", { time: stamp(lostSince) })} />
         </p>
       )}
       <div className={lostSince === null ? undefined : "dimmed"}>{children}</div>
@@ -132,15 +153,33 @@ export function Section({
   );
 }
 
-/** Copies on click and says so. */
+/** Copies on click and says so. Browsers keep the clipboard from pages of plain HTTP: there the whole id is selected instead. */
 export function CopyId({ id, shown }: { id: string; shown: string }) {
   const t = useT();
   const [copied, setCopied] = useState(false);
+  const [selected, setSelected] = useState(false);
+  const text = useRef<HTMLSpanElement>(null);
+  useEffect(() => {
+    if (!selected || !text.current) return;
+    text.current.focus();
+    getSelection()?.selectAllChildren(text.current);
+  }, [selected]);
   const copy = async () => {
-    await navigator.clipboard.writeText(id);
+    try {
+      await navigator.clipboard.writeText(id);
+    } catch {
+      setSelected(true);
+      return;
+    }
     setCopied(true);
     setTimeout(() => setCopied(false), 1500);
   };
+  if (selected)
+    return (
+      <span ref={text} className="mono idc all" tabIndex={-1} title={t("page.to_copy")}>
+        {id}
+      </span>
+    );
   return (
     <button type="button" className="mono idc" title={`${t("page.copy")}: ${id}`} onClick={() => void copy()}>
       {copied ? t("page.copied") : shown}

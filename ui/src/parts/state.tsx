@@ -30,15 +30,27 @@ export function State({ state, label }: { state: Judged; label?: string }) {
   );
 }
 
-export function ofSeverity(severity: Severity | null | undefined): Judged {
+export function ofSeverity(severity: Severity | null | undefined): SignalState {
   if (severity === "ERROR" || severity === "FATAL") return "crit";
   if (severity === "WARN") return "warn";
   return severity === "INFO" ? "na" : "ok";
 }
 
-export function ofEntity(entity: { state: string; badges?: { anomalies: number; severity: Severity | null } }): Judged {
+/** The scope in which what belongs to something judged has its colour. */
+export const judgedClass = (state: Judged) => (state === "crit" || state === "warn" ? `judged-${state}` : "judged-na");
+
+/**
+ * An entity's state. Where its checks are known they tell whether anybody judges it at all: without one it is not normal but
+ * not judged.
+ */
+export function ofEntity(
+  entity: { state: string; badges?: { anomalies: number; severity: Severity | null; judged?: boolean } },
+  checks?: readonly { state: SignalState }[],
+): Judged {
   if (entity.state === "offline") return "gone";
   if (entity.state === "unknown") return "na";
-  if (!entity.badges || entity.badges.anomalies === 0) return "ok";
-  return entity.badges.severity === "WARN" || entity.badges.severity === "INFO" ? "warn" : "crit";
+  if (entity.badges && entity.badges.anomalies > 0)
+    return entity.badges.severity === "WARN" || entity.badges.severity === "INFO" ? "warn" : "crit";
+  if (checks) return checks.some((check) => check.state !== "na") ? "ok" : "na";
+  return entity.badges?.judged === false ? "na" : "ok";
 }

@@ -1,8 +1,9 @@
 // The time bar: how much changed when, incidents under it, the window on it. Click or drag sets the window; arrows move it.
 import { useRef, useState } from "react";
 import { useChanges, useFaults } from "../api/queries";
-import { clock } from "../format";
+import { clock, clockRange, isDated } from "../format";
 import { useT } from "../i18n";
+import { ofSeverity } from "../parts/state";
 import { formatRange, fromDrag, RANGES_MS, ticks, track } from "./time";
 import { useTime } from "./useTime";
 
@@ -41,9 +42,13 @@ export function TimeBar() {
     else return;
     event.preventDefault();
   };
+  const dates = { now: time.now, span: to - from, brief: true };
+  const isLong = isDated(from, to, dates);
+  // A time with its date is wider.
+  const edge = isLong ? 70 : 25;
   const label = t("time.bar", {
-    from: clock(time.from),
-    to: clock(time.to),
+    from: clock(time.from, { now: time.now, span: time.rangeMs }),
+    to: clock(time.to, { now: time.now, span: time.rangeMs }),
     incidents: shown.length,
   });
 
@@ -67,7 +72,7 @@ export function TimeBar() {
         aria-valuemin={Math.round(from)}
         aria-valuemax={Math.round(to)}
         aria-valuenow={Math.round(time.to)}
-        aria-valuetext={`${clock(time.from)} – ${clock(time.to)}`}
+        aria-valuetext={clockRange(time.from, time.to, time.now)}
         onKeyDown={onKeyDown}
         onPointerDown={(event) => {
           if (event.button !== 0) return;
@@ -87,7 +92,7 @@ export function TimeBar() {
           })}
           <path d={`M0 ${BASE}H1000`} className="tb-base" />
           {shown.map((fault) => (
-            <g key={fault.id} className={fault.severity === "ERROR" || fault.severity === "FATAL" ? "tb-crit" : "tb-warn"}>
+            <g key={fault.id} className={ofSeverity(fault.severity) === "crit" ? "tb-crit" : "tb-warn"}>
               <path
                 d={`M${x(fault.onset_ms)} ${BASE}H${Math.max(x(fault.closed_ms ?? time.now), x(fault.onset_ms) + 3)}`}
                 strokeWidth="3"
@@ -97,10 +102,10 @@ export function TimeBar() {
           ))}
           <path d={`M${Math.max(1, x(window[0]))} 3V25M${Math.min(999, x(window[1]))} 3V25`} className="tb-edge" />
         </svg>
-        {ticks(from, to, 5).map((tick) =>
-          x(tick) > 25 && x(tick) < 975 ? (
+        {ticks(from, to, isLong ? 3 : 5).map((tick) =>
+          x(tick) > edge && x(tick) < 1000 - edge ? (
             <span key={tick} className="tk" style={{ left: `${x(tick) / 10}%` }}>
-              {clock(tick, { seconds: false })}
+              {clock(tick, { ...dates, seconds: false })}
             </span>
           ) : null,
         )}

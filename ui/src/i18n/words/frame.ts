@@ -40,13 +40,23 @@ export const frame = {
   ],
   "page.copy": ["Copy id", "复制标识"],
   "page.copied": ["copied", "已复制"],
+  "page.to_copy": ["Selected: copy it with Ctrl C", "已选中:按 Ctrl C 复制"],
   "page.more_of_it": ["{{count}} more processes of the same program", "同一程序的另外 {{count}} 个进程"],
   "page.table": ["Table", "表格"],
   "page.picture": ["Picture", "图形"],
   "notfound.title": ["There is nothing here.", "此处没有内容。"],
   "notfound.text": ["No page has the address {{what}}.", "没有地址为 {{what}} 的页面。"],
   "notfound.back": ["To Now", "回到现状"],
+  "notfound.then": [
+    "{{id}} was not there yet, or what was known of it is no longer kept.",
+    "{{id}} 当时尚不存在,或其数据已不再保留。",
+  ],
   "pageerror.title": ["This page broke.", "页面出错。"],
+  "pageerror.not_read": ["This page could not be read.", "无法读取此页面。"],
+  "pageerror.not_read_help": [
+    "The hub is away, or runs another version since this page was opened. It is read again as soon as the hub answers.",
+    "中心未应答,或在打开此页面后已换了版本。中心应答后会自动重新读取。",
+  ],
 
   // keys and side panel
   "keys.title": ["Keys", "按键"],

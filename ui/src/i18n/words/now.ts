@@ -3,6 +3,9 @@
 export const now = {
   "now.title_open": ["{{what}} suffers", "{{what}} 异常"],
   "now.slow": ["{{what}} suffers since {{time}}.", "{{what}} 自 {{time}} 起异常。"],
+  "now.slow_then": ["{{what}} suffered from {{time}} on.", "{{what}} 自 {{time}} 起异常。"],
+  "now.its_cause": ["Its first cause is **{{cause}}** ({{probability}}).", "首要根因是 **{{cause}}**({{probability}})。"],
+  "now.no_cause_then": ["No cause was stated.", "未给出根因。"],
   "now.several": ["{{count}} incidents are open.", "有 {{count}} 个未关闭的故障。"],
   "now.one_cause": [
     "One incident is open. Its first cause is **{{cause}}** ({{probability}}).",
@@ -18,6 +21,29 @@ export const now = {
   ],
   "now.well": ["Nothing is wrong.", "一切正常。"],
   "now.well_then": ["Nothing was wrong then.", "当时一切正常。"],
+  "now.not_known": ["It is not known whether anything is wrong.", "无法确定是否一切正常。"],
+  "now.no_health": [
+    "No incident is open, but the hub does not say whether it watches.",
+    "没有未关闭的故障,但中心未说明是否在观测。",
+  ],
+  "now.parts_fail": [
+    "No incident is open, but these parts do not work as they should:",
+    "没有未关闭的故障,但以下部分工作不正常:",
+  ],
+  "now.blind": [
+    "No incident is open, but no host reports: nothing is watched.",
+    "没有未关闭的故障,但没有主机上报,未观测任何对象。",
+  ],
+  "now.not_known_then": ["What was then is not known.", "当时的情况未知。"],
+  "now.not_watched_then": [
+    "Nothing was watched in this window: gala was not there yet or did not run, or it is longer ago than is kept.",
+    "此窗口内没有观测:gala 尚未安装或未运行,或已超出保留期。",
+  ],
+  "now.well_partly": ["Nothing was wrong then, as far as is known.", "就已知情况,当时一切正常。"],
+  "now.partly_then": [
+    "Only a part of this window was watched: gala did not run in the rest of it, or it is longer ago than is kept.",
+    "此窗口仅部分时间有观测:其余时间 gala 未运行,或已超出保留期。",
+  ],
   "now.well_since": ["No incident since **{{time}}**, {{duration}}.", "自 **{{time}}** 起({{duration}})没有故障。"],
   "now.last_incident": ["The last incident", "最近一次故障"],
   "now.abnormal": [
