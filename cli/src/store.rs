@@ -16,14 +16,14 @@ pub struct StoreCommand {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Verifies every checksum; works beside a running hub
+    /// Verifies every checksum; the hub must be stopped
     Check {
         /// Data folder of the hub, or the store folder in it
         dir: PathBuf,
     },
     /// Merges small blocks; the hub must be stopped
     Compact { dir: PathBuf },
-    /// Writes samples to standard output; the hub must be stopped
+    /// Writes samples to standard output; works beside a running hub
     Export {
         dir: PathBuf,
         /// Which series, e.g. '{__name__=~"gala_gopher_proc_.+"}'
@@ -38,7 +38,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Copies a consistent state into a new folder
+    /// Copies a consistent state into a new folder; the hub must be stopped; the hub must be stopped
     Backup { dir: PathBuf, target: PathBuf },
 }
 

@@ -9,6 +9,9 @@ use ahash::{AHashMap, AHashSet, RandomState};
 use hashbrown::HashTable;
 use std::sync::Arc;
 
+/// Buffers of requests larger than this are not kept for the next one.
+pub const KEPT_BUFFER_BYTES: usize = 4 << 20;
+
 /// Bounds an append is checked against.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -92,6 +95,7 @@ pub struct Head {
     /// Number of the log segment being written; 0 without a log.
     pub segment: u32,
     pub counters: Counters,
+    /// Samples of one append on their way to the log.
     batch: Vec<wal::LoggedSample>,
 }
 
@@ -207,7 +211,7 @@ impl Head {
             let Some(series) =
                 self.slots.get_mut(slot as usize).and_then(Option::as_mut).filter(|series| series.generation == generation)
             else {
-                appended.rejected.push(Rejected {
+                appended.rejected.add(1, || Rejected {
                     labels: Labels(Arc::from([])),
                     t_ms,
                     reason: "the series reference has expired because the series was silent for long; resolve it again".into(),
@@ -219,7 +223,7 @@ impl Head {
                     self.counters.duplicates += 1;
                     appended.samples += 1;
                 } else {
-                    appended.rejected.push(reject(series, t_ms, value, bounds));
+                    appended.rejected.add(1, || reject(series, t_ms, value, bounds));
                 }
                 continue;
             }
@@ -238,12 +242,10 @@ impl Head {
             self.counters.appended += 1;
             appended.samples += 1;
         }
-        if let Some(log) = log
-            && !batch.is_empty()
-        {
-            wal::put_samples(log, &batch);
+        if let Some(log) = log {
+            batch.chunks(wal::MAX_RECORD_SAMPLES).for_each(|part| wal::put_samples(log, part));
         }
-        self.batch = batch;
+        self.batch = kept_buffer(batch);
         self.counters.rejected += appended.rejected.len() as u64;
         appended
     }
@@ -297,6 +299,11 @@ impl Head {
             .map(|chunk| (chunk.first_t_ms(), chunk.last_t_ms()))
             .reduce(|left, right| (left.0.min(right.0), left.1.max(right.1)))
     }
+}
+
+/// A buffer to be used again, unless one large request made it so big that it is better given back.
+pub fn kept_buffer<T>(buffer: Vec<T>) -> Vec<T> {
+    if buffer.capacity() * size_of::<T>() > KEPT_BUFFER_BYTES { Vec::new() } else { buffer }
 }
 
 fn seconds(wall_ms: i64) -> u32 {

@@ -31,24 +31,32 @@
 //!
 //! # Crash guarantee
 //!
-//! When `sync` has returned, everything appended before survives kill -9 and a power loss. A crash in mid-write leaves at
-//! most an unfinished record at the end of the log, which was acknowledged to nobody and is cut off. Blocks get their
-//! name after their content is on disk; the log they replace goes after that. A sample is in the log or in a block, and
-//! if a crash leaves it in both it is served once.
+//! When `sync` has returned, everything appended before survives kill -9 and a power loss. Samples nobody waits for
+//! (`append_best_effort`: this host's own) are synced by upkeep every five seconds, so that a crash costs the last seconds;
+//! the price is one fdatasync of some kilobytes each five seconds, which keeps a disk from ever spinning down. A crash in
+//! mid-write leaves at most an unfinished record at the end of the log, which was acknowledged to nobody and is cut off.
+//! Blocks get their name after their content is on disk; the log they replace goes after that. A sample is in the log or
+//! in a block, and if a crash leaves it in both it is served once.
 //!
 //! Bytes damaged otherwise are found by their checksum: in the log the records around them are kept, in a block the
 //! groups around them; a block without a readable index is set aside whole. `Store::damage` names each part, `health`
-//! says that there is one. On a full disk the log is cut back to its last whole record, appends fail and say why, and go
-//! on by themselves when there is space.
+//! says that there is one. A file that could not be read is not a damaged one: it stays where it is.
+//!
+//! On a full disk the log is cut back to its last whole record, appends that must be durable fail and say why, best-effort
+//! ones go on in memory. What is beyond retention or size goes first, so the store may help itself; else it goes on when
+//! there is space. It opens on a full disk too.
 
 mod block;
 mod chunk;
 mod head;
 mod lookup;
+mod merge;
 mod metadata;
+mod open;
 mod postings;
 pub mod promql;
 mod query;
+mod refusals;
 pub mod remote_write;
 mod store;
 pub mod tool;

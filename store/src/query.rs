@@ -1,7 +1,8 @@
 //! Reading: the head and the blocks together.
 
 use crate::block::{Block, BlockIndex, BlockReader, ReadError};
-use crate::store::{Damage, set_aside};
+use crate::open::set_aside;
+use crate::store::Damage;
 use crate::{Cardinality, Labels, Matcher, Sample, Series, SeriesRead, Store, StoreError, TimeRange};
 use ahash::AHashMap;
 use std::sync::Arc;
@@ -58,12 +59,15 @@ impl Store {
         block.index(&self.hasher).inspect_err(|error| self.report_damage(block, error)).ok()
     }
 
-    /// Names a damaged part of a block once and keeps a copy of its bytes.
+    /// Names a damaged part of a block once and keeps a copy of its bytes, if there are any and it may write.
     pub(crate) fn report_damage(&self, block: &Block, error: &ReadError) {
         if block.is_news(error.offset) {
-            let name = block.path.file_name().map(|name| format!("blocks/{}", name.to_string_lossy())).unwrap_or_default();
-            let damage: Damage =
-                set_aside(&self.options.dir, &name, error.offset, &block.raw(error.offset, error.bytes), error.reason.clone());
+            let file = block.path.file_name().map(|name| format!("blocks/{}", name.to_string_lossy())).unwrap_or_default();
+            let (offset, bytes, reason) = (error.offset, error.bytes, error.reason.clone());
+            let damage = match self.wal.is_some() && error.io.is_none() {
+                true => set_aside(&self.options.dir, &file, offset, &block.raw(offset, bytes), reason),
+                false => Damage { file, offset, bytes, reason, set_aside: None },
+            };
             self.damage.lock().push(damage);
         }
     }

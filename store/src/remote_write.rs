@@ -2,13 +2,16 @@
 //! refuse are named and the rest is kept. A series that was seen before is recognised by the bytes of its labels, so the
 //! hot path builds no strings.
 
+use crate::head::{KEPT_BUFFER_BYTES, kept_buffer};
 use crate::metadata::MetricMetadata;
-use crate::{Labels, Rejected, SeriesRef, SeriesWrite, Store, StoreError};
+use crate::{Labels, Rejected, Rejections, SeriesRef, SeriesWrite, Store, StoreError};
 use gala_model::remote_write::{Item, SeriesView, WireError, decode, kind_name};
 use hashbrown::HashTable;
 
 /// A body may grow to this size when decompressed.
 pub const MAX_BODY_BYTES: usize = 64 << 20;
+/// More samples than a body of that size holds if each has a time and a value; without them a body holds ten times more.
+pub const MAX_BODY_SAMPLES: usize = 4_000_000;
 /// Bytes of label sets kept for recognition; when full all are forgotten and learned again.
 const CACHE_BYTES: usize = 96 << 20;
 
@@ -16,7 +19,7 @@ const CACHE_BYTES: usize = 96 << 20;
 #[derive(Debug, Default)]
 pub struct Ingested {
     pub samples: usize,
-    pub rejected: Vec<Rejected>,
+    pub rejected: Rejections,
     /// Exemplars and native histograms in the body, which are not kept.
     pub skipped: usize,
 }
@@ -93,7 +96,7 @@ pub fn ingest(store: &Store, body: &[u8]) -> Result<Ingested, WriteError> {
     let mut cache = store.remote_write.lock();
     let mut decompressed = std::mem::take(&mut cache.body);
     let outcome = decompress(body, &mut decompressed).and_then(|length| take_in(store, &mut cache, &decompressed[..length]));
-    if decompressed.len() <= 4 << 20 {
+    if decompressed.len() <= KEPT_BUFFER_BYTES {
         cache.body = decompressed;
     }
     drop(cache);
@@ -128,7 +131,7 @@ fn take_in(store: &Store, cache: &mut Cache, body: &[u8]) -> Result<Ingested, Wr
         let mut batch = std::mem::take(&mut cache.batch);
         batch.clear();
         let taken = take_in_epoch(store, cache, body, &mut batch);
-        cache.batch = batch;
+        cache.batch = kept_buffer(batch);
         match taken {
             Ok(None) => continue,
             Ok(Some(ingested)) => return Ok(ingested),
@@ -160,7 +163,13 @@ fn take_in_epoch(
         let label_bytes = view.label_bytes().map(|bytes| (store.hasher.hash_one(bytes), bytes));
         let known = label_bytes.and_then(|(hash, bytes)| cache.find(hash, bytes));
         let start = batch.len();
-        batch.extend(view.samples().map(|(t_ms, value)| (known.unwrap_or(0), t_ms, value)));
+        let room = MAX_BODY_SAMPLES + 1 - batch.len();
+        batch.extend(view.samples().take(room).map(|(t_ms, value)| (known.unwrap_or(0), t_ms, value)));
+        if batch.len() > MAX_BODY_SAMPLES {
+            return Err(WriteError::TooLarge(format!(
+                "the body holds more than the {MAX_BODY_SAMPLES} samples taken; send fewer samples per request"
+            )));
+        }
         if known.is_none() {
             check_labels(&view, &mut labels)?;
             fresh.push(Fresh { labels: Labels::new(labels.iter().copied()), label_bytes, samples: start..batch.len() });
@@ -175,9 +184,9 @@ fn take_in_epoch(
     }
     match store.append_in_epoch(batch, cache.epoch) {
         Ok(None) => Ok(None),
-        Ok(Some(mut appended)) => {
+        Ok(Some(appended)) => {
             ingested.samples = appended.samples;
-            ingested.rejected.append(&mut appended.rejected);
+            ingested.rejected.append(appended.rejected);
             Ok(Some(ingested))
         }
         Err(error) => Err(WriteError::Unavailable(error.to_string())),
@@ -202,10 +211,10 @@ fn resolve_fresh(
             }
             Err(StoreError::BadRequest(reason) | StoreError::Io(reason)) => {
                 refused = true;
-                for sample in &mut batch[new.samples] {
-                    ingested.rejected.push(Rejected { labels: new.labels.clone(), t_ms: sample.1, reason: reason.clone() });
-                    sample.0 = SeriesRef::MAX;
-                }
+                let samples = &mut batch[new.samples];
+                let t_ms = samples.first().map_or(0, |sample| sample.1);
+                ingested.rejected.add(samples.len(), || Rejected { labels: new.labels, t_ms, reason });
+                samples.iter_mut().for_each(|sample| sample.0 = SeriesRef::MAX);
             }
             Err(StoreError::TooManySamples { .. }) => unreachable!("resolving reads no samples"),
         }

@@ -1,20 +1,20 @@
-//! The embedded store: opening, writing, what it says of itself. Reading is in `query`, upkeep in `upkeep`.
+//! The embedded store: writing, and what it says of itself. Opening is in `open`, reading in `query`, upkeep in `upkeep`.
 
-use crate::block::{Block, read::parse_name};
-use crate::head::{Bounds, Head, HeadReplay};
+use crate::block::Block;
+use crate::head::{Bounds, Head};
 use crate::metadata::Dictionary;
+use crate::open::Loaded;
+use crate::refusals::Refusals;
 use crate::remote_write;
 use crate::upkeep::{Progress, REFUSE_SAMPLES, WAIT_SAMPLES};
-use crate::wal::{self, Wal, io_error};
+use crate::wal::{self, Wal};
 use crate::{Appended, Labels, SeriesRef, SeriesWrite, StoreError};
 use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How a store is opened.
@@ -30,10 +30,12 @@ pub struct StoreOptions {
     pub max_series: usize,
     /// How far in the future a sample may lie.
     pub max_ahead: Duration,
+    /// Samples nobody waits for reach the disk within this time: what a crash may cost, and how often upkeep wakes the disk.
+    pub sync_every: Duration,
 }
 
 impl StoreOptions {
-    /// Seven days, 2 GiB, one million series, ten minutes ahead.
+    /// Seven days, 2 GiB, one million series, ten minutes ahead, to disk every five seconds.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -41,6 +43,7 @@ impl StoreOptions {
             max_bytes: 2 << 30,
             max_series: 1_000_000,
             max_ahead: Duration::from_secs(600),
+            sync_every: Duration::from_secs(5),
         }
     }
 }
@@ -98,7 +101,10 @@ pub struct Store {
     pub(crate) head: RwLock<Head>,
     /// Ascending by log segment, so the samples of a series ascend over the list.
     pub(crate) blocks: RwLock<Arc<Vec<Arc<Block>>>>,
+    /// Without one, nothing is written: the store is in memory or open for reading only.
     pub(crate) wal: Option<Wal>,
+    /// Segments of blocks that are on disk but could not be read when opened. No merged block may take their place.
+    pub(crate) unread: Vec<(u64, u64)>,
     pub(crate) damage: Mutex<Vec<Damage>>,
     pub(crate) remote_write: Mutex<remote_write::Cache>,
     pub(crate) dictionary: Mutex<Dictionary>,
@@ -108,11 +114,16 @@ pub struct Store {
     /// Why the last write to the log failed, until one succeeds.
     pub(crate) write_failure: Mutex<Option<String>>,
     pub(crate) upkeep_failure: Mutex<Option<String>>,
+    refusals: Mutex<Refusals>,
+    /// The head holds samples that the log does not.
+    pub(crate) is_unlogged: AtomicBool,
+    /// When upkeep wrote the log out last.
+    pub(crate) last_sync: Mutex<Instant>,
     retention_ms: AtomicI64,
     max_bytes: AtomicU64,
     replayed: u64,
     /// Held for the store's life; the lock goes with it.
-    _lock: Option<File>,
+    pub(crate) _lock: Option<File>,
 }
 
 /// Milliseconds since 1970 by the system clock.
@@ -124,96 +135,39 @@ pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn create_dir(path: &Path) -> Result<(), StoreError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| io_error("create the folder", path, &error))
-}
-
 impl Store {
-    /// Opens or creates a store: takes the folder's lock, checks the blocks' indexes, reads the log, starts a new log
-    /// segment. Damaged parts are set aside, see [`Store::damage`].
-    pub fn open(options: StoreOptions) -> Result<Self, StoreError> {
-        let dir = options.dir.clone();
-        create_dir(&dir)?;
-        let lock = take_lock(&dir)?;
-        let (wal_dir, blocks_dir) = (dir.join("wal"), dir.join("blocks"));
-        create_dir(&wal_dir)?;
-        create_dir(&blocks_dir)?;
-        let hasher = RandomState::new();
-        let mut head = Head::new(options.max_series, hasher.clone());
-        let mut damage = Vec::new();
-        let (blocks, highest_block) = open_blocks(&dir, &blocks_dir, &hasher, &mut head, &mut damage)?;
-        let mut segments = wal::segments(&wal_dir).map_err(|error| io_error("list", &wal_dir, &error))?;
-        let next = segments.last().copied().unwrap_or(0).max(highest_block) + 1;
-        // A crash between writing a block and deleting its log leaves both.
-        segments.retain(|&number| {
-            let in_block = blocks.iter().any(|block| (block.from_segment..=block.to_segment).contains(&number));
-            !(in_block && std::fs::remove_file(wal::segment_path(&wal_dir, number)).is_ok())
-        });
-        let damage_in_blocks = damage.len();
-        let mut replayed = 0;
-        for &number in &segments {
-            replayed += replay_segment(&dir, &wal::segment_path(&wal_dir, number), &mut head, &mut damage)?;
-        }
-        head.segment = next as u32;
-        let wal = Wal::create(&wal_dir, next)?;
-        let dictionary = Dictionary::load(&dir).unwrap_or_else(|reason| {
-            damage.push(set_aside(
-                &dir,
-                "metadata.json",
-                0,
-                &std::fs::read(dir.join("metadata.json")).unwrap_or_default(),
-                reason,
-            ));
-            Dictionary::default()
-        });
-        let log_is_damaged = damage.len() > damage_in_blocks;
-        let first_segment = segments.first().copied().unwrap_or(next);
-        let mut store = Self::with(options, head, blocks, hasher, damage, dictionary, first_segment);
-        store.wal = Some(wal);
-        store.replayed = replayed;
-        store._lock = Some(lock);
-        if log_is_damaged && let Err(error) = store.flush() {
-            // What is readable moves into a block, so that the damaged segment need not be read again; not now, then later.
-            tracing::warn!("{error}");
-        }
-        Ok(store)
-    }
-
     /// A store without files and without retention: for offline work and tests.
     pub fn in_memory() -> Self {
         let mut options = StoreOptions::new("");
         options.retention = Duration::MAX;
         options.max_ahead = Duration::MAX;
-        let hasher = RandomState::new();
-        let head = Head::new(options.max_series, hasher.clone());
-        Self::with(options, head, Vec::new(), hasher, Vec::new(), Dictionary::default(), 1)
+        let loaded = Loaded::empty(options.max_series);
+        Self::with(options, loaded)
     }
 
-    fn with(
-        options: StoreOptions,
-        head: Head,
-        blocks: Vec<Arc<Block>>,
-        hasher: RandomState,
-        damage: Vec<Damage>,
-        dictionary: Dictionary,
-        first_segment: u64,
-    ) -> Self {
+    /// Without log and lock, which an owner adds.
+    pub(crate) fn with(options: StoreOptions, loaded: Loaded) -> Self {
+        let now = Instant::now();
         Self {
             retention_ms: AtomicI64::new(millis(options.retention)),
             max_bytes: AtomicU64::new(options.max_bytes),
             options,
-            progress: Mutex::new(Progress { first_segment, frozen: None, last_flush: Instant::now(), pace: (Instant::now(), 0) }),
-            head: RwLock::new(head),
-            blocks: RwLock::new(Arc::new(blocks)),
+            progress: Mutex::new(Progress::new(loaded.first_segment, now)),
+            head: RwLock::new(loaded.head),
+            blocks: RwLock::new(Arc::new(loaded.blocks)),
             wal: None,
-            damage: Mutex::new(damage),
+            unread: loaded.unread,
+            damage: Mutex::new(loaded.damage),
             remote_write: Mutex::default(),
-            dictionary: Mutex::new(dictionary),
-            hasher,
+            dictionary: Mutex::new(loaded.dictionary),
+            hasher: loaded.hasher,
             epoch: AtomicU64::new(0),
             write_failure: Mutex::default(),
             upkeep_failure: Mutex::default(),
-            replayed: 0,
+            refusals: Mutex::default(),
+            is_unlogged: AtomicBool::new(false),
+            last_sync: Mutex::new(now),
+            replayed: loaded.replayed,
             _lock: None,
         }
     }
@@ -248,8 +202,13 @@ impl Store {
 
     pub fn health(&self) -> Health {
         let failure = self.write_failure.lock().clone().or_else(|| self.upkeep_failure.lock().clone());
+        let refused = || {
+            let mut refusals = self.refusals.lock();
+            let (count, first) = refusals.of_last_minute(Instant::now())?;
+            Some(format!("{count} samples of this host were refused in the last minute; first: {first}"))
+        };
         let damage = self.damage.lock();
-        let reason = failure.or_else(|| {
+        let reason = failure.or_else(refused).or_else(|| {
             let first = damage.first()?;
             Some(format!(
                 "{} damaged parts were set aside, the first in {} at byte {}: {}",
@@ -262,13 +221,14 @@ impl Store {
         Health { ok: reason.is_none(), reason }
     }
 
+    fn is_in_memory(&self) -> bool {
+        self.options.dir.as_os_str().is_empty()
+    }
+
     pub(crate) fn log_bytes(&self) -> u64 {
         let dir = self.options.dir.join("wal");
         let size = |number: &u64| std::fs::metadata(wal::segment_path(&dir, *number)).map_or(0, |metadata| metadata.len());
-        match &self.wal {
-            Some(_) => wal::segments(&dir).unwrap_or_default().iter().map(size).sum(),
-            None => 0,
-        }
+        if self.is_in_memory() { 0 } else { wal::segments(&dir).unwrap_or_default().iter().map(size).sum() }
     }
 
     pub fn stats(&self) -> Stats {
@@ -336,6 +296,54 @@ impl Store {
         Ok(Some(appended))
     }
 
+    /// Appends samples nobody waits for, such as those of this process. Never waits for the disk: upkeep writes them out, and
+    /// while the disk takes nothing they are kept in memory, as many as memory may hold. `None` as in `append_in_epoch`.
+    /// What is refused is told by `health`.
+    pub fn append_best_effort(&self, samples: &[(SeriesRef, i64, f64)], epoch: u64) -> Result<Option<Appended>, StoreError> {
+        let bounds = self.bounds();
+        let mut appended = Appended::default();
+        {
+            let mut head = self.head.write();
+            if self.epoch() != epoch {
+                return Ok(None);
+            }
+            if head.open_samples >= REFUSE_SAMPLES {
+                drop(head);
+                return Err(self.refuse(samples.len()));
+            }
+            match &self.wal {
+                Some(log) if log.backlog() < wal::BUFFER_LIMIT_BYTES as u64 => {
+                    log.append(|out| appended = head.append(samples, bounds, Some(out)));
+                }
+                log => {
+                    appended = head.append(samples, bounds, None);
+                    if log.is_some() {
+                        self.is_unlogged.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+        if let Some(first) = appended.rejected.first() {
+            self.note_refused(appended.rejected.len(), &first.reason);
+        }
+        Ok(Some(appended))
+    }
+
+    fn refuse(&self, count: usize) -> StoreError {
+        let failure = self.write_failure.lock().clone().or_else(|| self.upkeep_failure.lock().clone());
+        let why = failure.unwrap_or_else(|| "no block could be written yet".into());
+        let reason = format!("memory holds {REFUSE_SAMPLES} samples that wait for the disk and takes no more: {why}");
+        self.note_refused(count, &reason);
+        StoreError::Io(reason)
+    }
+
+    /// Counts samples that were refused and whose sender is told nothing; `health` tells them for a minute.
+    pub fn note_refused(&self, count: usize, reason: &str) {
+        if self.refusals.lock().add(Instant::now(), count as u64, reason) {
+            tracing::warn!(count, reason, "samples of this host are refused");
+        }
+    }
+
     /// Nothing is taken that cannot be kept: what waits must reach the disk first, and the head must not grow for ever.
     fn make_room(&self) -> Result<(), StoreError> {
         let Some(wal) = &self.wal else { return Ok(()) };
@@ -361,143 +369,6 @@ impl Drop for Store {
                 tracing::warn!("closing the store: {error}");
             }
         }
-    }
-}
-
-/// Takes the lock of a folder that must be a store already.
-pub(crate) fn lock_existing(dir: &Path) -> Result<File, StoreError> {
-    if !dir.join("wal").is_dir() || !dir.join("blocks").is_dir() {
-        return Err(StoreError::BadRequest(format!(
-            "{} is not a store: it has no wal and blocks folders; name the store folder inside the data folder",
-            dir.display()
-        )));
-    }
-    take_lock(dir)
-}
-
-fn take_lock(dir: &Path) -> Result<File, StoreError> {
-    let path = dir.join("lock");
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| io_error("open", &path, &error))?;
-    if file.try_lock().is_err() {
-        let mut holder = String::new();
-        let _ = file.read_to_string(&mut holder);
-        let holder = holder.trim();
-        let who = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
-        return Err(StoreError::Io(format!(
-            "the data folder {} is held by {who}; stop it or choose another folder with --data",
-            dir.display()
-        )));
-    }
-    // The pid only informs; a full disk must not keep the store from opening.
-    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
-    Ok(file)
-}
-
-/// Opens all blocks, fills the head's memory of newest times, deletes leftovers. Also the highest segment any name shows.
-fn open_blocks(
-    dir: &Path,
-    blocks_dir: &Path,
-    hasher: &RandomState,
-    head: &mut Head,
-    damage: &mut Vec<Damage>,
-) -> Result<(Vec<Arc<Block>>, u64), StoreError> {
-    let mut paths = Vec::new();
-    let list_error = |error: std::io::Error| io_error("list", blocks_dir, &error);
-    for entry in std::fs::read_dir(blocks_dir).map_err(list_error)? {
-        let path = entry.map_err(list_error)?.path();
-        if let Some((from, to)) = parse_name(&path) {
-            paths.push((from, to, path));
-        } else if path.extension().is_some_and(|extension| extension == "tmp") {
-            let _ = std::fs::remove_file(&path);
-        }
-    }
-    let highest = paths.iter().map(|(_, to, _)| *to).max().unwrap_or(0);
-    // The widest first: a merged block stands for those it was made of, if a crash left them behind.
-    paths.sort_by_key(|(from, to, _)| (*from, std::cmp::Reverse(*to)));
-    let mut blocks: Vec<Arc<Block>> = Vec::new();
-    for (from, to, path) in paths {
-        if blocks.iter().any(|block| block.from_segment <= from && to <= block.to_segment) {
-            let _ = std::fs::remove_file(&path);
-            continue;
-        }
-        match Block::open(&path, hasher) {
-            Ok((block, index)) => {
-                for series in 0..index.series_count() as u32 {
-                    if let Some(newest) = index.last_t_ms(series) {
-                        let tail = head.block_tails.entry(index.fingerprint(series)).or_insert(newest);
-                        *tail = newest.max(*tail);
-                    }
-                }
-                blocks.push(Arc::new(block));
-            }
-            Err(error) => damage.push(set_block_aside(dir, &path, error)),
-        }
-    }
-    Ok((blocks, highest))
-}
-
-fn set_block_aside(dir: &Path, path: &Path, error: crate::block::ReadError) -> Damage {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let target = format!("damaged/blocks-{name}");
-    let moved = create_dir(&dir.join("damaged")).is_ok() && std::fs::rename(path, dir.join(&target)).is_ok();
-    tracing::warn!(block = name, offset = error.offset, reason = error.reason, "a damaged block was set aside");
-    Damage {
-        file: format!("blocks/{name}"),
-        offset: error.offset,
-        bytes: error.bytes,
-        reason: error.reason,
-        set_aside: moved.then_some(target),
-    }
-}
-
-fn replay_segment(dir: &Path, path: &Path, head: &mut Head, damage: &mut Vec<Damage>) -> Result<u64, StoreError> {
-    let bytes = std::fs::read(path).map_err(|error| io_error("read the log", path, &error))?;
-    let file = path.file_name().map(|name| format!("wal/{}", name.to_string_lossy())).unwrap_or_default();
-    let mut replay = HeadReplay::new(head);
-    let bad = wal::replay(&bytes, &mut replay);
-    let (orphans, samples) = (replay.orphans, replay.samples);
-    for run in bad {
-        if run.torn_tail {
-            tracing::info!(file, offset = run.offset, bytes = run.length, "cut an unfinished record off the end of the log");
-            if let Ok(handle) = OpenOptions::new().write(true).open(path) {
-                let _ = handle.set_len(run.offset as u64);
-            }
-            continue;
-        }
-        let reason = match orphans {
-            0 => "log records fail their check".to_owned(),
-            count => format!("log records fail their check; {count} samples of series described there are lost"),
-        };
-        let content = &bytes[run.offset..run.offset + run.length];
-        damage.push(set_aside(dir, &file, run.offset as u64, content, reason));
-    }
-    Ok(samples)
-}
-
-/// Copies unreadable bytes into the folder `damaged`.
-pub(crate) fn set_aside(dir: &Path, file: &str, offset: u64, content: &[u8], reason: String) -> Damage {
-    let folder = dir.join("damaged");
-    let name = format!("{}-at-{offset}", file.replace('/', "-"));
-    let written = DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .and_then(|()| OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(folder.join(&name)))
-        .and_then(|mut out| out.write_all(content));
-    tracing::warn!(file, offset, bytes = content.len(), reason, "a damaged part of the store was set aside");
-    Damage {
-        file: file.to_owned(),
-        offset,
-        bytes: content.len() as u64,
-        reason,
-        set_aside: written.ok().map(|()| format!("damaged/{name}")),
     }
 }
 

@@ -1,14 +1,14 @@
 //! What can be done to a store folder from outside: check, compact, export, backup. Each function returns a report; the
-//! command line prints it. `check`, `export` and `backup` change nothing, but all take the folder's lock, so a running
-//! hub is named instead of disturbed.
+//! command line prints it. `check` and `export` change nothing and work beside a running hub; `compact` and `backup` take
+//! the folder's lock, so a running hub is named instead of disturbed.
 
-use crate::block::{Block, BlockReader, read::parse_name};
-use crate::store::lock_existing;
+use crate::block::{Block, BlockReader};
+use crate::open::{block_files, lock_existing, read_logs, unchanged};
 use crate::wal::{self, Replay, io_error, sync_dir};
 use crate::{Labels, Matcher, Sample, SeriesRead, Stats, Store, StoreError, StoreOptions, TimeRange};
 use ahash::{AHashSet, RandomState};
 use std::fs::{DirBuilder, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -84,14 +84,15 @@ impl Replay for Counting {
 
 /// Reads everything and verifies every checksum, that indexes are sorted and consistent, that times ascend.
 pub fn check(dir: &Path) -> Result<CheckReport, StoreError> {
-    let _lock = lock_existing(dir)?;
+    unchanged(dir, check_now)
+}
+
+/// `None` if a block went before it was read.
+fn check_now(dir: &Path) -> Result<Option<CheckReport>, StoreError> {
     let mut report = CheckReport::default();
     let mut series = AHashSet::new();
     let hasher = RandomState::new();
-    let wal_dir = dir.join("wal");
-    for number in wal::segments(&wal_dir).map_err(|error| io_error("list", &wal_dir, &error))? {
-        let path = wal::segment_path(&wal_dir, number);
-        let bytes = std::fs::read(&path).map_err(|error| io_error("read", &path, &error))?;
+    for (number, _, bytes) in read_logs(dir)? {
         let file = format!("wal/{number:010}.wal");
         let mut counting = Counting { described: AHashSet::new(), samples: 0, orphans: 0 };
         for bad in wal::replay(&bytes, &mut counting) {
@@ -110,31 +111,19 @@ pub fn check(dir: &Path) -> Result<CheckReport, StoreError> {
         report.samples += counting.samples;
         report.bytes += bytes.len() as u64;
     }
-    for path in block_paths(dir)? {
+    for (_, _, path) in block_files(dir)?.blocks {
         let file = path.file_name().map(|name| format!("blocks/{}", name.to_string_lossy())).unwrap_or_default();
         report.blocks += 1;
-        report.bytes += std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        check_block(&path, &file, &hasher, &mut report, &mut series);
-    }
-    report.series = series.len() as u64;
-    Ok(report)
-}
-
-fn block_paths(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let blocks = dir.join("blocks");
-    let error = |error: std::io::Error| io_error("list", &blocks, &error);
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(&blocks).map_err(error)? {
-        let path = entry.map_err(error)?.path();
-        if parse_name(&path).is_some() {
-            paths.push(path);
+        if !check_block(&path, &file, &hasher, &mut report, &mut series) {
+            return Ok(None);
         }
     }
-    paths.sort();
-    Ok(paths)
+    report.series = series.len() as u64;
+    Ok(Some(report))
 }
 
-fn check_block(path: &Path, file: &str, hasher: &RandomState, report: &mut CheckReport, series: &mut AHashSet<u64>) {
+/// False if the file is not there any more.
+fn check_block(path: &Path, file: &str, hasher: &RandomState, report: &mut CheckReport, series: &mut AHashSet<u64>) -> bool {
     let mut problem = |offset, bytes, reason: String| {
         let new = Problem { file: file.to_owned(), offset, bytes, reason };
         if !report.problems.contains(&new) {
@@ -143,7 +132,11 @@ fn check_block(path: &Path, file: &str, hasher: &RandomState, report: &mut Check
     };
     let (block, index) = match Block::open(path, hasher) {
         Ok(opened) => opened,
-        Err(error) => return problem(error.offset, error.bytes, error.reason),
+        Err(error) if error.io == Some(ErrorKind::NotFound) => return false,
+        Err(error) => {
+            problem(error.offset, error.bytes, error.reason);
+            return true;
+        }
     };
     let mut reader = BlockReader::new(&block, &index);
     let everything = TimeRange { from_ms: i64::MIN, to_ms: i64::MAX };
@@ -171,20 +164,16 @@ fn check_block(path: &Path, file: &str, hasher: &RandomState, report: &mut Check
         problem(0, 0, format!("{read} of {} samples are readable", block.footer.samples));
     }
     report.samples += read;
+    report.bytes += block.file_bytes;
+    true
 }
 
-/// Opens a store for one of the tools: nothing is refused or dropped for its age or size.
-fn open_as_is(dir: &Path) -> Result<Store, StoreError> {
+/// Moves the log into a block and merges blocks. Nothing is refused or dropped for its age or size.
+pub fn compact(dir: &Path) -> Result<CompactReport, StoreError> {
     drop(lock_existing(dir)?);
     let mut options = StoreOptions::new(dir);
-    options.retention = Duration::MAX;
-    options.max_bytes = u64::MAX;
-    Store::open(options)
-}
-
-/// Moves the log into a block and merges blocks.
-pub fn compact(dir: &Path) -> Result<CompactReport, StoreError> {
-    let store = open_as_is(dir)?;
+    (options.retention, options.max_bytes) = (Duration::MAX, u64::MAX);
+    let store = Store::open(options)?;
     let before = store.stats();
     let merged_blocks = store.compact()?;
     Ok(CompactReport { before, after: store.stats(), merged_blocks })
@@ -198,7 +187,7 @@ pub fn export(
     format: ExportFormat,
     out: &mut dyn Write,
 ) -> Result<ExportReport, StoreError> {
-    let store = open_as_is(dir)?;
+    let store = Store::open_read_only(dir)?;
     let mut out = BufWriter::new(out);
     let mut report = ExportReport::default();
     let write_error = |error: std::io::Error| StoreError::Io(format!("cannot write the export: {error}"));

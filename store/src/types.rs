@@ -144,11 +144,54 @@ pub struct Rejected {
     pub reason: String,
 }
 
+/// Samples that were not taken: all are counted, the first few are named. One request may hold millions of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rejections {
+    count: usize,
+    named: Vec<Rejected>,
+}
+
+impl Rejections {
+    /// So many are named.
+    pub const NAMED: usize = 10;
+
+    /// How many samples there are, named or not.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn named(&self) -> &[Rejected] {
+        &self.named
+    }
+
+    pub fn first(&self) -> Option<&Rejected> {
+        self.named.first()
+    }
+
+    /// Adds samples refused for one reason, which is put into words only if it is going to be named.
+    pub fn add(&mut self, count: usize, name: impl FnOnce() -> Rejected) {
+        if count > 0 && self.named.len() < Self::NAMED {
+            self.named.push(name());
+        }
+        self.count += count;
+    }
+
+    pub fn append(&mut self, other: Self) {
+        self.count += other.count;
+        let room = Self::NAMED - self.named.len();
+        self.named.extend(other.named.into_iter().take(room));
+    }
+}
+
 /// Result of an append: everything not in `rejected` is taken (and durable once `sync` returned).
 #[derive(Debug, Default)]
 pub struct Appended {
     pub samples: usize,
-    pub rejected: Vec<Rejected>,
+    pub rejected: Rejections,
 }
 
 /// A series known to the store; stable until restart.

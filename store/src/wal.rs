@@ -26,9 +26,11 @@ const KIND_SERIES: u8 = 1;
 const KIND_SAMPLES: u8 = 2;
 /// No writer makes longer records; a longer one in a file is damage.
 const MAX_RECORD: usize = 64 << 20;
+/// Samples in one record at most: none takes more than 25 bytes.
+pub const MAX_RECORD_SAMPLES: usize = 1 << 20;
 /// Buffered bytes beyond which an append writes out by itself.
 pub const BUFFER_BYTES: usize = 1 << 20;
-/// Buffered bytes beyond which appends are refused: the disk does not take them.
+/// Buffered bytes beyond which nothing more is logged: the disk does not take it.
 pub const BUFFER_LIMIT_BYTES: usize = 8 << 20;
 
 pub fn segment_path(dir: &Path, number: u64) -> PathBuf {
@@ -223,7 +225,8 @@ struct Buffer {
 }
 
 struct Segment {
-    file: File,
+    /// None while it could not be created yet.
+    file: Option<File>,
     number: u64,
     /// Bytes written whole and valid.
     length: u64,
@@ -242,25 +245,37 @@ pub struct Wal {
 }
 
 fn create_segment(dir: &Path, number: u64) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(segment_path(dir, number))?;
-    file.write_all_at(SEGMENT_MAGIC, 0)?;
-    file.sync_data()?;
-    sync_dir(dir)?;
+    let path = segment_path(dir, number);
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    let written = file.write_all_at(SEGMENT_MAGIC, 0).and_then(|()| file.sync_data()).and_then(|()| sync_dir(dir));
+    if let Err(error) = written {
+        let _ = std::fs::remove_file(&path);
+        return Err(error);
+    }
     Ok(file)
 }
 
 impl Wal {
-    /// Starts a new segment; older ones are the caller's to replay and delete.
-    pub fn create(dir: &Path, number: u64) -> Result<Self, StoreError> {
-        let file = create_segment(dir, number).map_err(|error| io_error("start a log segment in", dir, &error))?;
+    /// A log that goes on with a new segment, see [`Wal::start`]; older ones are the caller's to replay and delete.
+    pub fn new(dir: &Path, number: u64) -> Self {
         let length = SEGMENT_MAGIC.len() as u64;
-        Ok(Self {
+        Self {
             dir: dir.to_path_buf(),
             buffer: Mutex::new(Buffer { bytes: Vec::new(), end: 0 }),
-            segment: Mutex::new(Segment { file, number, length, pending: Vec::new(), pending_end: 0 }),
+            segment: Mutex::new(Segment { file: None, number, length, pending: Vec::new(), pending_end: 0 }),
             synced: AtomicU64::new(0),
             segment_bytes: AtomicU64::new(length),
-        })
+        }
+    }
+
+    /// Creates the file of the segment. If it cannot be created now, the next sync tries again and appends wait in the
+    /// buffer.
+    pub fn start(&self) -> io::Result<()> {
+        let mut segment = self.segment.lock();
+        if segment.file.is_none() {
+            segment.file = Some(create_segment(&self.dir, segment.number)?);
+        }
+        Ok(())
     }
 
     /// Bytes of the current segment, buffered ones included.
@@ -284,15 +299,15 @@ impl Wal {
         self.buffer.lock().end - self.synced.load(Ordering::Acquire)
     }
 
-    /// Returns once everything appended before the call is on disk.
+    /// Returns once everything appended before the call is on disk, and the segment has its file.
     pub fn sync(&self) -> Result<(), StoreError> {
         let target = self.buffer.lock().end;
-        if self.synced.load(Ordering::Acquire) >= target {
+        if target > 0 && self.synced.load(Ordering::Acquire) >= target {
             return Ok(());
         }
         let mut segment = self.segment.lock();
         // Somebody else's sync may have carried ours.
-        if self.synced.load(Ordering::Acquire) >= target {
+        if segment.file.is_some() && self.synced.load(Ordering::Acquire) >= target {
             return Ok(());
         }
         self.write_out(&mut segment)
@@ -308,11 +323,16 @@ impl Wal {
                 segment.pending.append(&mut buffer.bytes);
             }
         }
-        let written = segment.file.write_all_at(&segment.pending, segment.length).and_then(|()| segment.file.sync_data());
+        let file = match segment.file.take() {
+            Some(file) => file,
+            None => self.create(segment.number)?,
+        };
+        let file = segment.file.insert(file);
+        let written = file.write_all_at(&segment.pending, segment.length).and_then(|()| file.sync_data());
         if let Err(error) = written {
             // Whatever part arrived is cut off, so that the segment ends with a whole record. Writing again after a
             // failed flush is sound because `pending` still holds all bytes and the pages are dirtied anew.
-            let _ = segment.file.set_len(segment.length);
+            let _ = file.set_len(segment.length);
             return Err(io_error("write the log in", &self.dir, &error));
         }
         segment.length += segment.pending.len() as u64;
@@ -324,17 +344,17 @@ impl Wal {
         Ok(())
     }
 
+    fn create(&self, number: u64) -> Result<File, StoreError> {
+        create_segment(&self.dir, number).map_err(|error| io_error("start a log segment in", &self.dir, &error))
+    }
+
     /// Makes the current segment safe and starts the next one. Returns the number of the finished segment. Nobody may
     /// append meanwhile (the head's lock is held).
     pub fn rotate(&self) -> Result<u64, StoreError> {
         let mut segment = self.segment.lock();
         self.write_out(&mut segment)?;
         let finished = segment.number;
-        let file = create_segment(&self.dir, finished + 1).map_err(|error| {
-            let _ = std::fs::remove_file(segment_path(&self.dir, finished + 1));
-            io_error("start a log segment in", &self.dir, &error)
-        })?;
-        segment.file = file;
+        segment.file = Some(self.create(finished + 1)?);
         segment.number = finished + 1;
         segment.length = SEGMENT_MAGIC.len() as u64;
         self.segment_bytes.store(segment.length, Ordering::Relaxed);

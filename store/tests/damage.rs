@@ -174,7 +174,91 @@ fn the_tools_check_compact_export_and_back_up() {
     assert_eq!(line["metric"]["n"], "2");
     assert_eq!(line["values"].as_array().unwrap().len(), 90);
     let running = Store::open(StoreOptions::new(&dir)).unwrap();
-    assert!(tool::check(&dir).unwrap_err().to_string().contains("held by process"));
+    assert_eq!(tool::check(&dir).unwrap().samples as usize, written, "beside a running hub");
+    assert!(tool::compact(&dir).unwrap_err().to_string().contains("held by process"));
+    assert!(tool::backup(&dir, &folder.path().join("other")).unwrap_err().to_string().contains("held by process"));
     drop(running);
     assert!(tool::check(folder.path()).unwrap_err().to_string().contains("is not a store"));
+}
+
+/// Every file with its content.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        match entry.path().is_dir() {
+            true => found.extend(contents(&entry.path())),
+            false => drop(found.insert(entry.path(), std::fs::read(entry.path()).unwrap())),
+        }
+    }
+    found
+}
+
+#[test]
+fn an_export_changes_nothing_and_works_beside_a_running_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("store");
+    let written = build(&dir);
+    // Unfinished files, a torn end and damage are what an owner would clear away.
+    std::fs::write(dir.join("blocks/0000000009-0000000009.tmp"), b"unfinished").unwrap();
+    let log = files(&dir).into_iter().find(|path| path.extension().is_some_and(|extension| extension == "wal")).unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes.truncate(bytes.len() - 3);
+    std::fs::write(&log, &bytes).unwrap();
+    let block = files(&dir)[0].clone();
+    let mut bytes = std::fs::read(&block).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&block, &bytes).unwrap();
+    let before = contents(&dir);
+    let export = || {
+        let mut out = Vec::new();
+        tool::export(&dir, &[], ALL, tool::ExportFormat::Text, &mut out).unwrap().samples as usize
+    };
+    let served = export();
+    assert!(served > written / 2 && served < written, "{served} of {written}");
+    assert_eq!(read_checked(&Store::open_read_only(&dir).unwrap()), served);
+    assert_eq!(Store::open_read_only(&dir).unwrap().damage().len(), 0, "what was not asked for was not read");
+    assert_eq!(contents(&dir), before);
+    let running = Store::open(StoreOptions::new(&dir)).unwrap();
+    assert_eq!(export(), read_checked(&running));
+    running.flush().unwrap();
+    assert_eq!(export(), read_checked(&running));
+}
+
+#[test]
+fn a_block_damaged_while_open_is_set_aside_whole_when_others_are_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("store");
+    let written = build(&dir);
+    let store = Store::open(StoreOptions::new(&dir)).unwrap();
+    store.flush().unwrap();
+    let blocks: Vec<_> = files(&dir).into_iter().filter(|path| path.parent().unwrap().ends_with("blocks")).collect();
+    assert_eq!(blocks.len(), 3);
+    // The index lies before the footer of 72 bytes.
+    let mut bytes = std::fs::read(&blocks[1]).unwrap();
+    let at = bytes.len() - 80;
+    bytes[at] ^= 1;
+    std::fs::write(&blocks[1], &bytes).unwrap();
+    assert_eq!(store.compact().unwrap(), 2);
+    let aside = dir.join("damaged").join(format!("blocks-{}", blocks[1].file_name().unwrap().to_string_lossy()));
+    assert!(std::fs::read(aside).unwrap() == bytes, "the whole file is kept");
+    assert_eq!(store.damage().len(), 1);
+    assert_eq!(read_checked(&store), written - written / 3);
+    drop(store);
+    assert_eq!(read_checked(&Store::open(StoreOptions::new(&dir)).unwrap()), written - written / 3);
+}
+
+#[test]
+fn what_was_set_aside_counts_as_the_stores_and_goes_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("store");
+    let written = build(&dir);
+    let store = Store::open(StoreOptions::new(&dir)).unwrap();
+    std::fs::create_dir(dir.join("damaged")).unwrap();
+    std::fs::write(dir.join("damaged/blocks-old"), vec![0; 1 << 20]).unwrap();
+    store.tick().unwrap();
+    assert!(dir.join("damaged/blocks-old").exists());
+    store.set_limits(std::time::Duration::MAX, 1 << 20);
+    store.tick().unwrap();
+    assert!(!dir.join("damaged/blocks-old").exists());
+    assert_eq!(read_checked(&store), written);
 }

@@ -51,8 +51,12 @@ fn within_a_series_only_ascending_times_are_taken_and_the_refusal_names_the_seri
         write(&store, &series("up", "a"), &[(start, 1.0), (start - 1, 2.0), (start, 1.0), (start, 3.0), (start + 1, 4.0)]);
     assert_eq!(appended.samples, 3, "two new ones and an identical duplicate");
     assert_eq!(appended.rejected.len(), 2);
-    assert!(appended.rejected[0].reason.contains(r#"up{host="a"}: out of order"#), "{}", appended.rejected[0].reason);
-    assert!(appended.rejected[1].reason.contains("duplicate sample"), "{}", appended.rejected[1].reason);
+    assert!(
+        appended.rejected.named()[0].reason.contains(r#"up{host="a"}: out of order"#),
+        "{}",
+        appended.rejected.named()[0].reason
+    );
+    assert!(appended.rejected.named()[1].reason.contains("duplicate sample"), "{}", appended.rejected.named()[1].reason);
     assert_eq!(read(&store, "up")[0].1, vec![(start, 1f64.to_bits()), (start + 1, 4f64.to_bits())]);
 }
 
@@ -66,9 +70,9 @@ fn another_series_may_be_older_but_not_older_than_the_retention() {
     assert!(write(&store, &series("up", "a"), &[(now, 1.0)]).rejected.is_empty());
     assert!(write(&store, &series("up", "b"), &[(now - 80_000_000, 1.0)]).rejected.is_empty());
     let too_old = write(&store, &series("up", "c"), &[(now - 90_000_000, 1.0)]);
-    assert!(too_old.rejected[0].reason.contains("retention"), "{}", too_old.rejected[0].reason);
+    assert!(too_old.rejected.named()[0].reason.contains("retention"), "{}", too_old.rejected.named()[0].reason);
     let future = write(&store, &series("up", "c"), &[(now + 3_600_000, 1.0)]);
-    assert!(future.rejected[0].reason.contains("future"), "{}", future.rejected[0].reason);
+    assert!(future.rejected.named()[0].reason.contains("future"), "{}", future.rejected.named()[0].reason);
 }
 
 #[test]
@@ -155,7 +159,7 @@ fn a_sample_older_than_what_a_block_holds_is_refused_after_a_restart_too() {
     let store = Store::open(StoreOptions::new(folder.path())).unwrap();
     let appended = write(&store, &series("up", "a"), &[(start + 1_000, 9.0), (start + 10_000, 3.0)]);
     assert_eq!(appended.rejected.len(), 1);
-    assert!(appended.rejected[0].reason.contains("out of order"), "{}", appended.rejected[0].reason);
+    assert!(appended.rejected.named()[0].reason.contains("out of order"), "{}", appended.rejected.named()[0].reason);
     assert_eq!(read(&store, "up")[0].1.len(), 3);
 }
 
@@ -210,4 +214,50 @@ fn old_blocks_go_by_age_and_by_size() {
     let store = Store::open(options).unwrap();
     assert_eq!(store.tick().unwrap().dropped_blocks, 1);
     assert_eq!(store.stats().samples, 0);
+}
+
+/// Copies log and blocks as a kill at this moment would leave them.
+fn files_as_they_are(dir: &std::path::Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for part in ["wal", "blocks"] {
+        std::fs::create_dir(copy.path().join(part)).unwrap();
+        for entry in std::fs::read_dir(dir.join(part)).unwrap().flatten() {
+            std::fs::copy(entry.path(), copy.path().join(part).join(entry.file_name())).unwrap();
+        }
+    }
+    copy
+}
+
+#[test]
+fn upkeep_writes_out_what_nobody_waits_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = StoreOptions::new(folder.path());
+    options.sync_every = Duration::ZERO;
+    let store = Store::open(options).unwrap();
+    let start = now_ms() - 60_000;
+    let reference = store.resolve(&series("up", "a")).unwrap();
+    for round in 0..3 {
+        store.append_best_effort(&[(reference, start + round, 1.0)], store.epoch()).unwrap().unwrap();
+        let before = Store::open(StoreOptions::new(files_as_they_are(folder.path()).path())).unwrap();
+        assert_eq!(before.stats().samples, round as u64, "nothing waits for the disk");
+        store.tick().unwrap();
+        let after = Store::open(StoreOptions::new(files_as_they_are(folder.path()).path())).unwrap();
+        assert_eq!(after.stats().samples, round as u64 + 1);
+    }
+    assert_eq!(StoreOptions::new("").sync_every, Duration::from_secs(5), "a crash costs the last seconds");
+}
+
+#[test]
+fn what_is_refused_of_samples_nobody_waits_for_is_told_by_health() {
+    let store = Store::in_memory();
+    let now = now_ms();
+    let reference = store.resolve(&series("up", "a")).unwrap();
+    let append = |t_ms| store.append_best_effort(&[(reference, t_ms, 1.0)], store.epoch()).unwrap().unwrap();
+    assert!(append(now).rejected.is_empty());
+    assert!(store.health().ok);
+    // The clock was set back.
+    assert_eq!((append(now - 5_000).rejected.len(), append(now - 4_000).rejected.len()), (1, 1));
+    let reason = store.health().reason.unwrap();
+    assert!(reason.starts_with("2 samples of this host were refused in the last minute; first: series up"), "{reason}");
+    assert!(reason.contains("out of order"), "{reason}");
 }

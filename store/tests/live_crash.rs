@@ -167,3 +167,94 @@ fn a_full_disk_is_said_and_survived() {
         assert!(acknowledged.iter().all(|t_ms| times.binary_search(t_ms).is_ok()));
     }
 }
+
+fn fill(disk: &SmallDisk) -> PathBuf {
+    let filler = disk.0.join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    filler
+}
+
+fn served(store: &Store) -> usize {
+    store.select(&[], ALL, usize::MAX).unwrap().iter().map(|series| series.samples.len()).sum()
+}
+
+/// A small file system with a store of an old block and a young one.
+fn small_store(folder: &Path) -> Option<(SmallDisk, PathBuf)> {
+    let Some(disk) = SmallDisk::mount(&folder.join("small"), "48m") else {
+        println!("skipped: mounting a small file system needs root");
+        return None;
+    };
+    let dir = disk.0.join("store");
+    let store = Store::open(StoreOptions::new(&dir)).unwrap();
+    let references = references(&store);
+    for start in [now_ms() - 5 * 86_400_000, now_ms() - 7_200_000] {
+        for round in 0..100 {
+            store.append(&batch(&references, start + round)).unwrap();
+        }
+        store.flush().unwrap();
+    }
+    drop(store);
+    Some((disk, dir))
+}
+
+#[test]
+fn on_a_full_disk_what_is_too_old_makes_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((disk, dir)) = small_store(folder.path()) else { return };
+    let store = Store::open(StoreOptions::new(&dir)).unwrap();
+    let references = references(&store);
+    fill(&disk);
+    let start = now_ms() - 3_600_000;
+    (0..10_000).find(|round| store.append(&batch(&references, start + round)).and_then(|_| store.sync()).is_err()).unwrap();
+    assert!(store.tick().is_err());
+    assert_eq!(store.stats().blocks, 2);
+    store.set_limits(std::time::Duration::from_secs(86_400), u64::MAX);
+    assert_eq!(store.tick().unwrap().dropped_blocks, 1);
+    assert!(store.health().ok, "{:?}", store.health());
+}
+
+#[test]
+fn a_store_opens_on_a_full_disk_by_dropping_what_is_too_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((disk, dir)) = small_store(folder.path()) else { return };
+    fill(&disk);
+    let mut options = StoreOptions::new(&dir);
+    options.retention = std::time::Duration::from_secs(86_400);
+    let store = Store::open(options).unwrap();
+    assert!(store.health().ok, "{:?}", store.health());
+    assert_eq!((store.stats().blocks, served(&store)), (1, 100 * SERIES));
+}
+
+#[test]
+fn a_store_on_a_full_disk_opens_serves_and_keeps_what_nobody_waits_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((disk, dir)) = small_store(folder.path()) else { return };
+    let filler = fill(&disk);
+    let store = Store::open(StoreOptions::new(&dir)).unwrap();
+    assert!(store.health().reason.unwrap().contains("No space left"));
+    assert_eq!(served(&store), 200 * SERIES);
+    let mut export = Vec::new();
+    let format = gala_store::tool::ExportFormat::JsonLines;
+    assert_eq!(gala_store::tool::export(&dir, &[], ALL, format, &mut export).unwrap().samples as usize, 200 * SERIES);
+    let references = references(&store);
+    let start = now_ms() - 3_600_000;
+    assert!(store.append(&batch(&references, start)).is_err(), "what must be durable is refused");
+    // More than the log's buffer holds: the rest is kept in memory alone.
+    let rounds = 40_000;
+    let many: Vec<(SeriesRef, i64, f64)> = (0..rounds)
+        .flat_map(|round| references.iter().map(move |&series| (series, start + round, (round as f64).sqrt())))
+        .collect();
+    for part in many.chunks(50_000) {
+        assert!(store.append_best_effort(part, store.epoch()).unwrap().unwrap().rejected.is_empty());
+    }
+    let all = 200 * SERIES + many.len();
+    assert_eq!(served(&store), all);
+    assert!(store.tick().is_err());
+    assert!(!store.health().ok);
+    std::fs::remove_file(filler).unwrap();
+    assert!(store.tick().unwrap().flushed, "what the log does not hold becomes a block at once");
+    assert!(store.health().ok, "{:?}", store.health());
+    drop(store);
+    assert_eq!(served(&Store::open(StoreOptions::new(&dir)).unwrap()), all);
+}

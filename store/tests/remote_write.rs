@@ -47,7 +47,7 @@ fn out_of_order_samples_are_named_and_the_rest_is_stored() {
     let ingested = send(&store, &[(up, &[(now - 10, 1.0), (now + 10, 2.0)]), (old, &[(now - 86_400_000, 1.0)])]).unwrap();
     assert_eq!(ingested.samples, 2);
     assert_eq!(ingested.rejected.len(), 1);
-    assert!(ingested.rejected[0].reason.contains(r#"up{host="a"}"#));
+    assert!(ingested.rejected.named()[0].reason.contains(r#"up{host="a"}"#));
     assert_eq!((samples(&store, "up"), samples(&store, "old")), (2, 1));
 }
 
@@ -90,7 +90,7 @@ fn a_refused_series_does_not_keep_out_the_others() {
     let now = now_ms();
     let ingested = send(&store, &[(&[("__name__", "a")], &[(now, 1.0)]), (&[("__name__", "b")], &[(now, 1.0)])]).unwrap();
     assert_eq!((ingested.samples, ingested.rejected.len()), (1, 1));
-    assert!(ingested.rejected[0].reason.contains("cap of 1 series"), "{}", ingested.rejected[0].reason);
+    assert!(ingested.rejected.named()[0].reason.contains("cap of 1 series"), "{}", ingested.rejected.named()[0].reason);
 }
 
 #[test]
@@ -105,4 +105,41 @@ fn metadata_is_kept_over_a_restart() {
     let store = Store::open(StoreOptions::new(folder.path())).unwrap();
     let metadata = store.metadata();
     assert_eq!((metadata["requests_total"].kind.as_str(), metadata["requests_total"].help.as_str()), ("counter", "requests"));
+}
+
+#[test]
+fn of_many_refused_samples_all_are_counted_and_ten_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = StoreOptions::new(folder.path());
+    options.max_series = 1;
+    let store = Store::open(options).unwrap();
+    let now = now_ms();
+    let up: &[(&str, &str)] = &[("__name__", "up")];
+    let backwards: Vec<(i64, f64)> = (0..1_000).map(|step| (now - step, 1.0)).collect();
+    let ingested = send(&store, &[(up, &backwards), (&[("__name__", "down")], &[(now, 1.0), (now + 1, 1.0)])]).unwrap();
+    assert_eq!((ingested.samples, ingested.rejected.len(), ingested.rejected.named().len()), (1, 1_001, 10));
+    assert!(ingested.rejected.named()[0].reason.contains("cap of 1 series"));
+    assert!(ingested.rejected.named()[9].reason.contains("out of order"));
+    assert_eq!(store.stats().rejected_total, 999);
+}
+
+#[test]
+fn a_body_of_more_samples_than_taken_is_refused_whole() {
+    // Samples without time and value take two bytes each.
+    let samples = gala_store::remote_write::MAX_BODY_SAMPLES + 1;
+    let name = [0x0a, 14, 0x0a, 8, b'_', b'_', b'n', b'a', b'm', b'e', b'_', b'_', 0x12, 2, b'u', b'p'];
+    let mut timeseries = name.to_vec();
+    timeseries.extend([0x12, 0].repeat(samples));
+    let mut request = vec![0x0a];
+    let mut length = timeseries.len();
+    while length >= 0x80 {
+        request.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    request.push(length as u8);
+    request.extend(timeseries);
+    let store = Store::in_memory();
+    let error = ingest(&store, &snap::raw::Encoder::new().compress_vec(&request).unwrap()).unwrap_err();
+    assert!(matches!(error, WriteError::TooLarge(_)), "{error}");
+    assert_eq!(store.stats().series, 0);
 }

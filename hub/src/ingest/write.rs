@@ -4,37 +4,36 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gala_store::remote_write::WriteError;
 
-use crate::api::error::ApiError;
 use crate::state::HubState;
 
 /// Takes a snappy-compressed `WriteRequest`. 204 when all of it is stored; 400 names the first series refused, the rest
 /// is stored all the same.
 pub async fn remote_write(State(hub): State<Arc<HubState>>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Some(message) = content_type(&headers).and_then(foreign_message) {
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, message).into_response();
+    }
     let encoding = headers.get("content-encoding").and_then(|value| value.to_str().ok()).unwrap_or("snappy");
     if !encoding.eq_ignore_ascii_case("snappy") {
         let message = format!("content encoding {encoding:?} is not taken; remote write sends snappy");
-        return ApiError::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).into_response();
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, message).into_response();
     }
     let worker = hub.clone();
     let result = tokio::task::spawn_blocking(move || gala_store::remote_write::ingest(&worker.store, &body)).await;
     match result {
-        Ok(Ok(ingested)) if ingested.rejected.is_empty() => StatusCode::NO_CONTENT.into_response(),
-        Ok(Ok(ingested)) => {
-            let first = &ingested.rejected[0];
-            let message = format!(
-                "{} of {} samples were refused; first: {}",
-                ingested.rejected.len(),
-                ingested.rejected.len() + ingested.samples,
-                first.reason
-            );
-            (StatusCode::BAD_REQUEST, message).into_response()
-        }
+        Ok(Ok(ingested)) => match ingested.rejected.first() {
+            None => StatusCode::NO_CONTENT.into_response(),
+            Some(first) => {
+                let (refused, taken) = (ingested.rejected.len(), ingested.samples);
+                let message = format!("{refused} of {} samples were refused; first: {}", refused + taken, first.reason);
+                (StatusCode::BAD_REQUEST, message).into_response()
+            }
+        },
         Ok(Err(error)) => write_error(&error),
-        Err(_) => ApiError::status(StatusCode::INTERNAL_SERVER_ERROR, "the write was interrupted; send it again").into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the write was interrupted; send it again").into_response(),
     }
 }
 
@@ -46,4 +45,38 @@ fn write_error(error: &WriteError) -> Response {
         WriteError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, error.to_string()).into_response()
+}
+
+/// The message that a 1.0 request is; without one named it is meant.
+const MESSAGE: &str = "prometheus.WriteRequest";
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+}
+
+/// Why a body of this type is not taken: senders of 2.0 fall back to 1.0 at 415 and nothing else.
+fn foreign_message(content_type: &str) -> Option<String> {
+    let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let named = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("proto"));
+    let foreign = named.map(|(_, value)| value.trim().trim_matches('"')).find(|value| *value != MESSAGE)?;
+    Some(format!("message {foreign:?} is not taken; send {MESSAGE}, which is remote write 1.0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_message_of_version_1_is_taken() {
+        for taken in [
+            "application/x-protobuf",
+            "application/x-protobuf;proto=prometheus.WriteRequest",
+            "application/x-protobuf; charset=utf-8; PROTO=\"prometheus.WriteRequest\"",
+        ] {
+            assert_eq!(foreign_message(taken), None, "{taken}");
+        }
+        for refused in ["application/x-protobuf;proto=io.prometheus.write.v2.Request", "application/x-protobuf; proto="] {
+            assert!(foreign_message(refused).is_some_and(|text| text.contains(MESSAGE)), "{refused}");
+        }
+    }
 }

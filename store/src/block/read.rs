@@ -11,6 +11,7 @@ use ahash::{AHashMap, RandomState};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -24,6 +25,20 @@ pub struct ReadError {
     pub offset: u64,
     pub bytes: u64,
     pub reason: String,
+    /// Set if the system could not read, which may pass; absent if what was read is wrong.
+    pub io: Option<ErrorKind>,
+}
+
+impl ReadError {
+    fn wrong(offset: u64, bytes: u64, reason: impl ToString) -> Self {
+        Self { offset, bytes, reason: reason.to_string(), io: None }
+    }
+
+    fn unread(offset: u64, bytes: u64, error: &std::io::Error) -> Self {
+        // A file shorter than it says is a wrong file.
+        let io = Some(error.kind()).filter(|kind| *kind != ErrorKind::UnexpectedEof);
+        Self { offset, bytes, reason: error.to_string(), io }
+    }
 }
 
 /// An open block file.
@@ -34,7 +49,7 @@ pub struct Block {
     pub to_segment: u64,
     pub footer: Footer,
     pub file_bytes: u64,
-    file: File,
+    pub(crate) file: File,
     index: Mutex<Option<Arc<BlockIndex>>>,
     names: OnceLock<Arc<BlockNames>>,
     /// Offsets of groups that failed their check, so that each is reported once.
@@ -44,23 +59,22 @@ pub struct Block {
 impl Block {
     /// Opens a block and checks footer and index (not the samples). The index is returned and not kept.
     pub fn open(path: &Path, hasher: &RandomState) -> Result<(Self, BlockIndex), ReadError> {
-        let whole = |file_bytes: u64, reason: String| ReadError { offset: 0, bytes: file_bytes, reason };
         let (from_segment, to_segment) =
-            parse_name(path).ok_or_else(|| whole(0, "the file name is not that of a block".into()))?;
-        let file = File::open(path).map_err(|error| whole(0, error.to_string()))?;
-        let file_bytes = file.metadata().map_err(|error| whole(0, error.to_string()))?.len();
+            parse_name(path).ok_or_else(|| ReadError::wrong(0, 0, "the file name is not that of a block"))?;
+        let file = File::open(path).map_err(|error| ReadError::unread(0, 0, &error))?;
+        let file_bytes = file.metadata().map_err(|error| ReadError::unread(0, 0, &error))?.len();
+        let whole = |reason: &str| ReadError::wrong(0, file_bytes, reason);
+        let unread = |error: std::io::Error| ReadError::unread(0, file_bytes, &error);
         let mut start = [0; 8];
         let mut end = [0; FOOTER_BYTES];
-        let footer_at = file_bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| whole(file_bytes, "the file is cut".into()))?;
-        file.read_exact_at(&mut end, footer_at).map_err(|error| whole(file_bytes, error.to_string()))?;
-        let footer = Footer::from_bytes(&end).ok_or_else(|| ReadError {
-            offset: footer_at,
-            bytes: FOOTER_BYTES as u64,
-            reason: "the footer fails its check: the file is cut or overwritten".into(),
+        let footer_at = file_bytes.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| whole("the file is cut"))?;
+        file.read_exact_at(&mut end, footer_at).map_err(unread)?;
+        let footer = Footer::from_bytes(&end).ok_or_else(|| {
+            ReadError::wrong(footer_at, FOOTER_BYTES as u64, "the footer fails its check: the file is cut or overwritten")
         })?;
-        file.read_exact_at(&mut start, 0).map_err(|error| whole(file_bytes, error.to_string()))?;
+        file.read_exact_at(&mut start, 0).map_err(unread)?;
         if start != *MAGIC || footer.index_offset + u64::from(footer.index_bytes) != footer_at {
-            return Err(whole(file_bytes, "the file does not begin like a block".into()));
+            return Err(whole("the file does not begin like a block"));
         }
         let block = Self {
             path: path.to_path_buf(),
@@ -79,14 +93,15 @@ impl Block {
 
     fn read_index(&self, hasher: &RandomState) -> Result<BlockIndex, ReadError> {
         let footer = &self.footer;
-        let fail = |reason: String| ReadError { offset: footer.index_offset, bytes: u64::from(footer.index_bytes), reason };
+        let (offset, length) = (footer.index_offset, u64::from(footer.index_bytes));
+        let wrong = |reason: &str| ReadError::wrong(offset, length, reason);
         let mut bytes = vec![0; footer.index_bytes as usize];
-        self.file.read_exact_at(&mut bytes, footer.index_offset).map_err(|error| fail(error.to_string()))?;
+        self.file.read_exact_at(&mut bytes, offset).map_err(|error| ReadError::unread(offset, length, &error))?;
         if crc32fast::hash(&bytes) != footer.index_crc {
-            return Err(fail("the index fails its check".into()));
+            return Err(wrong("the index fails its check"));
         }
-        let raw = zstd::bulk::decompress(&bytes, footer.index_raw_bytes as usize).map_err(|error| fail(error.to_string()))?;
-        BlockIndex::decode(&raw, hasher).ok_or_else(|| fail("the index is not consistent".into()))
+        let raw = zstd::bulk::decompress(&bytes, footer.index_raw_bytes as usize).map_err(|error| wrong(&error.to_string()))?;
+        BlockIndex::decode(&raw, hasher).ok_or_else(|| wrong("the index is not consistent"))
     }
 
     /// The index, from memory if it was asked for before.
@@ -141,17 +156,17 @@ impl Block {
 
     fn group(&self, group: &Group, scratch: &mut Vec<u8>) -> Result<Decoded, ReadError> {
         let total = u64::from(group.frame_bytes) + u64::from(group.bit_bytes);
-        let fail = |reason: &str| ReadError { offset: group.offset, bytes: total, reason: reason.to_owned() };
+        let wrong = |reason: &str| ReadError::wrong(group.offset, total, reason);
         if group.token_bytes > MAX_GROUP_BYTES || group.offset + total > self.footer.index_offset {
-            return Err(fail("the index points outside the file"));
+            return Err(wrong("the index points outside the file"));
         }
         scratch.resize(total as usize, 0);
-        self.file.read_exact_at(scratch, group.offset).map_err(|error| fail(&error.to_string()))?;
+        self.file.read_exact_at(scratch, group.offset).map_err(|error| ReadError::unread(group.offset, total, &error))?;
         if crc32fast::hash(scratch) != group.crc {
-            return Err(fail("samples fail their check"));
+            return Err(wrong("samples fail their check"));
         }
         let (frame, bits) = scratch.split_at(group.frame_bytes as usize);
-        let tokens = zstd::bulk::decompress(frame, group.token_bytes as usize).map_err(|error| fail(&error.to_string()))?;
+        let tokens = zstd::bulk::decompress(frame, group.token_bytes as usize).map_err(|error| wrong(&error.to_string()))?;
         Ok(Decoded {
             offset: group.offset,
             bytes: total,
@@ -187,7 +202,7 @@ struct Decoded {
 
 impl Decoded {
     fn error(&self) -> ReadError {
-        ReadError { offset: self.offset, bytes: self.bytes, reason: "samples are not consistent with the index".into() }
+        ReadError::wrong(self.offset, self.bytes, "samples are not consistent with the index")
     }
 
     /// Parses the column with this number; `count_of` tells the length of each column of the group.
@@ -296,7 +311,7 @@ impl<'a> BlockReader<'a> {
 }
 
 fn inconsistent() -> ReadError {
-    ReadError { offset: 0, bytes: 0, reason: "the index names columns that no group holds".into() }
+    ReadError::wrong(0, 0, "the index names columns that no group holds")
 }
 
 /// Makes `kept` the group that holds `column`.
