@@ -7,6 +7,7 @@ use std::sync::Arc;
 use gala_analysis::cause::{self, ExplainConfig};
 use gala_analysis::incident::{Incident, Symptom};
 use gala_analysis::topology::Snapshot;
+use gala_model::event::Event;
 use gala_model::incident::{IncidentInput, RootCause, Stage};
 
 use crate::api::faults;
@@ -19,6 +20,8 @@ use crate::stream::Topic;
 const REFRESH_MS: i64 = 10_000;
 /// After so long the result is final.
 const FINAL_MS: i64 = 180_000;
+/// Events are given to an explanation that are so old: a symptom may be felt for a while before it is explained.
+const EVENTS_MS: i64 = 900_000;
 /// Explanations kept; the oldest go first.
 const MAX_KEPT: usize = 2_000;
 /// Versions of explanations kept, of all incidents together: those of the last two hundred or so.
@@ -58,9 +61,16 @@ impl Explainer {
 
     fn explain(&self, inputs: &[IncidentInput], snapshot: &Snapshot, until_ms: i64, troubles: Vec<(i64, i64)>) -> RootCause {
         let rules = self.hub.rules.read().clone();
-        let config = ExplainConfig { troubles, ..self.config.clone() };
+        let config = ExplainConfig { troubles, events: self.events_before(until_ms), ..self.config.clone() };
         cause::explain_common(inputs, snapshot, &*self.hub.store, until_ms, &rules, &config)
             .unwrap_or_else(|| RootCause::detected(&IncidentInput::default()))
+    }
+
+    /// What happened to processes while an incident may have begun that is explained at this time.
+    fn events_before(&self, until_ms: i64) -> Vec<Event> {
+        let events = self.hub.events.lock();
+        let recent = events.iter().filter(|event| (until_ms - EVENTS_MS..=until_ms).contains(&event.at_ms));
+        recent.filter(|event| event.entity_type == "proc").cloned().collect()
     }
 
     /// A question about the past is answered at once and once; one about now like an incident.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gala_model::entity::{entity_type, id};
 use gala_model::incident::{
     CauseMetric, Considered, Evidence, FaultCategory, FaultDomain, GraphEdge, GraphNode, IncidentInput, PathStep, Resource,
     ResultGraph, Text,
@@ -11,14 +10,10 @@ use gala_model::incident::{
 use super::evidence::Judged;
 use super::explain::{ExplainConfig, HIDDEN_METRIC, shown_labels};
 use super::graph::CauseGraph;
+use super::hypotheses::{Hypothesis, hypotheses};
 use super::rules::{RuleSet, category_name, keyword};
 use super::search::{Found, Node};
 use super::text;
-
-/// Share of the symptom below which a node is no hypothesis.
-const LEAST_IMPACT: f64 = 0.02;
-/// Share of a block request's rise that lies inside the device when the hardware is to blame.
-const DEVICE_SHARE: f64 = 0.7;
 
 /// Everything the answer is made of.
 pub(super) struct Answer<'a> {
@@ -30,19 +25,6 @@ pub(super) struct Answer<'a> {
     pub onset_ms: i64,
     pub doubt: f64,
     pub tgid: &'a str,
-}
-
-/// An entity to blame, for one kind of fault: that of the node which weighs most.
-#[derive(Clone, Debug)]
-struct Hypothesis {
-    entity_id: String,
-    entity_type: String,
-    labels: BTreeMap<String, String>,
-    category: String,
-    /// Nodes with what each keeps, largest first.
-    nodes: Vec<(usize, f64)>,
-    impact: f64,
-    probability: f64,
 }
 
 pub(super) fn fill(answer: &Answer<'_>, resource: &mut Resource) {
@@ -69,9 +51,21 @@ pub(super) fn fill(answer: &Answer<'_>, resource: &mut Resource) {
         Some(first) => {
             let (en, zh) = category_name(&first.fault_category);
             let sure = 100.0 * first.probability;
-            Text {
-                en: format!("{} ({en}, {sure:.0} % sure); with it, {}", first.text.en, symptom.en),
-                zh: format!("{}（{zh}，置信度 {sure:.0} %），导致{}", first.text.zh, symptom.zh),
+            // The symptom's own process or device: its change is the symptom, so it is not told twice.
+            if hypotheses[0].nodes[0].0 == 0 {
+                let name = &first.entity_name;
+                Text {
+                    en: format!(
+                        "{}; nothing measured explains it better, so it is `{name}` itself ({en}, {sure:.0} % sure)",
+                        capital(&symptom.en)
+                    ),
+                    zh: format!("{}；没有更好的解释，根因是 `{name}` 自身（{zh}，置信度 {sure:.0} %）", symptom.zh),
+                }
+            } else {
+                Text {
+                    en: format!("{} ({en}, {sure:.0} % sure); with it, {}", first.text.en, symptom.en),
+                    zh: format!("{}（{zh}，置信度 {sure:.0} %），导致{}", first.text.zh, symptom.zh),
+                }
             }
         }
         None => Text {
@@ -100,108 +94,8 @@ fn capital(text: &str) -> String {
 fn symptom_text(answer: &Answer<'_>) -> Text {
     let root = &answer.found.nodes[0];
     match &root.judged {
-        Some(judged) => text::change(answer.rules, root.class, judged, judged.best(), answer.config.utc_offset_s),
+        Some(judged) => text::change(answer.rules, root.class, judged, judged.best()),
         None => text::left(answer.rules, root.class, answer.incident),
-    }
-}
-
-fn hypotheses(answer: &Answer<'_>) -> Vec<Hypothesis> {
-    let hardware = hardware_devices(answer);
-    let mut by_key: BTreeMap<(String, String), Hypothesis> = BTreeMap::new();
-    for (at, node) in answer.found.nodes.iter().enumerate() {
-        let class = &answer.rules.classes[node.class];
-        let mut category = node.category.clone().unwrap_or_else(|| class.category.clone());
-        let impact = node.own * class.own_weight;
-        if category.is_empty() || impact < LEAST_IMPACT {
-            continue;
-        }
-        let Some(judged) = &node.judged else { continue };
-        let (entity_id, entity_type, labels) = blamed(answer, node, judged);
-        let device = ["disk_name", "blk_name"].iter().find_map(|label| labels.get(*label)).cloned();
-        if let Some(device) = &device
-            && category == "S3"
-            && hardware.contains(device)
-        {
-            category = "H1".to_owned();
-        }
-        // A disk and the block device it is are one thing to blame; so are the processes of one program beside the service,
-        // and the two ends of a connection.
-        let (key, all_it_does) = match (entity_type.as_str(), device, labels.get("comm")) {
-            ("proc", _, Some(comm)) if labels.get("tgid").is_some_and(|tgid| tgid != answer.tgid) => {
-                (format!("program {comm}"), true)
-            }
-            ("tcp_link", ..) => (link(&labels).unwrap_or_else(|| entity_id.clone()), false),
-            ("proc", ..) | (_, None, _) => (entity_id.clone(), false),
-            (_, Some(device), _) => (format!("device {device}"), false),
-        };
-        // A neighbour that takes both the processor and the disk is one neighbour.
-        let kind = if all_it_does { String::new() } else { category.clone() };
-        let hypothesis = by_key.entry((key, kind)).or_insert_with(|| Hypothesis {
-            entity_id: entity_id.clone(),
-            entity_type: entity_type.clone(),
-            labels: labels.clone(),
-            category: category.clone(),
-            nodes: Vec::new(),
-            impact: 0.0,
-            probability: 0.0,
-        });
-        if hypothesis.nodes.first().is_none_or(|(_, largest)| impact > *largest) {
-            (hypothesis.entity_id, hypothesis.entity_type, hypothesis.labels) = (entity_id, entity_type, labels);
-            hypothesis.category = category;
-        }
-        hypothesis.nodes.push((at, impact));
-        hypothesis.nodes.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
-        hypothesis.impact += impact;
-    }
-    // No cause explains more than all of the symptom, however many processes of it were counted.
-    by_key.values_mut().for_each(|one| one.impact = one.impact.min(1.0));
-    let mut all: Vec<Hypothesis> = by_key.into_values().collect();
-    all.sort_by(|left, right| right.impact.total_cmp(&left.impact).then_with(|| left.entity_id.cmp(&right.entity_id)));
-    all
-}
-
-/// "client > server:port", the same at both ends of a connection.
-fn link(labels: &BTreeMap<String, String>) -> Option<String> {
-    Some(format!("link {} > {}:{}", labels.get("client_ip")?, labels.get("server_ip")?, labels.get("server_port")?))
-}
-
-/// Devices whose rise lies inside the device while nobody asks more of them.
-fn hardware_devices(answer: &Answer<'_>) -> Vec<String> {
-    let Some(device) = answer.rules.class("block.device") else { return Vec::new() };
-    answer
-        .found
-        .edges
-        .iter()
-        .filter(|edge| answer.found.nodes[edge.cause].class == device)
-        .filter_map(|edge| {
-            let inside = answer.found.nodes[edge.cause].judged.as_ref()?;
-            let whole = answer.found.nodes[edge.effect].judged.as_ref()?;
-            // Of requests both; how long a sync of a file takes is made of several.
-            let requests = whole.observations.iter().find(|seen| seen.metric_id.contains("latency_req")).unwrap_or(whole.best());
-            let share = inside.best().deviation / requests.deviation;
-            (share >= DEVICE_SHARE).then(|| inside.labels.get("disk_name").or(inside.labels.get("blk_name")).cloned()).flatten()
-        })
-        .collect()
-}
-
-/// What to blame for a node: stages of requests are their process's.
-fn blamed(answer: &Answer<'_>, node: &Node, judged: &Judged) -> (String, String, BTreeMap<String, String>) {
-    let service = answer.rules.classes[node.class].name.starts_with("service.");
-    let process = service
-        .then(|| {
-            let tgid = judged.labels.get("tgid")?;
-            id::external(&answer.incident.machine_id, entity_type("proc")?, |key| (key == "tgid").then_some(tgid))
-        })
-        .flatten();
-    match process {
-        Some(entity_id) => {
-            let labels = judged
-                .labels
-                .iter()
-                .filter(|(name, _)| matches!(name.as_str(), "tgid" | "comm" | "machine_id" | "container_id" | "pod_id"));
-            (entity_id, "proc".to_owned(), labels.map(|(name, value)| (name.clone(), value.clone())).collect())
-        }
-        None => (judged.entity_id.clone(), judged.entity_type.to_owned(), judged.labels.clone()),
     }
 }
 
@@ -268,16 +162,15 @@ fn cause(answer: &Answer<'_>, one: &Hypothesis, rank: usize) -> CauseMetric {
     let (lead, _) = one.nodes[0];
     let node = &answer.found.nodes[lead];
     let judged = node.judged.as_ref();
-    let offset = answer.config.utc_offset_s;
-    let text = judged.map(|judged| text::change(answer.rules, node.class, judged, judged.best(), offset)).unwrap_or_default();
+    let text = judged.map(|judged| text::change(answer.rules, node.class, judged, judged.best())).unwrap_or_default();
     let mut evidence = Vec::new();
     for (at, _) in &one.nodes {
         let node = &answer.found.nodes[*at];
         let Some(judged) = &node.judged else { continue };
         for seen in judged.observations.iter().filter(|seen| seen.ratio >= 1.0).take(4) {
             evidence.push(Evidence {
-                kind: "metric".to_owned(),
-                text: text::change(answer.rules, node.class, judged, seen, offset),
+                kind: evidence_kind(answer.rules.classes[node.class].metrics[seen.metric].event.as_deref()).to_owned(),
+                text: text::change(answer.rules, node.class, judged, seen),
                 metric_id: seen.metric_id.clone(),
                 entity_id: judged.entity_id.clone(),
                 value_before: Some(seen.before),
@@ -309,6 +202,15 @@ fn cause(answer: &Answer<'_>, one: &Hypothesis, rank: usize) -> CauseMetric {
         text,
         evidence,
         path: path(answer, lead),
+    }
+}
+
+/// An end is a change, being killed for memory is something the kernel found.
+fn evidence_kind(event: Option<&str>) -> &'static str {
+    match event {
+        None => "metric",
+        Some("oom") => "inspection",
+        Some(_) => "change",
     }
 }
 
@@ -350,7 +252,7 @@ fn step(answer: &Answer<'_>, node: &Node, number: usize, rule: &str) -> PathStep
         };
     };
     let best = judged.best();
-    let text = text::change(answer.rules, node.class, judged, best, answer.config.utc_offset_s);
+    let text = text::change(answer.rules, node.class, judged, best);
     PathStep {
         step: number,
         metric_id: best.metric_id.clone(),

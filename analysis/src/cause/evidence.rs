@@ -6,6 +6,7 @@ use gala_model::PREFIX;
 use gala_model::entity::{entity_type, id};
 use gala_store::Labels;
 
+use super::explain::HIDDEN_METRIC;
 use super::params::CoreParams;
 use super::rules::{ClassRule, Direction, Measure, MetricRule};
 use super::series::{Filter, Grid, Reader, Row, semantics};
@@ -13,6 +14,11 @@ use super::stats::{co_moments, finite_count, median, nats, own_null, quantile, s
 
 /// Least samples before the onset for a range of its own.
 const LEAST_BASELINE: usize = 12;
+
+/// Process id of those that ended before they could be told apart.
+const ENDED: &str = "0";
+/// What happens at a moment is seen for so long after it.
+const LASTS_MS: i64 = 30_000;
 
 /// One metric of one entity, judged.
 #[derive(Clone, Debug)]
@@ -50,6 +56,16 @@ impl Judged {
 
     pub fn is_abnormal(&self) -> bool {
         self.best().ratio >= 1.0
+    }
+
+    /// The program that a host stands for, where its processes ended before they could be told apart.
+    pub fn program(&self) -> Option<&str> {
+        self.labels.get("by_comm").filter(|_| self.entity_type == "host").map(String::as_str)
+    }
+
+    /// What tells it from others of its class.
+    pub fn key(&self) -> String {
+        self.program().map_or_else(|| self.entity_id.clone(), |program| format!("{} {program}", self.entity_id))
     }
 
     /// Rise of time lost, where a metric of the class counts it.
@@ -91,20 +107,21 @@ pub fn judge(
         for measured in measure(metric, by_process, reader, filter, keep) {
             let Some(observation) = observe(index, metric, &measured.values, context) else { continue };
             let kind = entity_type(measured.entity_type).unwrap_or(&gala_model::entity::TYPES[0]);
-            let Some(entity_id) =
-                id::external(&reader.machine_id, kind, |key| measured.labels.get(key).or_else(|| optional_key(key)))
-            else {
-                continue;
-            };
-            let key = match measured.labels.get("tgid") {
-                Some(tgid) if by_process => format!("service {tgid}"),
-                _ => entity_id.clone(),
+            let (entity_id, entity_type, key) = match program(metric, &measured.labels) {
+                Some(program) => (format!("{}_host", reader.machine_id), "host", format!("program {program}")),
+                None => {
+                    let own = id::external(&reader.machine_id, kind, |key| measured.labels.get(key).or(optional_key(key)));
+                    let Some(entity_id) = own else { continue };
+                    let service = measured.labels.get("tgid").filter(|_| by_process).map(|tgid| format!("service {tgid}"));
+                    let key = service.unwrap_or_else(|| entity_id.clone());
+                    (entity_id, kind.name, key)
+                }
             };
             found
                 .entry(key)
                 .or_insert_with(|| Judged {
                     entity_id,
-                    entity_type: kind.name,
+                    entity_type,
                     labels: measured
                         .labels
                         .iter()
@@ -126,6 +143,13 @@ pub fn judge(
     judged
 }
 
+/// The program that did it, where its processes have ended and only their name was kept: nothing of them is left to look
+/// at, so their host stands for them.
+fn program<'a>(rule: &MetricRule, labels: &'a Labels) -> Option<&'a str> {
+    let (subject, name) = rule.subject.as_ref().zip(rule.subject_name.as_ref())?;
+    (labels.get(subject) == Some(ENDED)).then(|| labels.get(name).unwrap_or(""))
+}
+
 /// Keys that a series may lack without losing its entity.
 fn optional_key(key: &str) -> Option<&'static str> {
     matches!(key, "ins_id" | "method" | "app" | "client_port" | "comm" | "protocol").then_some("0")
@@ -140,6 +164,10 @@ fn measure(
     keep: &dyn Fn(&Labels) -> bool,
 ) -> Vec<Measured> {
     let Some(kind) = entity_type(&rule.entity) else { return Vec::new() };
+    if let Some(event) = &rule.event {
+        let rows = reader.event_rows(event, filter).into_iter().filter(|row| keep(&row.labels));
+        return rows.map(|row| Measured { entity_type: kind.name, labels: row.labels, values: row.values }).collect();
+    }
     let base = format!("{PREFIX}{}_{}", rule.entity, rule.field);
     let (over, under) = match (rule.measure, &rule.per) {
         (Measure::Mean, _) => (format!("{base}_sum"), Some(format!("{base}_count"))),
@@ -180,6 +208,9 @@ fn measure(
                 let until = if rule.subject.is_some() { all } else { first };
                 values[..until].iter_mut().filter(|value| !value.is_finite()).for_each(|value| *value = 0.0);
             }
+            if rule.momentary {
+                values = lasting(&values, (LASTS_MS / reader.grid.step_ms).max(1) as usize);
+            }
             if rule.direction == Direction::Down {
                 values.iter_mut().for_each(|value| *value = -*value);
             }
@@ -188,8 +219,14 @@ fn measure(
         .collect()
 }
 
-/// What is left of each number without the parts that other classes tell of. Where a part is not measured, the number
-/// says nothing of its own.
+/// Each slot with the most of the `slots` up to it; a gap had none.
+fn lasting(values: &[f64], slots: usize) -> Vec<f64> {
+    let most = |at: usize| values[(at + 1).saturating_sub(slots)..=at].iter().copied().filter(|value| value.is_finite());
+    (0..values.len()).map(|at| most(at).fold(0.0, f64::max)).collect()
+}
+
+/// What is left of each number without the parts that other classes tell of. Where a part is not measured that must be, the
+/// number says nothing of its own.
 fn without_parts(
     mut over: Grouped,
     rule: &MetricRule,
@@ -199,11 +236,23 @@ fn without_parts(
     keep: &dyn Fn(&Labels) -> bool,
 ) -> Grouped {
     let suffix = if rule.measure == Measure::Mean { "_sum" } else { "" };
-    for part in &rule.less {
-        let part = grouped(&reader.rows(&format!("{PREFIX}{}_{part}{suffix}", rule.entity), filter), by_process, keep, true);
-        over.retain(|key, _| part.contains_key(key));
-        for (key, (_, values)) in &mut over {
-            for (value, part) in values.iter_mut().zip(&part[key].1) {
+    let keys = entity_type(&rule.entity).map_or(&[][..], |kind| kind.keys);
+    // Parts may come from other tables, with other labels.
+    let entity = |labels: &Labels| -> Vec<String> {
+        let own: &[&str] = if by_process { &["tgid"] } else { keys };
+        own.iter().map(|key| labels.get(key).unwrap_or("").to_owned()).collect()
+    };
+    for (part, may_lack) in rule.parts() {
+        let rows = reader.rows(&format!("{PREFIX}{}_{part}{suffix}", rule.entity), filter);
+        let mut parts: BTreeMap<Vec<String>, Vec<f64>> = BTreeMap::new();
+        for (_, (labels, values)) in grouped(&rows, by_process, keep, true) {
+            parts.entry(entity(&labels)).and_modify(|sum| add_up(sum, &values, true)).or_insert(values);
+        }
+        over.retain(|_, (labels, _)| may_lack || parts.contains_key(&entity(labels)));
+        for (labels, values) in over.values_mut() {
+            let Some(part) = parts.get(&entity(labels)) else { continue };
+            for (value, part) in values.iter_mut().zip(part) {
+                let part = if may_lack && !part.is_finite() { 0.0 } else { *part };
                 let rest = *value - part;
                 *value = if rest < 0.0 { 0.0 } else { rest };
             }
@@ -215,6 +264,12 @@ fn without_parts(
 /// The labels of the process a row is about, where that is another than the one that measured it.
 fn about_subject(rule: &MetricRule, labels: Labels) -> Labels {
     let Some(subject) = rule.subject.as_ref().and_then(|label| labels.get(label)) else { return labels };
+    if program(rule, &labels).is_some() {
+        let label = |wanted: &Option<String>, name: &str| wanted.as_deref() == Some(name);
+        let about = |name: &str| name == "machine_id" || label(&rule.subject, name) || label(&rule.subject_name, name);
+        let kept = labels.iter().filter(|(name, _)| about(name));
+        return Labels::new(kept.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
     let name = rule.subject_name.as_ref().and_then(|label| labels.get(label)).unwrap_or("");
     let kept = labels.iter().filter(|(label, _)| matches!(*label, "machine_id" | "__name__"));
     Labels::new(kept.chain([("tgid", subject), ("comm", name)]).map(|(name, value)| (name.to_owned(), value.to_owned())))
@@ -239,19 +294,22 @@ fn grouped(rows: &[Row], by_process: bool, keep: &dyn Fn(&Labels) -> bool, add: 
             None => {
                 groups.insert(key, (row.labels.clone(), row.values.clone()));
             }
-            Some((_, values)) => {
-                for (mine, theirs) in values.iter_mut().zip(&row.values) {
-                    *mine = match (mine.is_finite(), theirs.is_finite()) {
-                        (true, true) if add => *mine + theirs,
-                        (true, true) => mine.max(*theirs),
-                        (false, true) => *theirs,
-                        _ => *mine,
-                    };
-                }
-            }
+            Some((_, values)) => add_up(values, &row.values, add),
         }
     }
     groups
+}
+
+/// Adds the other series, or takes the larger of both; a gap of one leaves the other's value.
+fn add_up(values: &mut [f64], others: &[f64], add: bool) {
+    for (mine, theirs) in values.iter_mut().zip(others) {
+        *mine = match (mine.is_finite(), theirs.is_finite()) {
+            (true, true) if add => *mine + theirs,
+            (true, true) => mine.max(*theirs),
+            (false, true) => *theirs,
+            _ => *mine,
+        };
+    }
 }
 
 /// The number the symptom's metric rule describes, for the process or entity `keep` lets through.
@@ -303,7 +361,7 @@ fn observe(metric: usize, rule: &MetricRule, values: &[f64], context: &Context<'
     };
     Some(Observation {
         metric,
-        metric_id: base,
+        metric_id: if rule.event.is_some() { HIDDEN_METRIC.to_owned() } else { base },
         unit,
         before: sign * before,
         after: sign * after,
@@ -335,10 +393,15 @@ mod tests {
             measure: Measure::Value,
             per: None,
             less: Vec::new(),
+            less_if_there: Vec::new(),
             direction,
             floor: 5.0,
             floor_share: 0.0,
             absent_is_zero: false,
+            momentary: false,
+            event: None,
+            category: None,
+            own_weight: 1.0,
             time: false,
             subject: None,
             subject_name: None,

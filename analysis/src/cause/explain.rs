@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gala_model::entity::split_metric;
+use gala_model::event::Event;
 use gala_model::incident::{AbnormalKpi, IncidentInput, RootCause, Scope, Stage, Text};
 use gala_store::{Labels, Matcher, SeriesRead, TimeRange};
 
@@ -31,8 +32,8 @@ pub struct ExplainConfig {
     pub least_probability: f64,
     /// Older topology is used, but said.
     pub stale_topology_ms: i64,
-    /// Seconds east of UTC for times in sentences.
-    pub utc_offset_s: i32,
+    /// What happened to processes lately, of any machine.
+    pub events: Vec<Event>,
     pub result_version: u32,
 }
 
@@ -46,7 +47,7 @@ impl Default for ExplainConfig {
             top_k: 3,
             least_probability: 0.05,
             stale_topology_ms: 120_000,
-            utc_offset_s: 0,
+            events: Vec::new(),
             result_version: 1,
         }
     }
@@ -86,7 +87,8 @@ pub fn explain(
         result.resource.stage = Stage::Domain;
         return result;
     };
-    let mut reader = Reader::new(store, &incident.machine_id, symptom.grid, config.max_samples).without(&config.troubles);
+    let reader = Reader::new(store, &incident.machine_id, symptom.grid, config.max_samples);
+    let mut reader = reader.without(&config.troubles).knowing(&config.events);
     let context = Context { params: &config.params, grid: symptom.grid, symptom: symptom.values.clone() };
     let search = Search::new(rules, graph, &mut reader, context, symptom.tgid.clone(), symptom.container_id.clone());
     let found = search.run(symptom.class, symptom.judged.clone());
@@ -98,7 +100,7 @@ pub fn explain(
     resource.onset = symptom.onset_ms;
     resource.scope = Scope::SingleNode;
     resource.stage = stage(now_ms - symptom.onset_ms);
-    resource.abnormal_kpi = kpi(incident, rules, &symptom, config);
+    resource.abnormal_kpi = kpi(incident, rules, &symptom);
     limits.extend(said_limits(&found, rules, &symptom, &reader));
     answer::fill(&answer, resource);
     resource.limits = limits;
@@ -143,7 +145,10 @@ fn symptom(
     };
     let keep = |row: &Labels| keys.iter().all(|(key, value)| row.get(key).is_none_or(|theirs| theirs == value));
 
-    let (first_ms, step_ms) = pace(&incident.metric_id, &incident.machine_id, store, now_ms, config, &keep)?;
+    let momentary = rules.classes[class].metrics.iter().any(|metric| metric.momentary && metric.entity == kind.name);
+    // What is reported only when it happens tells neither since when the machine is seen nor how often it reports.
+    let steady = momentary.then(|| pace(STEADY, &incident.machine_id, store, now_ms, config, &|_| true)).flatten();
+    let (first_ms, step_ms) = steady.or_else(|| pace(&incident.metric_id, &incident.machine_id, store, now_ms, config, &keep))?;
     let from_ms = first_ms.max(now_ms - config.baseline_ms);
     let filter = if tgid.is_empty() { Filter::Machine } else { Filter::Processes(vec![tgid.clone()]) };
     let judge_at = |onset_ms: i64| -> Option<(Option<Judged>, Vec<f64>, Grid)> {
@@ -176,6 +181,9 @@ fn symptom(
     let container_id = labels.get("container_id").cloned().unwrap_or_default();
     Some(Symptom { class, judged, values, grid, onset_ms, tgid, container_id })
 }
+
+/// What every agent reports in each period.
+const STEADY: &str = "gala_gopher_cpu_total_used_per";
 
 /// First sample and usual distance of samples of the symptom.
 fn pace(
@@ -212,9 +220,9 @@ fn pace(
     None
 }
 
-fn kpi(incident: &IncidentInput, rules: &RuleSet, symptom: &Symptom, config: &ExplainConfig) -> AbnormalKpi {
+fn kpi(incident: &IncidentInput, rules: &RuleSet, symptom: &Symptom) -> AbnormalKpi {
     let best = symptom.judged.as_ref().map(|judged| (judged, judged.best()));
-    let (_, desc) = described(incident, rules, symptom, config);
+    let (_, desc) = described(incident, rules, symptom);
     AbnormalKpi {
         metric_id: incident.metric_id.clone(),
         entity_id: incident.entity_id.clone(),
@@ -227,10 +235,10 @@ fn kpi(incident: &IncidentInput, rules: &RuleSet, symptom: &Symptom, config: &Ex
     }
 }
 
-fn described(incident: &IncidentInput, rules: &RuleSet, symptom: &Symptom, config: &ExplainConfig) -> (String, String) {
+fn described(incident: &IncidentInput, rules: &RuleSet, symptom: &Symptom) -> (String, String) {
     match &symptom.judged {
         Some(judged) => {
-            let Text { en, zh } = text::change(rules, symptom.class, judged, judged.best(), config.utc_offset_s);
+            let Text { en, zh } = text::change(rules, symptom.class, judged, judged.best());
             (zh, en)
         }
         None => {

@@ -14,6 +14,8 @@ pub struct GraphEntity {
     pub name: String,
     /// Labels its series carry, keys among them.
     pub labels: BTreeMap<String, String>,
+    /// When it was seen to end, milliseconds since 1970.
+    pub ended_ms: Option<i64>,
 }
 
 /// The observed topology at one time.
@@ -37,6 +39,7 @@ impl CauseGraph for Snapshot {
             machine_id: entity.machine_id.to_string(),
             name: entity.name.clone(),
             labels: entity.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            ended_ms: entity.offline_at_ms,
         })
     }
 

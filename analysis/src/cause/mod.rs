@@ -10,6 +10,8 @@ mod common;
 pub mod evidence;
 mod explain;
 pub mod graph;
+mod hypotheses;
+mod listeners;
 pub mod offline;
 pub mod params;
 pub mod rules;

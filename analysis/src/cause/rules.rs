@@ -42,6 +42,9 @@ pub struct MetricRule {
     /// Fields of the same entity that are part of it and told elsewhere: what is left without them counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub less: Vec<String>,
+    /// The same, where a part that is not measured is none of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub less_if_there: Vec<String>,
     #[serde(default)]
     pub direction: Direction,
     /// Least range, in the metric's unit.
@@ -52,6 +55,18 @@ pub struct MetricRule {
     /// An entity that did not exist had none of it.
     #[serde(default)]
     pub absent_is_zero: bool,
+    /// Counts what happens at a moment: a report without it had none of it, and what it does outlasts the report.
+    #[serde(default)]
+    pub momentary: bool,
+    /// Made of the events of this kind, not of a series: 0 before, 1 from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Fault category where this number shows best that the class is the cause, instead of the class's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// Goes with `category`: how much of what nothing else explains is blamed on it.
+    #[serde(default = "one")]
+    pub own_weight: f64,
     /// Time lost per report; such causes of one effect are weighed by their amounts.
     #[serde(default)]
     pub time: bool,
@@ -66,6 +81,23 @@ pub struct MetricRule {
     pub text: Option<[String; 2]>,
 }
 
+impl MetricRule {
+    /// Fields that are subtracted; `true` for those that may be missing.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, bool)> {
+        let always = self.less.iter().map(|part| (part.as_str(), false));
+        always.chain(self.less_if_there.iter().map(|part| (part.as_str(), true)))
+    }
+}
+
+/// Another category of a class while a class that would explain it is measured and usual.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhileUsual {
+    /// On the same process.
+    pub class: String,
+    pub category: String,
+}
+
 /// A node of the causal graph, per entity.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,7 +110,16 @@ pub struct ClassRule {
     /// How much of what nothing else explains the class itself is blamed for.
     #[serde(default = "one")]
     pub own_weight: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub while_usual: Option<WhileUsual>,
     pub metrics: Vec<MetricRule>,
+}
+
+impl ClassRule {
+    /// Whether a process without any series of the class simply has nothing of it.
+    pub fn absent_is_none(&self) -> bool {
+        self.metrics.iter().all(|metric| metric.absent_is_zero || metric.momentary || metric.event.is_some())
+    }
 }
 
 /// Which entities of the cause class can have caused the effect on an entity.
@@ -110,6 +151,8 @@ pub enum RuleScope {
     HostLinks,
     /// Processes this one is a client of.
     Callees,
+    /// Processes of this host that listen, or lately listened, where the connection was to go.
+    Listeners,
 }
 
 /// How a cause's share of its effect is measured.
@@ -212,12 +255,12 @@ impl RuleSet {
         self.class_index.get(name).copied()
     }
 
-    /// Fields left out of a metric where it stands for the cause under a rule.
-    pub fn left_out(&self, rule: &str, entity: &str, field: &str) -> &[String] {
+    /// Fields left out of a metric where it stands for the cause under a rule; `true` for those that may be missing.
+    pub fn left_out(&self, rule: &str, entity: &str, field: &str) -> impl Iterator<Item = (&str, bool)> {
         let rule = self.rules.iter().find(|known| known.id == rule);
         let class = rule.and_then(|rule| self.class(&rule.cause)).map(|class| &self.classes[class]);
         let metric = class.and_then(|class| class.metrics.iter().find(|one| one.entity == entity && one.field == field));
-        metric.map_or(&[], |metric| &metric.less)
+        metric.into_iter().flat_map(MetricRule::parts)
     }
 
     /// The class that a metric of an entity type shows.
@@ -234,13 +277,19 @@ impl RuleSet {
     fn check_classes(&self) -> Result<(), RuleError> {
         for class in &self.classes {
             let place = format!("class {}", class.name);
-            if !class.category.is_empty() && !CATEGORIES.iter().any(|(code, ..)| *code == class.category) {
-                return Err(invalid(
-                    &place,
-                    &format!("the category {} does not exist; use S1 to S6 or H1 to H3", class.category),
-                ));
+            let of_metrics = class.metrics.iter().filter_map(|metric| metric.category.as_deref());
+            let instead = class.while_usual.as_ref().map(|instead| instead.category.as_str());
+            let own = Some(class.category.as_str()).filter(|own| !own.is_empty());
+            for category in of_metrics.chain(instead).chain(own) {
+                check_category(&place, category)?;
             }
-            if !(0.0..=1.0).contains(&class.own_weight) {
+            if let Some(other) = class.while_usual.as_ref().map(|instead| &instead.class)
+                && self.class(other).is_none()
+            {
+                return Err(invalid(&place, &format!("the class {other} does not exist")));
+            }
+            let mut weights = class.metrics.iter().map(|metric| metric.own_weight).chain([class.own_weight]);
+            if weights.any(|weight| !(0.0..=1.0).contains(&weight)) {
                 return Err(invalid(&place, "own_weight must lie between 0 and 1"));
             }
             if class.metrics.is_empty() {
@@ -252,6 +301,9 @@ impl RuleSet {
                         &place,
                         &format!("the entity type {} of {} does not exist", metric.entity, metric.field),
                     ));
+                }
+                if metric.event.is_some() && metric.entity != "proc" {
+                    return Err(invalid(&place, &format!("events are of processes; {} is no field of proc", metric.field)));
                 }
                 if !(metric.floor.is_finite() && metric.floor > 0.0 && metric.floor_share >= 0.0) {
                     return Err(invalid(&place, &format!("the floor of {} must be above 0", metric.field)));
@@ -276,10 +328,8 @@ impl RuleSet {
             if !(rule.prior > 0.0 && rule.prior <= 1.0) {
                 return Err(invalid(&place, "the prior must lie above 0 and not above 1"));
             }
-            if let Some(category) = &rule.category
-                && !CATEGORIES.iter().any(|(code, ..)| code == category)
-            {
-                return Err(invalid(&place, &format!("the category {category} does not exist; use S1 to S6 or H1 to H3")));
+            if let Some(category) = &rule.category {
+                check_category(&place, category)?;
             }
         }
         Ok(())
@@ -306,6 +356,13 @@ impl RuleSet {
         }
         Ok(())
     }
+}
+
+fn check_category(place: &str, category: &str) -> Result<(), RuleError> {
+    if CATEGORIES.iter().any(|(code, ..)| *code == category) {
+        return Ok(());
+    }
+    Err(invalid(place, &format!("the category {category} does not exist; use S1 to S6 or H1 to H3")))
 }
 
 fn invalid(place: &str, reason: &str) -> RuleError {

@@ -9,6 +9,7 @@ use gala_store::Labels;
 
 use super::evidence::{Context, Judged, judge};
 use super::graph::CauseGraph;
+use super::listeners::{learn_ends, listeners};
 use super::rules::{EdgeRule, RuleScope, RuleSet};
 use super::series::{Filter, Reader};
 use super::stats::{finite_count, median, sustained};
@@ -121,7 +122,7 @@ impl<'a, 'b> Search<'a, 'b> {
 
     fn node(&mut self, class: usize, judged: Option<Judged>, tgid: &str) -> usize {
         let judged = judged.map(|judged| named(judged, self.graph, &self.reader.machine_id));
-        let entity = judged.as_ref().map_or_else(|| format!("? {tgid}"), |judged| judged.entity_id.clone());
+        let entity = judged.as_ref().map_or_else(|| format!("? {tgid}"), Judged::key);
         if let Some(known) = self.index.get(&(class, entity.clone())) {
             return *known;
         }
@@ -162,7 +163,8 @@ impl<'a, 'b> Search<'a, 'b> {
                 let cause = self.node(class, Some(judged), &tgid);
                 self.found.edges.push(Edge { cause, effect, rule: at, weight: factor });
             }
-            if !measured && matches!(rule.scope, RuleScope::SameProcess | RuleScope::ServiceLinks) {
+            let can_be_hidden = !measured && !rules.classes[class].absent_is_none();
+            if can_be_hidden && matches!(rule.scope, RuleScope::SameProcess | RuleScope::ServiceLinks) {
                 if self.found.nodes[effect].tgid == self.tgid {
                     self.found.unobserved.insert(class);
                 }
@@ -248,6 +250,15 @@ impl<'a, 'b> Search<'a, 'b> {
             }
             RuleScope::DeviceUsers => all(self.risen(class, true, &labels)),
             RuleScope::Callees => self.callees(class, effect),
+            RuleScope::Listeners => {
+                let tgids = listeners(self.reader, &labels);
+                if tgids.is_empty() {
+                    return Vec::new();
+                }
+                learn_ends(self.reader, self.graph, &tgids);
+                let filter = Filter::Processes(tgids.iter().cloned().collect());
+                all(self.judge(class, &filter, &|row| row.get("tgid").is_some_and(|tgid| tgids.contains(tgid))))
+            }
         }
     }
 

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use gala_model::{Semantics, tables};
+use gala_model::entity::id::canonical_machine;
+use gala_model::{Event, Semantics, tables};
 use gala_store::{Labels, Matcher, SeriesRead, StoreError, TimeRange};
 
 /// Equal steps of time and the windows on them.
@@ -58,6 +59,15 @@ pub struct Row {
     pub values: Vec<f64>,
 }
 
+/// Something that happened to a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Happening {
+    kind: String,
+    tgid: String,
+    comm: String,
+    at_ms: i64,
+}
+
 /// Reads series of one machine, each once.
 pub struct Reader<'a> {
     store: &'a dyn SeriesRead,
@@ -67,6 +77,10 @@ pub struct Reader<'a> {
     /// Times that say nothing about the usual, by slot of the baseline.
     troubled: Vec<bool>,
     cache: BTreeMap<(String, Filter), Arc<Vec<Row>>>,
+    /// Whether the machine tells what happens to its processes.
+    pub tells_events: bool,
+    /// In the order of time.
+    happenings: Vec<Happening>,
     /// What could not be read.
     pub failures: Vec<String>,
 }
@@ -80,6 +94,8 @@ impl<'a> Reader<'a> {
             max_samples,
             troubled: Vec::new(),
             cache: BTreeMap::new(),
+            tells_events: false,
+            happenings: Vec::new(),
             failures: Vec::new(),
         }
     }
@@ -93,6 +109,50 @@ impl<'a> Reader<'a> {
             self.troubled = troubled;
         }
         self
+    }
+
+    /// Takes over what happened to processes of the machine since shortly before the incident.
+    pub fn knowing(mut self, events: &[Event]) -> Self {
+        let machine = canonical_machine(&self.machine_id).to_owned();
+        for event in events {
+            let label = |name: &str| event.labels.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
+            if canonical_machine(label("machine_id")) == machine && !label("tgid").is_empty() {
+                self.tells_events = true;
+                self.happened(&event.kind, label("tgid"), label("comm"), event.at_ms);
+            }
+        }
+        self
+    }
+
+    /// One more of them; what is known already stays as it is.
+    pub fn happened(&mut self, kind: &str, tgid: &str, comm: &str, at_ms: i64) {
+        let recent = self.grid.time(self.grid.baseline_end)..=self.grid.time(self.grid.slots);
+        if recent.contains(&at_ms) && !self.happenings.iter().any(|known| known.kind == kind && known.tgid == tgid) {
+            let (kind, tgid, comm) = (kind.to_owned(), tgid.to_owned(), comm.to_owned());
+            self.happenings.push(Happening { kind, tgid, comm, at_ms });
+            self.happenings.sort_by(|left, right| left.at_ms.cmp(&right.at_ms).then_with(|| left.tgid.cmp(&right.tgid)));
+        }
+    }
+
+    /// What happened as series: 0 before, 1 from then on. The end of a process that was killed for memory is no news.
+    pub fn event_rows(&self, kind: &str, filter: &Filter) -> Vec<Row> {
+        let wanted = |tgid: &String| match filter {
+            Filter::Machine => true,
+            Filter::Processes(tgids) => tgids.contains(tgid),
+            Filter::ServerPort(_) => false,
+        };
+        let told =
+            |one: &Happening| kind == "exit" && self.happenings.iter().any(|other| other.kind == "oom" && other.tgid == one.tgid);
+        let own = self.happenings.iter().filter(|one| one.kind == kind && wanted(&one.tgid) && !told(one));
+        own.map(|one| {
+            let labels = [("machine_id", &self.machine_id), ("tgid", &one.tgid), ("comm", &one.comm)];
+            let labels = labels.iter().filter(|(_, value)| !value.is_empty());
+            Row {
+                labels: Labels::new(labels.map(|(name, value)| ((*name).to_owned(), (*value).clone()))),
+                values: (0..self.grid.slots).map(|slot| f64::from(u8::from(self.grid.time(slot) >= one.at_ms))).collect(),
+            }
+        })
+        .collect()
     }
 
     /// Series of a metric, ordered by labels.
@@ -153,6 +213,7 @@ impl<'a> Reader<'a> {
 
     /// Digest of everything read, and the number of samples in it.
     pub fn digest(&self, mut hash: u64) -> u64 {
+        hash = fnv(hash, format!("{:?}", self.happenings).as_bytes());
         for ((metric, _), rows) in &self.cache {
             hash = fnv(hash, metric.as_bytes());
             for row in rows.iter() {

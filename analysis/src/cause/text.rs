@@ -7,10 +7,25 @@ use gala_model::incident::{IncidentInput, Text};
 use super::evidence::{Judged, Observation};
 use super::rules::RuleSet;
 
-/// `14:03:20` in the time zone that lies `offset_s` east of UTC.
-pub fn clock(at_ms: i64, offset_s: i32) -> String {
-    let seconds = (at_ms.div_euclid(1000) + i64::from(offset_s)).rem_euclid(86_400);
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+/// `2026-11-26T14:03:20Z`; whoever shows it knows the reader's time zone.
+pub fn utc(at_ms: i64) -> String {
+    let seconds = at_ms.div_euclid(1000);
+    let (year, month, day) = civil(seconds.div_euclid(86_400));
+    let of_day = seconds.rem_euclid(86_400);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", of_day / 3600, of_day / 60 % 60, of_day % 60)
+}
+
+/// Year, month and day of a day counted from 1970-01-01, by the eras of 400 years that the calendar repeats in.
+fn civil(days: i64) -> (i64, i64, i64) {
+    // Years begin in March here, so that the leap day is their last.
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
 /// A number with its unit, three digits that matter.
@@ -59,6 +74,10 @@ pub fn entity_name(kind: &str, labels: &BTreeMap<String, String>, entity_id: &st
         "fs" => label("MountOn").map(str::to_owned),
         "mem" => Some("memory".to_owned()),
         "net" => Some("network stack".to_owned()),
+        // Where its processes ended before anything else was known of them, the host stands for a program.
+        "host" if labels.contains_key("by_tgid") => {
+            Some(label("by_comm").map_or_else(|| "short-lived processes".to_owned(), |comm| format!("{comm} (short-lived)")))
+        }
         "host" => Some(label("hostname").unwrap_or("host").to_owned()),
         "tcp_link" => match (label("client_ip"), label("server_ip"), label("server_port")) {
             (Some(client), Some(server), Some(port)) => Some(format!("{client} → {server}:{port}")),
@@ -75,18 +94,21 @@ pub fn entity_name(kind: &str, labels: &BTreeMap<String, String>, entity_id: &st
     name.unwrap_or_else(|| entity_id.to_owned())
 }
 
-/// "fsync of `redis-server (7)` rose from 1.2 ms to 48 ms at 14:03:20".
-pub fn change(rules: &RuleSet, class: usize, judged: &Judged, observation: &Observation, offset_s: i32) -> Text {
+/// "fsync of `redis-server (7)` rose from 1.2 ms to 48 ms at 2026-11-26T14:03:20Z"; of what happened that it did.
+pub fn change(rules: &RuleSet, class: usize, judged: &Judged, observation: &Observation) -> Text {
     let rule = &rules.classes[class];
     let [en, zh] = rule.metrics[observation.metric].text.as_ref().unwrap_or(&rule.text);
     let name = entity_name(judged.entity_type, &judged.labels, &judged.entity_id);
+    let (at_en, at_zh) = match observation.onset_ms.map(utc) {
+        Some(at) => (format!(" at {at}"), format!("{at} ")),
+        None => Default::default(),
+    };
+    if rule.metrics[observation.metric].event.is_some() {
+        return Text { en: format!("`{name}` {en}{at_en}"), zh: format!("{at_zh}`{name}` {zh}") };
+    }
     let (before, after) = (quantity(observation.before, observation.unit), quantity(observation.after, observation.unit));
     let falls = observation.after < observation.before;
     let (verb_en, verb_zh) = if falls { ("fell", "降至") } else { ("rose", "升至") };
-    let (at_en, at_zh) = match observation.onset_ms {
-        Some(at) => (format!(" at {}", clock(at, offset_s)), format!("{} ", clock(at, offset_s))),
-        None => Default::default(),
-    };
     Text {
         en: format!("{en} of `{name}` {verb_en} from {before} to {after}{at_en}"),
         zh: format!("{at_zh}`{name}` 的{zh}从 {before} {verb_zh} {after}"),
@@ -128,8 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn clocks_follow_the_offset() {
-        assert_eq!(clock(1_700_000_123_000, 0), "22:15:23");
-        assert_eq!(clock(1_700_000_123_000, 8 * 3600), "06:15:23");
+    fn times_are_rfc_3339_in_utc() {
+        assert_eq!(utc(1_700_000_123_999), "2023-11-14T22:15:23Z");
+        assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(-1), "1969-12-31T23:59:59Z");
     }
 }

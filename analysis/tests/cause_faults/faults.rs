@@ -103,3 +103,73 @@ pub fn full_accept_queue(host: &mut Host, noise: &mut Noise) {
 pub fn nothing_to_see(host: &mut Host, _: &mut Noise) {
     host.processing_us += 40.0;
 }
+
+/// A quota is set: what the server waits for a CPU is what the quota withholds, and who ran meanwhile is seen to run.
+pub fn quota(host: &mut Host, noise: &mut Noise) {
+    cpu_neighbour(host, noise);
+    host.server_cpu = noise.around(20.0, 0.05);
+    (host.core_busy, host.other_cpu) = (noise.around(35.0, 0.1), noise.around(12.0, 0.2));
+    host.preempts = true;
+    host.throttled_ms = Some(host.run_delay_ms * noise.around(0.97, 0.02));
+}
+
+/// Programs that start and end all the time take the server's core, as in a compilation.
+pub fn compilation(host: &mut Host, noise: &mut Noise) {
+    cpu_neighbour(host, noise);
+    host.other_runs = false;
+    host.short_lived_ms = host.run_delay_ms * 0.9;
+}
+
+pub fn failing_requests(host: &mut Host, noise: &mut Noise) {
+    host.failing = noise.around(0.3, 0.2);
+}
+
+pub fn failing_device(host: &mut Host, noise: &mut Noise) {
+    failing_requests(host, noise);
+    host.device_errors = noise.around(40.0, 0.4).round();
+}
+
+/// Nothing is answered, and nothing the server waits for is measured.
+pub fn hang(host: &mut Host, _: &mut Noise) {
+    host.rate = 0.0;
+    (host.server_cpu, host.core_busy) = (0.0, host.core_busy * 0.1);
+    host.oldest_s = 20.0;
+}
+
+/// Requests wait for others that take long, without the server waiting for a CPU.
+pub fn slow_commands(host: &mut Host, noise: &mut Noise) {
+    host.rate *= 0.3;
+    host.wait_us = noise.around(8_000.0, 0.3);
+    host.processing_us *= 1.1;
+}
+
+pub fn stopped_with_full_queue(host: &mut Host, noise: &mut Noise) {
+    stopped_server(host, noise);
+    host.accept_overflow = noise.around(40.0, 0.5).round();
+}
+
+pub fn refused(host: &mut Host, noise: &mut Noise) {
+    host.refused = noise.around(20.0, 0.3).round();
+}
+
+/// As `refused`, after the link went down and came back.
+pub fn refused_after_link_loss(host: &mut Host, noise: &mut Noise) {
+    refused(host, noise);
+    host.carrier_changes = 2.0;
+}
+
+pub fn killed_for_memory(host: &mut Host, _: &mut Noise) {
+    host.oom_kills = 1.0;
+}
+
+/// A memory limit is set: the server spends its time freeing memory.
+pub fn memory_limit(host: &mut Host, noise: &mut Noise) {
+    host.rate *= 0.3;
+    host.processing_us = noise.around(900.0, 0.2);
+    host.limit_hits = Some(noise.around(400.0, 0.3).round());
+}
+
+pub fn killed_in_the_servers_group(host: &mut Host, noise: &mut Noise) {
+    memory_limit(host, noise);
+    host.oom_kills = 1.0;
+}

@@ -47,6 +47,14 @@ impl SeriesRead for FakeStore {
 /// A topology that knows the host and who is connected to whom, not which device a process uses.
 pub struct FakeGraph {
     pub at_ms: i64,
+    /// When the server was seen to end.
+    pub ended_ms: Option<i64>,
+}
+
+impl FakeGraph {
+    pub fn at(at_ms: i64) -> Self {
+        Self { at_ms, ended_ms: None }
+    }
 }
 
 pub fn process(tgid: &str) -> GraphEntity {
@@ -56,6 +64,7 @@ pub fn process(tgid: &str) -> GraphEntity {
         machine_id: MACHINE.into(),
         name: tgid.into(),
         labels: BTreeMap::from([("tgid".into(), tgid.into()), ("comm".into(), "kv-server".into())]),
+        ended_ms: None,
     }
 }
 
@@ -66,7 +75,8 @@ impl CauseGraph for FakeGraph {
 
     fn entity(&self, id: &str) -> Option<GraphEntity> {
         let host = GraphEntity { id: format!("{MACHINE}_host"), kind: "host".into(), name: "host-a".into(), ..process("") };
-        [host, process(SERVER)].into_iter().find(|entity| entity.id == id)
+        let server = GraphEntity { ended_ms: self.ended_ms, ..process(SERVER) };
+        [host, server].into_iter().find(|entity| entity.id == id)
     }
 
     fn related(&self, id: &str, relation: Relation, outgoing: bool) -> Vec<GraphEntity> {
@@ -118,6 +128,20 @@ pub struct Host {
     /// Threads of the server that were stopped, and the wait of its oldest request.
     pub stopped: f64,
     pub oldest_s: f64,
+    /// Time withheld by a quota; none where the server's group has no quota.
+    pub throttled_ms: Option<f64>,
+    /// How often its memory limit is hit; none where it has no limit.
+    pub limit_hits: Option<f64>,
+    /// Share of requests that fail.
+    pub failing: f64,
+    /// Requests that the disk fails; nothing is reported without any.
+    pub device_errors: f64,
+    /// Attempts of the client to connect that fail; nothing is reported without an attempt.
+    pub refused: f64,
+    pub carrier_changes: f64,
+    pub oom_kills: f64,
+    /// CPU time that programs took from the server of which each process soon ended.
+    pub short_lived_ms: f64,
 }
 
 pub struct Noise(pub u64);
@@ -172,6 +196,14 @@ pub fn usual(noise: &mut Noise) -> Host {
         connect_ms: noise.around(0.3, 0.3),
         stopped: 0.0,
         oldest_s: 0.0,
+        throttled_ms: None,
+        limit_hits: None,
+        failing: 0.0,
+        device_errors: 0.0,
+        refused: 0.0,
+        carrier_changes: 0.0,
+        oom_kills: 0.0,
+        short_lived_ms: 0.0,
     }
 }
 
@@ -249,6 +281,7 @@ pub fn report(host: &Host, noise: &mut Noise, out: &mut Recorder) {
             out.grow(&format!("sli_{field}_count"), &labels, count);
         }
         out.grow("sli_requests_total", &labels, count);
+        out.grow("sli_errors_total", &labels, (count * host.failing).round());
         out.put("sli_oldest_nsec", &labels, host.oldest_s * 1e9);
     }
     let server = [("tgid", SERVER), ("comm", "kv-server")];
@@ -266,6 +299,20 @@ pub fn report(host: &Host, noise: &mut Noise, out: &mut Recorder) {
     out.put("proc_threads_stopped", &server, host.stopped);
     out.put("proc_cpu", &server, host.server_core);
     out.put("proc_write_bytes", &server, noise.around(400_000.0, 0.4));
+    let group = [("tgid", SERVER), ("comm", "kv-server"), ("cgroup", "/kv")];
+    if let Some(throttled_ms) = host.throttled_ms {
+        out.put("proc_throttled_ns", &group, throttled_ms * 1e6);
+    }
+    if let Some(limit_hits) = host.limit_hits {
+        out.put("proc_memory_limit_hits", &group, limit_hits);
+        out.put("proc_memory_oom_kills", &group, host.oom_kills);
+    }
+    if host.short_lived_ms > 0.0 {
+        for (program, share) in [("cc1", 0.7), ("ld", 0.3)] {
+            let waits = [("tgid", SERVER), ("comm", "kv-server"), ("by_tgid", "0"), ("by_comm", program), ("by_kind", "process")];
+            out.put("proc_preempted_ns", &waits, host.short_lived_ms * 1e6 * share);
+        }
+    }
     let client = [("tgid", CLIENT), ("comm", "kv-load")];
     out.put("proc_cpu_util", &client, noise.around(40.0, 0.2));
     out.put("proc_cpu", &client, 2.0);
@@ -311,6 +358,10 @@ pub fn report(host: &Host, noise: &mut Noise, out: &mut Recorder) {
     out.put("block_count_latency_device", &block, host.disk_writes);
     out.put("block_latency_sync_sum", &block, host.sync_us * 1e3 * host.flushes);
     out.put("block_latency_sync_count", &block, host.flushes);
+    if host.device_errors > 0.0 {
+        out.put("block_err_count", &block, host.device_errors);
+        out.put("block_err_code", &block, 10.0);
+    }
     let link = [
         ("tgid", SERVER),
         ("comm", "kv-server"),
@@ -331,6 +382,7 @@ pub fn report(host: &Host, noise: &mut Noise, out: &mut Recorder) {
     out.put("tcp_link_retran_packets", &other_end, host.client_retransmitted);
     out.put("nic_tc_sent_drop", &[("dev_name", "eth0")], noise.rare(0.02, 1.0));
     out.put("nic_tc_sent_drop", &[("dev_name", "veth1")], host.nic_drops);
+    out.put("nic_carrier_changes", &[("dev_name", "eth0")], host.carrier_changes);
     out.put("net_tcp_retrans_segs", &[("origin", "/proc/dev/snmp")], host.retransmitted + noise.rare(0.3, 3.0));
     let endpoint = [
         ("tgid", SERVER),
@@ -345,6 +397,13 @@ pub fn report(host: &Host, noise: &mut Noise, out: &mut Recorder) {
     out.put("endpoint_tcp_listendrop", &endpoint, host.accept_overflow);
     out.put("endpoint_tcp_estab_latency_sum", &endpoint, host.connect_ms * 1e6 * 50.0);
     out.put("endpoint_tcp_estab_latency_count", &endpoint, 50.0);
+    if host.refused > 0.0 {
+        let mut client = endpoint;
+        (client[0].1, client[1].1, client[2].1, client[3].1) = (CLIENT, "kv-load", "client", "10.0.0.2");
+        out.put("endpoint_tcp_active_open_failed", &client, host.refused);
+        out.put("endpoint_tcp_active_open_refused", &client, host.refused);
+    }
+    out.put("mem_oom_kills", &[("infos", "/proc/vmstat")], host.oom_kills);
     out.put("net_tcp_listen_overflows", &[("origin", "/proc/dev/netstat")], host.accept_overflow);
     out.put("host_psi_memory_some", &[("hostname", "host-a")], noise.rare(0.05, 1.0) * 0.2);
 }

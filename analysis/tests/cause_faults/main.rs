@@ -2,6 +2,7 @@
 
 mod faults;
 mod host;
+mod sudden;
 
 use gala_analysis::cause::{ExplainConfig, explain, rules};
 use gala_model::incident::{IncidentInput, RootCause, Stage};
@@ -29,7 +30,7 @@ fn incident(entity: &str, metric: &str) -> IncidentInput {
 }
 
 fn judge_at(store: &FakeStore, now_ms: i64, incident: &IncidentInput) -> RootCause {
-    explain(incident, &FakeGraph { at_ms: now_ms - 5_000 }, store, now_ms, rules(), &ExplainConfig::default())
+    explain(incident, &FakeGraph::at(now_ms - 5_000), store, now_ms, rules(), &ExplainConfig::default())
 }
 
 fn judge(fault: Fault, seed: u64, after_ms: i64, incident: &IncidentInput) -> RootCause {
@@ -123,7 +124,7 @@ fn time_lost_inside_a_device_that_has_less_to_do_is_hardware() {
     let now_ms = FAULT_MS + 60_000;
     let store = build(fault, 4, now_ms);
     let symptom = incident("sli", "sli_latency_nsec");
-    let result = explain(&symptom, &FakeGraph { at_ms: now_ms }, &store, now_ms, rules(), &ExplainConfig::default());
+    let result = explain(&symptom, &FakeGraph::at(now_ms), &store, now_ms, rules(), &ExplainConfig::default());
     assert!(first_is(&result, "disk_vdb", "H1") || first_is(&result, "block_253_16", "H1"), "{}", result.resource.summary.en);
 }
 
@@ -152,7 +153,7 @@ fn without_a_cause_in_sight_the_answer_is_unknown() {
         let now_ms = FAULT_MS + 60_000;
         let mut store = build(nothing_to_see, seed, now_ms);
         without_stages(&mut store);
-        let result = explain(&symptom, &FakeGraph { at_ms: now_ms }, &store, now_ms, rules(), &ExplainConfig::default());
+        let result = explain(&symptom, &FakeGraph::at(now_ms), &store, now_ms, rules(), &ExplainConfig::default());
         assert!(result.resource.unknown_probability >= 0.5, "{}", result.resource.summary.en);
         assert_eq!(result.resource.fault_category.unwrap().code, "unknown");
     }
@@ -202,14 +203,8 @@ fn what_was_degraded_before_is_not_the_cause() {
             series.samples.iter_mut().for_each(|sample| sample.value *= 60.0);
         }
     }
-    let result = explain(
-        &incident("sli", "sli_latency_nsec"),
-        &FakeGraph { at_ms: now_ms },
-        &store,
-        now_ms,
-        rules(),
-        &ExplainConfig::default(),
-    );
+    let result =
+        explain(&incident("sli", "sli_latency_nsec"), &FakeGraph::at(now_ms), &store, now_ms, rules(), &ExplainConfig::default());
     assert!(first_is(&result, &format!("proc_{OTHER}"), "S1"), "{}", result.resource.summary.en);
 }
 
@@ -220,7 +215,7 @@ fn what_an_earlier_fault_did_is_not_taken_for_usual() {
     let sure = |troubles: Vec<(i64, i64)>| {
         let store = build_twice(cpu_neighbour_seen_preempting, 7, now_ms, before);
         let config = ExplainConfig { troubles, ..ExplainConfig::default() };
-        let result = explain(&symptom, &FakeGraph { at_ms: now_ms }, &store, now_ms, rules(), &config);
+        let result = explain(&symptom, &FakeGraph::at(now_ms), &store, now_ms, rules(), &config);
         let neighbour = format!("{MACHINE}_proc_{OTHER}");
         result.resource.cause_metrics.iter().find(|cause| cause.entity_id == neighbour).map_or(0.0, |cause| cause.probability)
     };
@@ -263,7 +258,7 @@ fn without_stages_the_process_tells_the_same_cause() {
         without_stages(&mut store);
         let result = explain(
             &incident("sli", "sli_latency_nsec"),
-            &FakeGraph { at_ms: now_ms },
+            &FakeGraph::at(now_ms),
             &store,
             now_ms,
             rules(),
@@ -282,14 +277,8 @@ fn gaps_and_missing_samples_do_not_change_the_answer() {
     for series in &mut store.0 {
         series.samples.retain(|_| noise.next() > 0.1);
     }
-    let result = explain(
-        &incident("sli", "sli_latency_nsec"),
-        &FakeGraph { at_ms: now_ms },
-        &store,
-        now_ms,
-        rules(),
-        &ExplainConfig::default(),
-    );
+    let result =
+        explain(&incident("sli", "sli_latency_nsec"), &FakeGraph::at(now_ms), &store, now_ms, rules(), &ExplainConfig::default());
     assert!(first_is(&result, &format!("proc_{OTHER}"), "S1"), "{}", result.resource.summary.en);
 }
 
@@ -297,14 +286,8 @@ fn gaps_and_missing_samples_do_not_change_the_answer() {
 fn an_empty_store_and_an_old_topology_are_said_and_end_in_unknown() {
     let store = FakeStore(Vec::new());
     let symptom = incident("sli", "sli_latency_nsec");
-    let result = explain(
-        &symptom,
-        &FakeGraph { at_ms: FAULT_MS - 600_000 },
-        &store,
-        FAULT_MS + 30_000,
-        rules(),
-        &ExplainConfig::default(),
-    );
+    let result =
+        explain(&symptom, &FakeGraph::at(FAULT_MS - 600_000), &store, FAULT_MS + 30_000, rules(), &ExplainConfig::default());
     assert!(result.resource.cause_metrics.is_empty());
     assert_eq!(result.resource.unknown_probability, 1.0);
     assert!(result.resource.limits.iter().any(|limit| limit.contains("630 s old")), "{:?}", result.resource.limits);
