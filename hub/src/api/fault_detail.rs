@@ -105,9 +105,14 @@ fn query(step: &PathStep, next: Option<&PathStep>, rules: &RuleSet) -> Option<St
     };
     // What other steps tell of is no part of this one.
     let minus = |suffix: &str| -> String {
-        let parts = rules.left_out(&step.rule, kind.name, name).iter();
-        let fields = parts.filter_map(|part| vocabulary::field(kind.name, &format!("{part}{suffix}")));
-        fields.map(|(_, field)| format!(" - {}", of(field, field.series.base))).collect()
+        let parts = rules.left_out(&step.rule, kind.name, name);
+        let fields = parts.filter_map(|(part, may_lack)| {
+            let (_, field) = vocabulary::field(kind.name, &format!("{part}{suffix}"))?;
+            Some((of(field, field.series.base), may_lack))
+        });
+        // Without the part nothing is left out; a difference to nothing would be nothing.
+        let minus = |(part, may_lack)| if may_lack { format!(" - ({part} or vector(0))") } else { format!(" - {part}") };
+        fields.map(minus).collect()
     };
     if let Some((_, field)) = vocabulary::field(kind.name, name) {
         let series = &field.series;
@@ -150,5 +155,7 @@ mod tests {
         assert_eq!(asked(step("", "gala_gopher_sli_latency_nsec")), whole);
         let locks = asked(step("lock-processing", "gala_gopher_proc_wait_block_ns"));
         assert!(locks.starts_with("sum(gala_gopher_proc_wait_block_ns{") && locks.matches(" - sum(").count() == 3, "{locks}");
+        let waits = asked(step("sched-wait", "gala_gopher_proc_run_delay_ns"));
+        assert!(waits.ends_with(" - (sum(gala_gopher_proc_throttled_ns{tgid=\"7\"}) or vector(0))"), "{waits}");
     }
 }
