@@ -86,6 +86,23 @@ pub struct Context<'a> {
     pub symptom: Vec<f64>,
 }
 
+/// Which series are one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// Each is.
+    Each,
+    /// Those of a process: all connections of a service are one service.
+    Process,
+    /// All: processes of one program that come and go.
+    Together,
+}
+
+impl Grouping {
+    pub fn of(class: &ClassRule) -> Self {
+        if class.name.starts_with("service.") { Self::Process } else { Self::Each }
+    }
+}
+
 /// Series of one number, keyed by what they describe.
 struct Measured {
     entity_type: &'static str,
@@ -100,11 +117,11 @@ pub fn judge(
     filter: &Filter,
     context: &Context<'_>,
     keep: &dyn Fn(&Labels) -> bool,
+    grouping: Grouping,
 ) -> Vec<Judged> {
-    let by_process = class.name.starts_with("service.");
     let mut found: BTreeMap<String, Judged> = BTreeMap::new();
     for (index, metric) in class.metrics.iter().enumerate() {
-        for measured in measure(metric, by_process, reader, filter, keep) {
+        for measured in measure(metric, grouping, reader, filter, keep) {
             let Some(observation) = observe(index, metric, &measured.values, context) else { continue };
             let kind = entity_type(measured.entity_type).unwrap_or(&gala_model::entity::TYPES[0]);
             let (entity_id, entity_type, key) = match program(metric, &measured.labels) {
@@ -112,8 +129,13 @@ pub fn judge(
                 None => {
                     let own = id::external(&reader.machine_id, kind, |key| measured.labels.get(key).or(optional_key(key)));
                     let Some(entity_id) = own else { continue };
-                    let service = measured.labels.get("tgid").filter(|_| by_process).map(|tgid| format!("service {tgid}"));
-                    let key = service.unwrap_or_else(|| entity_id.clone());
+                    let service = measured
+                        .labels
+                        .get("tgid")
+                        .filter(|_| grouping == Grouping::Process)
+                        .map(|tgid| format!("service {tgid}"));
+                    let key =
+                        service.unwrap_or_else(|| if grouping == Grouping::Together { String::new() } else { entity_id.clone() });
                     (entity_id, kind.name, key)
                 }
             };
@@ -158,7 +180,7 @@ fn optional_key(key: &str) -> Option<&'static str> {
 /// Series of a metric rule as numbers on the grid.
 fn measure(
     rule: &MetricRule,
-    by_process: bool,
+    grouping: Grouping,
     reader: &mut Reader<'_>,
     filter: &Filter,
     keep: &dyn Fn(&Labels) -> bool,
@@ -179,15 +201,15 @@ fn measure(
     let filter = if kind.has_tgid() { filter.clone() } else { Filter::Machine };
     let over = grouped(
         &reader.rows(&over, &filter),
-        by_process,
+        grouping,
         keep,
         under.is_some() || rule.measure == Measure::Count || semantics(&base).0 == gala_model::Semantics::Cumulative,
     );
-    let over = without_parts(over, rule, by_process, reader, &filter, keep);
+    let over = without_parts(over, rule, grouping, reader, &filter, keep);
     let rows = match under {
         None => over,
         Some(under) => {
-            let under = grouped(&reader.rows(&under, &filter), by_process, keep, true);
+            let under = grouped(&reader.rows(&under, &filter), grouping, keep, true);
             over.into_iter()
                 .filter_map(|(key, (labels, sums))| {
                     let (_, counts) = under.get(&key)?;
@@ -230,7 +252,7 @@ fn lasting(values: &[f64], slots: usize) -> Vec<f64> {
 fn without_parts(
     mut over: Grouped,
     rule: &MetricRule,
-    by_process: bool,
+    grouping: Grouping,
     reader: &mut Reader<'_>,
     filter: &Filter,
     keep: &dyn Fn(&Labels) -> bool,
@@ -239,13 +261,17 @@ fn without_parts(
     let keys = entity_type(&rule.entity).map_or(&[][..], |kind| kind.keys);
     // Parts may come from other tables, with other labels.
     let entity = |labels: &Labels| -> Vec<String> {
-        let own: &[&str] = if by_process { &["tgid"] } else { keys };
+        let own: &[&str] = match grouping {
+            Grouping::Each => keys,
+            Grouping::Process => &["tgid"],
+            Grouping::Together => &[],
+        };
         own.iter().map(|key| labels.get(key).unwrap_or("").to_owned()).collect()
     };
     for (part, may_lack) in rule.parts() {
         let rows = reader.rows(&format!("{PREFIX}{}_{part}{suffix}", rule.entity), filter);
         let mut parts: BTreeMap<Vec<String>, Vec<f64>> = BTreeMap::new();
-        for (_, (labels, values)) in grouped(&rows, by_process, keep, true) {
+        for (_, (labels, values)) in grouped(&rows, grouping, keep, true) {
             parts.entry(entity(&labels)).and_modify(|sum| add_up(sum, &values, true)).or_insert(values);
         }
         over.retain(|_, (labels, _)| may_lack || parts.contains_key(&entity(labels)));
@@ -277,18 +303,15 @@ fn about_subject(rule: &MetricRule, labels: Labels) -> Labels {
 
 type Grouped = BTreeMap<String, (Labels, Vec<f64>)>;
 
-/// Series that describe one thing, added up (or their largest, for levels): all connections of a service are one service.
-fn grouped(rows: &[Row], by_process: bool, keep: &dyn Fn(&Labels) -> bool, add: bool) -> Grouped {
+/// Series that describe one thing, added up (or their largest, for levels).
+fn grouped(rows: &[Row], grouping: Grouping, keep: &dyn Fn(&Labels) -> bool, add: bool) -> Grouped {
     let mut groups: Grouped = BTreeMap::new();
     for row in rows.iter().filter(|row| keep(&row.labels)) {
-        let key = match row.labels.get("tgid") {
-            Some(tgid) if by_process => tgid.to_owned(),
-            _ => row
-                .labels
-                .iter()
-                .filter(|(name, _)| *name != "__name__")
-                .map(|(name, value)| format!("{name}={value};"))
-                .collect(),
+        let each = || row.labels.iter().filter(|(name, _)| *name != "__name__").map(|(name, value)| format!("{name}={value};"));
+        let key = match (grouping, row.labels.get("tgid")) {
+            (Grouping::Together, _) => String::new(),
+            (Grouping::Process, Some(tgid)) => tgid.to_owned(),
+            _ => each().collect(),
         };
         match groups.get_mut(&key) {
             None => {
@@ -315,12 +338,12 @@ fn add_up(values: &mut [f64], others: &[f64], add: bool) {
 /// The number the symptom's metric rule describes, for the process or entity `keep` lets through.
 pub fn symptom_values(
     rule: &MetricRule,
-    by_process: bool,
+    grouping: Grouping,
     reader: &mut Reader<'_>,
     filter: &Filter,
     keep: &dyn Fn(&Labels) -> bool,
 ) -> Option<Vec<f64>> {
-    measure(rule, by_process, reader, filter, keep)
+    measure(rule, grouping, reader, filter, keep)
         .into_iter()
         .map(|measured| measured.values)
         .max_by_key(|values| finite_count(values))

@@ -8,7 +8,7 @@ use gala_model::incident::{AbnormalKpi, IncidentInput, RootCause, Scope, Stage, 
 use gala_store::{Labels, Matcher, SeriesRead, TimeRange};
 
 use super::answer::{self, Answer};
-use super::evidence::{Context, Judged, judge, symptom_values};
+use super::evidence::{Context, Grouping, Judged, judge, symptom_values};
 use super::graph::CauseGraph;
 use super::params::CoreParams;
 use super::rules::{Measure, RuleSet};
@@ -133,31 +133,39 @@ fn symptom(
 ) -> Option<Symptom> {
     let (kind, field) = split_metric(&incident.metric_id)?;
     let class = rules.class_of_metric(kind.name, field)?;
-    let by_process = rules.classes[class].name.starts_with("service.");
+    let momentary = rules.classes[class].metrics.iter().any(|metric| metric.momentary && metric.entity == kind.name);
+    // What the detector counts for all processes of a program is of none of them.
+    let together = momentary && kind.has_tgid() && !incident.labels.contains_key("tgid");
+    let grouping = if together { Grouping::Together } else { Grouping::of(&rules.classes[class]) };
     let entity = graph.entity(&incident.entity_id);
     let mut labels = entity.map(|entity| entity.labels).unwrap_or_default();
     labels.extend(incident.labels.clone());
     let tgid = labels.get("tgid").cloned().unwrap_or_default();
-    let keys: Vec<(&str, String)> = if by_process {
+    let keys: Vec<(&str, String)> = if grouping == Grouping::Process {
         vec![("tgid", tgid.clone())]
     } else {
+        let labels = if together { &incident.labels } else { &labels };
         kind.keys.iter().filter_map(|key| Some((*key, labels.get(*key).filter(|value| !value.is_empty())?.clone()))).collect()
     };
     let keep = |row: &Labels| keys.iter().all(|(key, value)| row.get(key).is_none_or(|theirs| theirs == value));
 
-    let momentary = rules.classes[class].metrics.iter().any(|metric| metric.momentary && metric.entity == kind.name);
     // What is reported only when it happens tells neither since when the machine is seen nor how often it reports.
     let steady = momentary.then(|| pace(STEADY, &incident.machine_id, store, now_ms, config, &|_| true)).flatten();
     let (first_ms, step_ms) = steady.or_else(|| pace(&incident.metric_id, &incident.machine_id, store, now_ms, config, &keep))?;
     let from_ms = first_ms.max(now_ms - config.baseline_ms);
-    let filter = if tgid.is_empty() { Filter::Machine } else { Filter::Processes(vec![tgid.clone()]) };
+    let filter = if tgid.is_empty() || together { Filter::Machine } else { Filter::Processes(vec![tgid.clone()]) };
     let judge_at = |onset_ms: i64| -> Option<(Option<Judged>, Vec<f64>, Grid)> {
         let grid = Grid::new(from_ms, onset_ms, now_ms, step_ms);
         let mut reader = Reader::new(store, &incident.machine_id, grid, config.max_samples).without(&config.troubles);
         let rule = &rules.classes[class];
-        let judged = judge(rule, &mut reader, &filter, &Context { params: &config.params, grid, symptom: Vec::new() }, &keep);
+        let context = Context { params: &config.params, grid, symptom: Vec::new() };
+        let judged = judge(rule, &mut reader, &filter, &context, &keep, grouping);
         let mut judged = judged.into_iter().next().map(|judged| named(judged, graph, &incident.machine_id));
         if let Some(judged) = &mut judged {
+            if together {
+                judged.entity_id.clone_from(&incident.entity_id);
+                judged.labels.retain(|name, _| name == "machine_id" || incident.labels.contains_key(name));
+            }
             // The incident's own metric leads; of its forms the mean, for parts add up to it.
             judged.observations.sort_by_key(|seen| {
                 let metric = &rule.metrics[seen.metric];
@@ -165,8 +173,8 @@ fn symptom(
             });
         }
         let lead = judged.as_ref().map_or(0, |judged| judged.best().metric);
-        let values = symptom_values(&rule.metrics[lead], by_process, &mut reader, &filter, &keep)
-            .or_else(|| rule.metrics.iter().find_map(|metric| symptom_values(metric, by_process, &mut reader, &filter, &keep)))?;
+        let values = symptom_values(&rule.metrics[lead], grouping, &mut reader, &filter, &keep)
+            .or_else(|| rule.metrics.iter().find_map(|metric| symptom_values(metric, grouping, &mut reader, &filter, &keep)))?;
         Some((judged, values, grid))
     };
     let guess = incident.onset_ms.unwrap_or(incident.at_ms - 60_000).min(now_ms);

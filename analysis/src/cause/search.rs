@@ -7,7 +7,7 @@ use gala_model::PREFIX;
 use gala_model::entity::{entity_type, id};
 use gala_store::Labels;
 
-use super::evidence::{Context, Judged, judge};
+use super::evidence::{Context, Grouping, Judged, judge};
 use super::graph::CauseGraph;
 use super::listeners::{learn_ends, listeners};
 use super::rules::{EdgeRule, RuleScope, RuleSet};
@@ -263,7 +263,8 @@ impl<'a, 'b> Search<'a, 'b> {
     }
 
     fn judge(&mut self, class: usize, filter: &Filter, keep: &dyn Fn(&Labels) -> bool) -> Vec<Judged> {
-        judge(&self.rules.classes[class], self.reader, filter, &self.context, keep)
+        let class = &self.rules.classes[class];
+        judge(class, self.reader, filter, &self.context, keep, Grouping::of(class))
     }
 
     fn device_abnormal(&mut self, class: usize, node: usize) -> bool {

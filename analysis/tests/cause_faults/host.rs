@@ -138,6 +138,7 @@ pub struct Host {
     pub device_errors: f64,
     /// Attempts of the client to connect that fail; nothing is reported without an attempt.
     pub refused: f64,
+    pub refused_by_many: bool,
     pub carrier_changes: f64,
     pub oom_kills: f64,
     /// CPU time that programs took from the server of which each process soon ended.
@@ -201,6 +202,7 @@ pub fn usual(noise: &mut Noise) -> Host {
         failing: 0.0,
         device_errors: 0.0,
         refused: 0.0,
+        refused_by_many: false,
         carrier_changes: 0.0,
         oom_kills: 0.0,
         short_lived_ms: 0.0,
@@ -398,8 +400,10 @@ pub fn report(host: &Host, noise: &mut Noise, out: &mut Recorder) {
     out.put("endpoint_tcp_estab_latency_sum", &endpoint, host.connect_ms * 1e6 * 50.0);
     out.put("endpoint_tcp_estab_latency_count", &endpoint, 50.0);
     if host.refused > 0.0 {
+        // One process an attempt, as of a script.
+        let tgid = if host.refused_by_many { (1_000 + out.t_ms % 9_000).to_string() } else { CLIENT.to_owned() };
         let mut client = endpoint;
-        (client[0].1, client[1].1, client[2].1, client[3].1) = (CLIENT, "kv-load", "client", "10.0.0.2");
+        (client[0].1, client[1].1, client[2].1, client[3].1) = (&tgid, "kv-load", "client", "10.0.0.2");
         out.put("endpoint_tcp_active_open_failed", &client, host.refused);
         out.put("endpoint_tcp_active_open_refused", &client, host.refused);
     }

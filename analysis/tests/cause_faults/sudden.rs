@@ -129,6 +129,19 @@ fn who_is_refused_because_the_server_ended_names_the_server() {
 }
 
 #[test]
+fn attempts_of_processes_that_come_and_go_are_one_symptom() {
+    let fault: Fault = |host, noise| {
+        refused(host, noise);
+        host.refused_by_many = true;
+    };
+    let program = symptom("endpoint_tcp", "endpoint_tcp_active_open_failed", "endpoint_tcp_1234", &LINK);
+    let ended = knowing(fault, &program, &[event("exit", SERVER, "kv-server")], None);
+    assert!(first_is(&ended, &format!("proc_{SERVER}"), "S5"), "{}", ended.resource.summary.en);
+    let unknown = knowing(fault, &program, &[], None);
+    assert!(first_is(&unknown, "endpoint_tcp_1234", "S4"), "{}", unknown.resource.summary.en);
+}
+
+#[test]
 fn where_no_events_come_from_the_topology_tells_who_ended() {
     let ended = knowing(refused, &refused_client(), &[], Some(FAULT_MS + 1_000));
     assert!(first_is(&ended, &format!("proc_{SERVER}"), "S5"), "{}", ended.resource.summary.en);
@@ -139,6 +152,8 @@ fn where_no_events_come_from_the_topology_tells_who_ended() {
 #[test]
 fn a_link_that_went_down_is_hardware() {
     each(refused_after_link_loss, &refused_client(), |result| first_is(result, "nic_eth0", "H3"));
+    let link = symptom("nic", "nic_carrier_changes", "nic_eth0", &[("dev_name", "eth0")]);
+    each(refused_after_link_loss, &link, |result| first_is(result, "nic_eth0", "H3"));
 }
 
 #[test]
