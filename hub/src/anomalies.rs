@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use gala_analysis::detect::AnomalyRow;
 use gala_analysis::topology::view::Badges;
+use gala_model::Severity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -32,7 +33,7 @@ pub struct Row {
     pub entity_type: String,
     pub host_name: String,
     pub metric_id: String,
-    pub severity: String,
+    pub severity: Severity,
     /// `open`, `close`.
     pub state: String,
     pub desc: Value,
@@ -58,7 +59,7 @@ impl Row {
             entity_type: row.entity_type.clone(),
             host_name: host_name.to_owned(),
             metric_id: row.metric.clone(),
-            severity: if row.kpi { "WARN" } else { "INFO" }.to_owned(),
+            severity: row.severity,
             state: "open".to_owned(),
             desc: json!(words::anomaly(row)),
             score: Some(row.score).filter(|score| score.is_finite()),
@@ -71,6 +72,11 @@ impl Row {
 
     pub fn is_open(&self) -> bool {
         self.state == "open"
+    }
+
+    /// The state in which it shows what it is of.
+    pub const fn signal_state(&self) -> &'static str {
+        signal_state(self.severity)
     }
 
     /// What is usual, as a sentence.
@@ -96,6 +102,14 @@ impl Row {
     }
 }
 
+/// How a severity shows, the same wherever it does: what is evidence or hurts is amber, what fails is red.
+const fn signal_state(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info | Severity::Warn => "warn",
+        Severity::Error | Severity::Fatal => "crit",
+    }
+}
+
 /// Entity and metric.
 type Subject = (String, String);
 
@@ -109,16 +123,16 @@ pub struct AnomalyLog {
 }
 
 impl AnomalyLog {
-    pub fn load(documents: &Documents) -> Result<Self, DocumentError> {
+    pub fn load(documents: &Documents) -> Self {
         let mut log = Self::default();
-        for (key, row) in documents.all::<Row>(Shelf::Anomalies)? {
+        for (key, row) in documents.all::<Row>(Shelf::Anomalies) {
             if row.is_open() {
                 log.open.insert((row.entity_id.clone(), row.metric_id.clone()), row);
             } else {
                 log.ended.insert(key, row);
             }
         }
-        Ok(log)
+        log
     }
 
     /// Compares with what is abnormal now; returns the events that began or ended.
@@ -188,7 +202,7 @@ impl AnomalyLog {
         for row in self.at(at_ms) {
             let badge = badges.entry(row.entity_id.clone()).or_default();
             badge.anomalies += 1;
-            badge.severity = Some(if row.kind == "app" || badge.severity == Some("WARN") { "WARN" } else { "INFO" });
+            badge.severity = badge.severity.max(Some(row.severity));
         }
         badges
     }

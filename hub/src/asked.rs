@@ -59,8 +59,8 @@ impl Asked {
 }
 
 impl AskedBook {
-    pub fn load(documents: &Documents) -> Result<Self, DocumentError> {
-        Ok(Self { cases: documents.all(Shelf::Asked)?.into_iter().map(|(_, asked)| asked).collect() })
+    pub fn load(documents: &Documents) -> Self {
+        Self { cases: documents.all(Shelf::Asked).into_iter().map(|(_, asked)| asked).collect() }
     }
 
     pub fn incidents(&self) -> impl Iterator<Item = &Incident> {

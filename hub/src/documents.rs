@@ -1,16 +1,19 @@
 //! Documents beside the time series: explanations, feedback, topology history, detector state, in one redb file. Values
 //! are JSON; every table is bounded by its writer.
 
+mod file;
+
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{ReadableTableMetadata as _, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use file::File;
+
 /// What the hub remembers over restarts.
-#[derive(Debug)]
 pub struct Documents {
-    database: Database,
+    file: File,
 }
 
 /// Names of the tables; key is text, value is JSON.
@@ -73,7 +76,11 @@ impl Shelf {
     ];
 
     const fn definition(self) -> TableDefinition<'static, &'static str, &'static [u8]> {
-        TableDefinition::new(match self {
+        TableDefinition::new(self.name())
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
             Self::Explanations => "explanations",
             Self::Versions => "versions",
             Self::Feedback => "feedback",
@@ -83,7 +90,7 @@ impl Shelf {
             Self::TopologyEdges => "topology_edges",
             Self::TopologyCycles => "topology_cycles",
             Self::State => "state",
-        })
+        }
     }
 }
 
@@ -96,34 +103,15 @@ pub enum DocumentError {
 }
 
 impl Documents {
-    /// Opens or creates the file. A damaged one is set aside under its name with `.damaged`, named in the log, and a new
-    /// one is begun: what it held can be learnt again, the series cannot.
+    /// Opens or creates the file; a damaged one is set aside. Fails only where another process holds it: what else is wrong
+    /// stands in `trouble`, and is tried again.
     pub fn open(dir: &Path) -> Result<Self, DocumentError> {
-        let path = dir.join("documents.redb");
-        let fail = |reason: String| DocumentError::Open { path: path.display().to_string(), reason };
-        let database = match Database::create(&path) {
-            Ok(database) => database,
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
-                return Err(fail("another process holds it; stop that one first".into()));
-            }
-            Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))
-                if error.kind() != std::io::ErrorKind::InvalidData && error.kind() != std::io::ErrorKind::UnexpectedEof =>
-            {
-                return Err(fail(error.to_string()));
-            }
-            Err(error) => {
-                let aside = dir.join("documents.redb.damaged");
-                tracing::warn!(file = %path.display(), aside = %aside.display(), %error, "document file is damaged; set aside");
-                std::fs::rename(&path, &aside).map_err(|error| fail(error.to_string()))?;
-                Database::create(&path).map_err(|error| fail(error.to_string()))?
-            }
-        };
-        let created = database.begin_write().map_err(|error| fail(error.to_string()))?;
-        for shelf in Shelf::ALL {
-            created.open_table(shelf.definition()).map_err(|error| fail(error.to_string()))?;
-        }
-        created.commit().map_err(|error| fail(error.to_string()))?;
-        Ok(Self { database })
+        Ok(Self { file: File::open(dir)? })
+    }
+
+    /// What is wrong with the file, and what was lost of it.
+    pub fn trouble(&self) -> Option<String> {
+        self.file.trouble()
     }
 
     pub fn put<T: Serialize>(&self, shelf: Shelf, key: &str, value: &T) -> Result<(), DocumentError> {
@@ -136,12 +124,12 @@ impl Documents {
 
     /// Removes what comes first in key order until at most so many are left.
     pub fn trim(&self, shelf: Shelf, most: u64) -> Result<(), DocumentError> {
-        let trim = || -> Result<(), redb::Error> {
-            let count = self.database.begin_read()?.open_table(shelf.definition())?.len()?;
+        let trimmed = self.file.access(|database| {
+            let count = file::table(database, shelf)?.map_or(Ok(0), |table| table.len())?;
             if count <= most {
                 return Ok(());
             }
-            let transaction = self.database.begin_write()?;
+            let transaction = database.begin_write()?;
             {
                 let mut table = transaction.open_table(shelf.definition())?;
                 for _ in most..count {
@@ -150,15 +138,15 @@ impl Documents {
             }
             transaction.commit()?;
             Ok(())
-        };
-        trim().map_err(|error| DocumentError::Access { key: format!("{shelf:?}"), reason: error.to_string() })
+        });
+        trimmed.map_err(|reason| DocumentError::Access { key: shelf.name().to_owned(), reason })
     }
 
     /// All changes or none; on disk when it returns.
     pub fn write(&self, changes: &[Change]) -> Result<(), DocumentError> {
         let Some(first) = changes.first() else { return Ok(()) };
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+        let written = self.file.access(|database| {
+            let transaction = database.begin_write()?;
             for shelf in Shelf::ALL {
                 let mut own = changes.iter().filter(|change| change.shelf == shelf).peekable();
                 if own.peek().is_none() {
@@ -174,33 +162,28 @@ impl Documents {
             }
             transaction.commit()?;
             Ok(())
-        };
-        write().map_err(|error| DocumentError::Access { key: first.key.clone(), reason: error.to_string() })
+        });
+        written.map_err(|reason| DocumentError::Access { key: first.key.clone(), reason })
     }
 
     pub fn get<T: DeserializeOwned>(&self, shelf: Shelf, key: &str) -> Result<Option<T>, DocumentError> {
         let fail = |reason: String| DocumentError::Access { key: key.to_owned(), reason };
-        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let transaction = self.database.begin_read()?;
-            let table = transaction.open_table(shelf.definition())?;
+        let read = self.file.access(|database| {
+            let Some(table) = file::table(database, shelf)? else { return Ok(None) };
             Ok(table.get(key)?.map(|guard| guard.value().to_vec()))
-        };
-        let bytes = read().map_err(|error| fail(error.to_string()))?;
+        });
+        let bytes = read.map_err(fail)?;
         bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))).transpose()
     }
 
-    /// All documents of a shelf in key order; unreadable ones are left out.
-    pub fn all<T: DeserializeOwned>(&self, shelf: Shelf) -> Result<Vec<(String, T)>, DocumentError> {
-        let read = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-            let transaction = self.database.begin_read()?;
-            let table = transaction.open_table(shelf.definition())?;
-            table
-                .iter()?
-                .map(|row| row.map(|(key, value)| (key.value().to_owned(), value.value().to_vec())).map_err(Into::into))
-                .collect()
-        };
-        let rows = read().map_err(|error| DocumentError::Access { key: format!("{shelf:?}"), reason: error.to_string() })?;
-        Ok(rows.into_iter().filter_map(|(key, bytes)| Some((key, serde_json::from_slice(&bytes).ok()?))).collect())
+    /// All documents of a shelf in key order. Unreadable ones are left out; nothing comes of a shelf that cannot be read,
+    /// which `trouble` tells.
+    pub fn all<T: DeserializeOwned>(&self, shelf: Shelf) -> Vec<(String, T)> {
+        let rows = self.file.access(|database| file::rows(database, shelf, usize::MAX)).unwrap_or_else(|reason| {
+            tracing::warn!(shelf = shelf.name(), %reason, "documents cannot be read");
+            Vec::new()
+        });
+        rows.into_iter().filter_map(|(key, bytes)| Some((key, serde_json::from_slice(&bytes).ok()?))).collect()
     }
 }
 
@@ -217,7 +200,7 @@ mod tests {
         documents.remove(Shelf::Feedback, "b").unwrap();
         drop(documents);
         let documents = Documents::open(dir.path()).unwrap();
-        assert_eq!(documents.all::<Vec<i32>>(Shelf::Feedback).unwrap(), [("a".to_owned(), vec![1, 2])]);
+        assert_eq!(documents.all::<Vec<i32>>(Shelf::Feedback), [("a".to_owned(), vec![1, 2])]);
         assert_eq!(documents.get::<Vec<i32>>(Shelf::Feedback, "b").unwrap(), None);
     }
 
@@ -229,7 +212,7 @@ mod tests {
             documents.put(Shelf::Feedback, key, &1).unwrap();
         }
         documents.trim(Shelf::Feedback, 2).unwrap();
-        let keys: Vec<String> = documents.all::<i32>(Shelf::Feedback).unwrap().into_iter().map(|(key, _)| key).collect();
+        let keys: Vec<String> = documents.all::<i32>(Shelf::Feedback).into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["2", "3"]);
     }
 
@@ -238,7 +221,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("documents.redb"), vec![0x55; 9000]).unwrap();
         let documents = Documents::open(dir.path()).unwrap();
-        assert!(documents.all::<i32>(Shelf::State).unwrap().is_empty());
+        assert!(documents.all::<i32>(Shelf::State).is_empty());
         assert!(dir.path().join("documents.redb.damaged").exists());
     }
 }

@@ -12,15 +12,14 @@ use crate::state::HubState;
 const PIECE: usize = 5_000;
 
 /// Fills a new history with what was saved.
-pub fn load(documents: &Documents, history: &mut History) -> Result<(), DocumentError> {
-    fn rows<T: serde::de::DeserializeOwned>(documents: &Documents, shelf: Shelf) -> Result<Vec<T>, DocumentError> {
-        Ok(documents.all(shelf)?.into_iter().map(|(_, row)| row).collect())
+pub fn load(documents: &Documents, history: &mut History) {
+    fn rows<T: serde::de::DeserializeOwned>(documents: &Documents, shelf: Shelf) -> Vec<T> {
+        documents.all(shelf).into_iter().map(|(_, row)| row).collect()
     }
-    let entities = rows(documents, Shelf::TopologyEntities)?;
-    let edges = rows(documents, Shelf::TopologyEdges)?;
-    let cycles = rows(documents, Shelf::TopologyCycles)?;
+    let entities = rows(documents, Shelf::TopologyEntities);
+    let edges = rows(documents, Shelf::TopologyEdges);
+    let cycles = rows(documents, Shelf::TopologyCycles);
     history.restore(entities, edges, cycles, gala_store::now_ms());
-    Ok(())
 }
 
 /// Writes what changed since the last time.

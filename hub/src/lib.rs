@@ -11,6 +11,7 @@ mod documents;
 mod engine;
 mod explain;
 mod form;
+mod gate;
 mod history;
 mod ingest;
 pub mod prom;
@@ -20,6 +21,7 @@ pub mod state;
 mod stream;
 mod ui;
 mod vocabulary;
+mod watch;
 mod words;
 
 pub use server::{Build, Hub, HubConfig, HubError};

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::error::ApiError;
+use crate::prom;
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      font-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
@@ -27,6 +28,7 @@ pub async fn guard(State(guard): State<Arc<Guard>>, request: Request<Body>, next
     let id = request_id(request.headers());
     let refused = check(&guard, request.method(), request.uri(), request.headers());
     let mut response = match refused {
+        Err(error) if prom::is_prometheus(request.uri().path()) => prom::refused(error.status, error.message),
         Err(error) => error.into_response(),
         Ok(()) => next.run(request).await,
     };

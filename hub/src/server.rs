@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::response::IntoResponse;
-use gala_analysis::detect::{self, Detector};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use gala_analysis::topology::{self, Topology};
 use gala_model::incident::RootCause;
 use gala_model::{Event, ObservationSink};
@@ -24,7 +24,7 @@ use crate::api::error::ApiError;
 use crate::api::levels::UsualP99;
 use crate::asked::AskedBook;
 use crate::documents::{DocumentError, Documents, Shelf};
-use crate::engine::{DETECTOR_KEY, Engine};
+use crate::engine::{self, Engine};
 use crate::history;
 use crate::ingest::local::LocalIngest;
 use crate::prom::About;
@@ -169,6 +169,12 @@ impl Hub {
         }
     }
 
+    /// How long ago the analysis showed that it goes on. It looks for work several times a second, and shows nothing while
+    /// a step lasts; a step over a large store may last many seconds, minutes mean that it hangs.
+    pub fn analysis_age(&self) -> Duration {
+        self.state.turned.lock().elapsed()
+    }
+
     pub fn state(&self) -> &Arc<HubState> {
         &self.state
     }
@@ -197,19 +203,13 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         tracing::warn!(file = %damage.file, offset = damage.offset, reason = %damage.reason, "a damaged part of the store was set aside");
     }
     let documents = Documents::open(&config.data_dir)?;
-    let mut detector = Detector::new(detect::Config::default(), &gala_model::tables::all());
-    if let Some(saved) = documents.get(Shelf::State, DETECTOR_KEY).unwrap_or_else(|error| {
-        tracing::warn!(%error, "what detection learnt before is not readable; it learns anew");
-        None
-    }) {
-        detector.restore(saved);
-    }
-    let explanations: HashMap<String, RootCause> = documents.all(Shelf::Explanations)?.into_iter().collect();
+    let detector = engine::detector(&documents);
+    let explanations: HashMap<String, RootCause> = documents.all(Shelf::Explanations).into_iter().collect();
     let mut topology =
         Topology::new(topology::Config { period_ms: config.topology_period.as_millis() as i64, ..topology::Config::default() });
-    history::load(&documents, topology.history_mut())?;
-    let anomalies = RwLock::new(AnomalyLog::load(&documents)?);
-    let asked = Mutex::new(AskedBook::load(&documents)?);
+    history::load(&documents, topology.history_mut());
+    let anomalies = RwLock::new(AnomalyLog::load(&documents));
+    let asked = Mutex::new(AskedBook::load(&documents));
     let rules = RwLock::new(api::rules::load(&documents));
     let now = RwLock::new(Arc::new(topology.history().at(gala_store::now_ms())));
     Ok(Arc::new(HubState {
@@ -225,10 +225,13 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         anomalies,
         usual_p99: UsualP99::default(),
         progress: Mutex::new(Progress::default()),
+        turned: Mutex::new(Instant::now()),
+        topology_period: config.topology_period,
         events: Mutex::new(VecDeque::new()),
         stream: Stream::default(),
         agent: RwLock::new(None),
         refused: Arc::new(AtomicU64::new(0)),
+        gate: prom::QueryLimits::default().gate(),
         version: config.build.full,
         about: Arc::new(RwLock::new(about(config))),
         started: Instant::now(),
@@ -263,15 +266,22 @@ async fn no_such_call() -> ApiError {
     ApiError::not_found("no such call; `GET /api/v1/openapi.json` lists them all")
 }
 
+async fn no_such_method(uri: Uri) -> Response {
+    let (status, message) = (StatusCode::METHOD_NOT_ALLOWED, "this call does not take that method");
+    if prom::is_prometheus(uri.path()) {
+        prom::refused(status, message)
+    } else {
+        ApiError::status(status, message).into_response()
+    }
+}
+
 fn application(state: Arc<HubState>, loopback_only: bool) -> Router {
     let prometheus = prom::router(state.prom_state());
     let api = Router::new()
         .merge(api::router().with_state(state))
         .merge(prometheus)
         .fallback(no_such_call)
-        .method_not_allowed_fallback(|| async {
-            ApiError::status(axum::http::StatusCode::METHOD_NOT_ALLOWED, "this call does not take that method").into_response()
-        });
+        .method_not_allowed_fallback(no_such_method);
     Router::new()
         .nest("/api/v1", api)
         .route("/api/v1/", axum::routing::any(no_such_call))

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gala_analysis::cause::RuleSet;
-use gala_analysis::detect::{Detector, EntityGraph};
+use gala_analysis::detect::{Detector, EntityGraph, Warmup};
 use gala_analysis::incident::Incident;
 use gala_analysis::topology::{Relation, Snapshot, Topology, view};
 use gala_model::Event;
@@ -21,8 +21,10 @@ use crate::anomalies::AnomalyLog;
 use crate::api::levels::UsualP99;
 use crate::asked::AskedBook;
 use crate::documents::Documents;
+use crate::gate::Gate;
 use crate::prom::{About, Metadata, MetadataSource, PromState, QueryLimits};
 use crate::stream::Stream;
+use crate::watch::Pass;
 
 /// Events kept of all entities, and given of one.
 const MAX_EVENTS: usize = 10_000;
@@ -109,33 +111,40 @@ pub struct HubState {
     pub anomalies: RwLock<AnomalyLog>,
     pub usual_p99: UsualP99,
     pub progress: Mutex<Progress>,
+    /// When the analysis ended a step or looked for work last.
+    pub turned: Mutex<Instant>,
+    pub topology_period: Duration,
     /// Latest events of this host's agent, newest last.
     pub events: Mutex<VecDeque<Event>>,
     pub stream: Stream,
     /// Samples of this process's agent that the store did not take.
     pub refused: Arc<AtomicU64>,
     pub agent: RwLock<Option<Arc<dyn AgentView>>>,
+    /// Places for everything that reads the store at length.
+    pub gate: Gate,
     pub version: &'static str,
     pub about: Arc<RwLock<About>>,
     pub started: Instant,
 }
 
-/// How far the analysis came; for the health answer.
+/// How far the analysis came; for the health answer, which must not wait for what may hang.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    pub topology_ms: Option<i64>,
-    pub topology_trouble: String,
-    pub detection_ms: Option<i64>,
-    pub detection_trouble: String,
-    pub cause_ms: Option<i64>,
+    pub topology: Pass,
+    pub detection: Pass,
+    pub cause: Pass,
+    pub warmup: Warmup,
+    pub open_incidents: usize,
     pub anomalies: Arc<HashMap<String, view::Badges>>,
+    /// How many numbers of each entity are judged.
+    pub judged: Arc<HashMap<String, usize>>,
 }
 
 impl HubState {
     /// What the Prometheus endpoints need.
     pub fn prom_state(&self) -> PromState {
         let dictionary = Arc::new(Dictionary(self.store.clone()));
-        PromState::new(self.store.clone(), dictionary, QueryLimits::default(), self.about.clone())
+        PromState::new(self.store.clone(), dictionary, QueryLimits::default(), self.about.clone()).behind(self.gate.clone())
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {

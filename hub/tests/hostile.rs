@@ -197,6 +197,51 @@ fn bodies_and_methods_are_judged_before_their_content() {
     }
 }
 
+/// Clients of Prometheus read its errors, whoever made them.
+#[test]
+fn what_is_refused_before_a_call_has_the_form_of_the_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = TestHub::start(dir.path());
+    let form = "application/x-www-form-urlencoded";
+    let ask = |method: &str, path: &str, host: &str, more: &str| {
+        let head = format!("{method} /api/v1{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+        hub.send(format!("{head}Content-Type: {form}\r\nContent-Length: 0\r\n{more}\r\n"))
+    };
+    let own = hub.address.to_string();
+    for (method, path, host, more, status) in [
+        ("POST", "/query", own.as_str(), "Origin: http://evil.example\r\n", 403),
+        ("POST", "/query", &own, "Content-Encoding: gzip\r\n", 415),
+        ("POST", "/write", &own, "", 415),
+        ("GET", "/label/job/values", "evil.example", "", 421),
+        ("PUT", "/series", &own, "", 405),
+        ("DELETE", "/status/tsdb", &own, "", 415),
+        ("TRACE", "/labels", &own, "", 405),
+    ] {
+        let answer = ask(method, path, host, more);
+        let body = answer.json();
+        assert_eq!(answer.status, status, "{method} {path}: {body}");
+        assert_eq!((&body["status"], &body["errorType"]), (&Value::from("error"), &Value::from("bad_data")), "{method} {path}");
+        assert!(body["error"].is_string(), "{method} {path}: {body}");
+    }
+    let body = ask("POST", "/faults", &own, "Origin: http://evil.example\r\n").json();
+    assert_eq!(body["error"]["code"], "forbidden", "{body}");
+}
+
+#[test]
+fn only_version_1_of_remote_write_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = TestHub::start(dir.path());
+    // Symbols "" and "up", and a series that refers to them.
+    let newer = snap::raw::Encoder::new().compress_vec(&[0x22, 0, 0x22, 2, b'u', b'p', 0x2a, 4, 0x0a, 2, 0, 1]).unwrap();
+    let v2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+    assert_eq!(hub.with_body("POST", "/write", v2, &newer).status, 415);
+    for unnamed in ["application/x-protobuf", "application/x-protobuf;proto=prometheus.WriteRequest"] {
+        let answer = hub.with_body("POST", "/write", unnamed, &newer);
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        assert!(answer.body.contains("remote write 2.0"), "{}", answer.body);
+    }
+}
+
 #[test]
 fn queries_that_would_never_end_end() {
     let (_dir, hub) = story();

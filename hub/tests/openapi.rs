@@ -36,11 +36,11 @@ fn every_answer_is_what_the_document_says() {
     let query = |path: &str| match path {
         "/topology/vertical" => format!("?entity={}&highlight={}&expand=sli,tcp_link", process_id("4711"), requests_id()),
         "/topology/changes" => format!("?from={}&buckets=10", end_ms - 3_600_000),
-        "/query" => "?query=gala_gopher_proc_fd_count".to_owned(),
+        "/query" => "?query=gala_gopher_proc_fd_count&stats=all".to_owned(),
         "/query_range" => {
             format!("?query=rate(gala_gopher_sli_requests_total[1m])&start={}&end={}&step=30", end_ms / 1000 - 600, end_ms / 1000)
         }
-        "/query_exemplars" | "/format_query" => "?query=up".to_owned(),
+        "/query_exemplars" | "/format_query" | "/parse_query" => "?query=up".to_owned(),
         "/series" => "?match[]=gala_gopher_proc_fd_count".to_owned(),
         "/anomalies" => "?from=0".to_owned(),
         _ => String::new(),

@@ -215,6 +215,39 @@ async fn lookback_and_timeout_are_the_clients_to_shorten() {
 }
 
 #[tokio::test]
+async fn a_list_that_takes_too_long_is_given_up() {
+    let limits = QueryLimits { timeout: Duration::from_millis(1), ..QueryLimits::default() };
+    let gate = Arc::new(Barrier::new(2));
+    let slow = app_over(Fixture { delay: Duration::ZERO, gate: Some(gate.clone()) }, limits);
+    let (status, body) = send(slow, Request::get("/labels").body(Body::empty()).unwrap()).await;
+    assert_eq!((status, &body["errorType"]), (503, &json!("timeout")), "{body}");
+    // Twice, so that the reader ends.
+    gate.wait();
+    gate.wait();
+}
+
+#[tokio::test]
+async fn what_a_query_took_is_told_when_it_is_asked_for() {
+    let asked = [("query", "sum(requests_total)"), ("time", "595"), ("stats", "all")];
+    for (_, body) in [get("/query", &asked).await, post("/query", &asked).await] {
+        let stats = &body["data"]["stats"];
+        assert!(stats["samples"]["totalQueryableSamples"].as_u64().is_some_and(|read| read > 2), "{body}");
+        assert!(stats["samples"]["peakSamples"].as_u64() >= stats["samples"]["totalQueryableSamples"].as_u64(), "{body}");
+        assert!(stats["timings"]["execTotalTime"].as_f64() >= stats["timings"]["evalTotalTime"].as_f64(), "{body}");
+    }
+    let (_, body) = get("/query", &asked[..2]).await;
+    assert_eq!(body["data"].get("stats"), None);
+}
+
+#[tokio::test]
+async fn a_query_is_parsed_to_its_tree() {
+    let (status, body) = post("/parse_query", &[("query", "rate(up[5m])")]).await;
+    assert_eq!((status, &body["data"]["type"], &body["data"]["args"][0]["range"]), (200, &json!("call"), &json!(300_000)));
+    let (status, kind, _) = error_of("/parse_query", &[("query", "sum(")]).await;
+    assert_eq!((status, kind.as_str()), (400, "bad_data"));
+}
+
+#[tokio::test]
 async fn too_many_samples_and_too_many_queries_are_refused() {
     let limits = QueryLimits { max_samples: 50, ..QueryLimits::default() };
     let request = Request::get("/query?query=requests_total[10m]&time=595").body(Body::empty()).unwrap();
@@ -232,11 +265,14 @@ async fn too_many_samples_and_too_many_queries_are_refused() {
     };
     let first = tokio::spawn(send(busy.clone(), request()));
     meet().await.unwrap();
-    let second = busy.clone().oneshot(request()).await.unwrap();
+    // What lists series reads as much as a query does.
+    for path in ["/query?query=requests_total&time=595", "/series?match[]=odd", "/labels", "/label/job/values"] {
+        let second = busy.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(second.status().as_u16(), 503, "{path}");
+        assert!(second.headers().contains_key(header::RETRY_AFTER), "{path}");
+    }
     meet().await.unwrap();
     assert_eq!(first.await.unwrap().0, 200);
-    assert_eq!(second.status().as_u16(), 503);
-    assert!(second.headers().contains_key(header::RETRY_AFTER));
 }
 
 #[tokio::test]

@@ -43,8 +43,17 @@ impl fmt::Display for Place {
 pub enum Problem {
     EndsEarly,
     LongVarint,
-    WireType { field: u64, wire_type: u8 },
-    NotText { field: &'static str },
+    WireType {
+        field: u64,
+        wire_type: u8,
+    },
+    NotText {
+        field: &'static str,
+    },
+    /// Symbols and series as remote write 2.0 has them, and none of 1.0.
+    Version2 {
+        field: u64,
+    },
 }
 
 impl fmt::Display for Problem {
@@ -52,6 +61,9 @@ impl fmt::Display for Problem {
         match self {
             Self::EndsEarly => {
                 write!(out, "a field is longer than the message that holds it; the body is cut or not a remote-write 1.0 request")
+            }
+            Self::Version2 { field } => {
+                write!(out, "field {field} is one of remote write 2.0, which is not taken; send prometheus.WriteRequest")
             }
             Self::LongVarint => write!(out, "a number takes more than ten bytes; the body is not protobuf"),
             Self::WireType { field, wire_type } => {
@@ -206,11 +218,13 @@ pub struct Items<'a> {
     cursor: Cursor<'a>,
     series: usize,
     metadata: usize,
+    /// First field that only remote write 2.0 has, and its byte.
+    newer: Option<(u64, usize)>,
 }
 
-/// Reads a decompressed remote-write body.
+/// Reads a decompressed remote-write body. One of version 2.0 is an error: skipped fields would make it an empty one of 1.0.
 pub fn decode(body: &[u8]) -> Items<'_> {
-    Items { cursor: Cursor { body, at: 0, end: body.len() }, series: 0, metadata: 0 }
+    Items { cursor: Cursor { body, at: 0, end: body.len() }, series: 0, metadata: 0, newer: None }
 }
 
 impl<'a> Items<'a> {
@@ -218,7 +232,14 @@ impl<'a> Items<'a> {
         loop {
             let offset = self.cursor.at;
             match self.cursor.field(Place::Request)? {
-                None => return Ok(None),
+                None => {
+                    return match self.newer.take() {
+                        Some((field, offset)) if self.series == 0 => {
+                            Err(WireError { offset, place: Place::Request, problem: Problem::Version2 { field } })
+                        }
+                        _ => Ok(None),
+                    };
+                }
                 Some((1, Content::Bytes { start, end })) => {
                     let view = SeriesView::parse(self.cursor.inside(start, end), self.series)?;
                     self.series += 1;
@@ -230,6 +251,9 @@ impl<'a> Items<'a> {
                     return Ok(Some(Item::Metadata(item)));
                 }
                 Some((field @ (1 | 3), content)) => return Err(wrong_type(offset, Place::Request, field, &content)),
+                Some((field @ (4 | 5), _)) => {
+                    self.newer.get_or_insert((field, offset));
+                }
                 Some(_) => {}
             }
         }

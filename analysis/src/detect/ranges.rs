@@ -1,6 +1,6 @@
 //! What the detector tells of itself: usual ranges, and how far it knows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use gala_store::Labels;
@@ -10,7 +10,7 @@ use super::baseline::Band;
 use super::evidence::Evidence;
 use super::live::Detector;
 use super::meaning::Input;
-use super::route::KpiEntry;
+use super::route::{self, KpiEntry};
 use crate::incident::Source;
 
 /// How far detection knows what is usual.
@@ -69,6 +69,24 @@ impl Detector {
         };
         let judged = self.kpis.values().filter(is_it).filter(|entry| entry.kpi.is_warm());
         judged.filter_map(|entry| Some((&entry.labels, entry.kpi.band()?)))
+    }
+
+    /// How many numbers of each entity are judged by now: KPIs that are warm, and metrics whose usual range is known.
+    pub fn judged(&self) -> HashMap<String, usize> {
+        let mut judged: HashMap<String, HashSet<&str>> = HashMap::new();
+        // One bucket speaks for all of its histogram.
+        let is_told = |labels: &Labels| labels.get("le").is_none_or(|le| le == "+Inf");
+        for series in self.series.iter().filter(|series| is_told(&series.labels)) {
+            let Some(meaning) = &series.meaning else { continue };
+            let entries = series.kpis.iter().filter_map(|(key, _)| self.kpis.get(key));
+            let warm = entries.filter(|entry| entry.kpi.is_warm()).map(|entry| &*entry.key);
+            let own = series.evidence.as_ref().and_then(Evidence::band).map(|_| series.labels.metric());
+            let mut numbers = warm.chain(own).peekable();
+            if numbers.peek().is_some() {
+                judged.entry(route::entity_id(&series.labels, meaning.entity)).or_default().extend(numbers);
+            }
+        }
+        judged.into_iter().map(|(id, numbers)| (id, numbers.len())).collect()
     }
 
     pub fn warmup(&self, now_ms: i64) -> Warmup {

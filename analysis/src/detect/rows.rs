@@ -1,5 +1,6 @@
 //! Rows for people: what is abnormal now, KPI or evidence.
 
+use gala_model::Severity;
 use serde::Serialize;
 
 use super::EntityGraph;
@@ -19,6 +20,7 @@ pub struct AnomalyRow {
     pub unit: &'static str,
     /// Whether it is what users feel (and opens incidents) or evidence.
     pub kpi: bool,
+    pub severity: Severity,
     pub incident_id: Option<String>,
     pub onset_ms: i64,
     pub last_ms: i64,
@@ -63,6 +65,7 @@ impl Detector {
                 metric: symptom.metric,
                 unit: route::unit(&entry.role),
                 kpi: true,
+                severity: symptom.severity,
                 onset_ms: symptom.onset_ms,
                 last_ms: entry.kpi.state.last_ms,
                 value: symptom.now,
@@ -87,6 +90,7 @@ impl Detector {
                 metric: series.labels.metric().to_owned(),
                 unit: meaning.field.unit,
                 kpi: false,
+                severity: Severity::Info,
                 incident_id: self.incident_of(&entity_id),
                 entity_id,
                 onset_ms: departure.onset_ms,

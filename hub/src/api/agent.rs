@@ -19,10 +19,10 @@ fn agent(hub: &HubState) -> Result<Arc<dyn AgentView>, ApiError> {
     })
 }
 
-/// Cuts a page out of the answer's `items`; `key` names the members that tell rows apart.
-fn paged(params: &Params, mut answer: Value, key: &[&str]) -> Result<Value, ApiError> {
+/// Cuts a page out of the answer's `items`.
+fn paged(params: &Params, mut answer: Value) -> Result<Value, ApiError> {
     let Value::Array(rows) = answer["items"].take() else { return Ok(answer) };
-    let page = params.page(rows, |row| key.iter().map(|name| row[*name].to_string()).collect())?;
+    let page = params.page_of_fixed(rows)?;
     answer["items"] = json!(page.items);
     answer["next_cursor"] = json!(page.next_cursor);
     Ok(answer)
@@ -31,7 +31,7 @@ fn paged(params: &Params, mut answer: Value, key: &[&str]) -> Result<Value, ApiE
 /// `GET /agent/probes`
 pub async fn probes(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["limit", "cursor"])?;
-    let answer = paged(&params, agent(&hub)?.probes(), &["name"])?;
+    let answer = paged(&params, agent(&hub)?.probes())?;
     Ok(Json(answer))
 }
 
@@ -86,7 +86,7 @@ pub async fn set_config(
 /// `GET /agent/ledger`: what could not be seen, beside what is.
 pub async fn ledger(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["limit", "cursor"])?;
-    let mut answer = paged(&params, agent(&hub)?.ledger(), &["place", "what"])?;
+    let mut answer = paged(&params, agent(&hub)?.ledger())?;
     let snapshot = hub.snapshot();
     let online = |kinds: &[&str]| {
         let shown = snapshot.entities.values().filter(|record| record.state == LifeState::Online);

@@ -1,5 +1,6 @@
 //! What is abnormal now or was in a time range, as rows for people and scripts; and one event with all that is known of it.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use gala_analysis::topology::history::EntityRecord;
 use gala_analysis::topology::view::{self, Names};
+use gala_model::Severity;
 use serde_json::{Value, json};
 
 use super::entity_metrics::charts;
@@ -17,6 +19,8 @@ use crate::anomalies::Row;
 use crate::state::HubState;
 use crate::words;
 
+const SEVERITIES: &[(&str, Severity)] =
+    &[("INFO", Severity::Info), ("WARN", Severity::Warn), ("ERROR", Severity::Error), ("FATAL", Severity::Fatal)];
 /// What is shown of the time around an event.
 const BEFORE_MS: i64 = 120_000;
 const AFTER_MS: i64 = 60_000;
@@ -42,14 +46,24 @@ fn by_strength(left: &Row, right: &Row) -> std::cmp::Ordering {
     by_rank.then_with(|| (&left.entity_id, &left.metric_id).cmp(&(&right.entity_id, &right.metric_id)))
 }
 
-/// One row per entity and metric: the newest event, with what the others add.
-fn merged(rows: Vec<Row>) -> Vec<Row> {
+/// Where a row stands in the list, by what does not change while it is read page by page: what is abnormal now comes first,
+/// the most severe on top and then the newest; what is over follows, the latest first.
+type Place = (bool, Reverse<u8>, Reverse<i64>, String, String, String);
+
+fn place(row: &Row) -> Place {
+    let (severity, at_ms) = if row.is_open() { (row.severity.number(), row.first_ms) } else { (0, row.time_ms) };
+    let (entity, metric, event) = (row.entity_id.clone(), row.metric_id.clone(), row.event_id.clone());
+    (!row.is_open(), Reverse(severity), Reverse(at_ms), entity, metric, event)
+}
+
+/// One row per entity and metric: the newest event, with what the others add. It keeps the place of the newest.
+fn merged(rows: Vec<(Place, Row)>) -> Vec<(Place, Row)> {
     let mut seen: HashMap<(String, String), usize> = HashMap::new();
-    let mut merged: Vec<Row> = Vec::new();
-    for row in rows {
+    let mut merged: Vec<(Place, Row)> = Vec::new();
+    for (place, row) in rows {
         match seen.get(&(row.entity_id.clone(), row.metric_id.clone())) {
             Some(index) => {
-                let known = &mut merged[*index];
+                let known = &mut merged[*index].1;
                 known.count += row.count;
                 known.first_ms = known.first_ms.min(row.first_ms);
                 known.score = known.score.into_iter().chain(row.score).reduce(f64::max);
@@ -57,7 +71,7 @@ fn merged(rows: Vec<Row>) -> Vec<Row> {
             }
             None => {
                 seen.insert((row.entity_id.clone(), row.metric_id.clone()), merged.len());
-                merged.push(row);
+                merged.push((place, row));
             }
         }
     }
@@ -70,7 +84,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     let (from, to) = params.span()?;
     let dedup = params.flag("dedup", true)?;
     let kind = params.choice("kind", &[("app", "app"), ("sys", "sys")])?;
-    let severity = params.choice("severity", &[("INFO", "INFO"), ("WARN", "WARN"), ("ERROR", "ERROR"), ("FATAL", "FATAL")])?;
+    let severity = params.choice("severity", SEVERITIES)?;
     let canonical = gala_model::entity::id::canonical_machine;
     let is_wanted = |row: &Row| {
         row.first_ms <= to
@@ -80,18 +94,17 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
             && params.text("machine").is_none_or(|machine| row.entity_id.starts_with(canonical(machine)))
             && params.text("metric").is_none_or(|metric| row.metric_id == metric)
     };
-    let mut rows: Vec<Row> = rows_at(&hub, None).into_iter().filter(&is_wanted).collect();
-    // Without a beginning only what is abnormal now is meant.
-    if let Some(from) = from {
+    let mut rows: Vec<(Place, Row)> = {
         let log = hub.anomalies.read();
-        let mut ended: Vec<Row> = log.ended().filter(|row| row.time_ms >= from && is_wanted(row)).cloned().collect();
-        drop(log);
-        ended.sort_by(|left, right| right.time_ms.cmp(&left.time_ms).then_with(|| by_strength(left, right)));
-        rows.extend(ended);
-    }
+        // Without a beginning only what is abnormal now is meant.
+        let ended = log.ended().filter(|row| from.is_some_and(|from| row.time_ms >= from));
+        log.open().chain(ended).filter(|row| is_wanted(row)).map(|row| (place(row), row.clone())).collect()
+    };
+    rows.sort_by(|left, right| left.0.cmp(&right.0));
     let rows = if dedup { merged(rows) } else { rows };
-    let page = params.page(rows, |row| format!("{}/{}", row.event_id, row.metric_id))?;
-    Ok(Json(json!(page)))
+    let page = params.page(rows, |(place, _)| place.clone())?;
+    let items: Vec<Row> = page.items.into_iter().map(|(_, row)| row).collect();
+    Ok(Json(json!({"items": items, "next_cursor": page.next_cursor})))
 }
 
 /// `GET /anomalies/{event_id}`; an event of one moment may be of several metrics, `metric` chooses.
@@ -112,8 +125,7 @@ pub async fn one(State(hub): State<Arc<HubState>>, Id(event_id): Id, params: Par
         _ => ApiError::not_found(format!("no event {event_id:?} is kept; `GET /api/v1/anomalies?from=` lists them")),
     })?;
     let worker = hub.clone();
-    let answer = tokio::task::spawn_blocking(move || event(&worker, &row, &metrics));
-    Ok(Json(answer.await.map_err(|_| ApiError::unavailable("the event was interrupted; ask again"))??))
+    Ok(Json(hub.gate.run(move || event(&worker, &row, &metrics)).await??))
 }
 
 fn event(hub: &HubState, row: &Row, metrics: &[String]) -> Result<Value, ApiError> {
@@ -175,10 +187,7 @@ fn raw(hub: &HubState, row: &Row, record: Option<&EntityRecord>) -> Value {
         .map(|cause| json!({"metric": cause.metric_id, "labels": cause.metric_labels, "score": cause.score}))
         .collect();
     let description = row.desc["en"].as_str().unwrap_or("");
-    let (header, severity) = match row.kind.as_str() {
-        "app" => ("Application Failure", 13),
-        _ => ("System Failure", 9),
-    };
+    let header = if row.kind == "app" { "Application Failure" } else { "System Failure" };
     json!({
         "Timestamp": row.time_ms,
         "event_id": row.event_id,
@@ -208,7 +217,7 @@ fn raw(hub: &HubState, row: &Row, record: Option<&EntityRecord>) -> Value {
             "description": description,
         },
         "SeverityText": row.severity,
-        "SeverityNumber": severity,
+        "SeverityNumber": row.severity.number(),
         "Body": format!("{} - {header} - {description}", crate::prom::show_time(row.time_ms)),
         "is_anomaly": true,
     })

@@ -50,8 +50,7 @@ pub async fn ask(
     params.only(&[])?;
     let question: Question = super::params::body(&body?, "{\"entity\": id, \"metric\": name, \"time\": milliseconds or absent}")?;
     let worker = hub.clone();
-    let asked = tokio::task::spawn_blocking(move || accept(&worker, &question));
-    let asked = asked.await.map_err(|_| ApiError::unavailable("the question was interrupted; ask again"))??;
+    let asked = hub.gate.run(move || accept(&worker, &question)).await??;
     let id = asked.incident.id.clone();
     let mut book = hub.asked.lock();
     if book.open().len() >= MAX_WAITING {

@@ -8,7 +8,6 @@ use axum::extract::State;
 use gala_analysis::topology::history::{EntityRecord, LifeState, Snapshot};
 use gala_analysis::topology::view::{self, Direction, Names, Node};
 use gala_analysis::topology::{LabelMap, Relation, collect};
-use gala_model::Bad;
 use gala_store::{MatchOp, Matcher, SeriesRead, TimeRange};
 use serde_json::{Value, json};
 
@@ -61,7 +60,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
         .filter(|record| words.as_deref().is_none_or(|words| is_found(record, names.host_name(&record.machine_id), words)))
         .collect();
     records.sort_by(|left, right| (left.kind.name, &left.id).cmp(&(right.kind.name, &right.id)));
-    let page = params.page(records, |record| record.id.to_string())?;
+    let page = params.page(records, |record| (record.kind.name.to_owned(), record.id.to_string()))?;
     let items: Vec<Node> = page.items.iter().map(|record| names.node(record, &|id| moment.badge(id))).collect();
     let (stamp, partial) = stamp(snapshot.info);
     Ok(Json(json!({"snapshot": stamp, "partial": partial, "items": items, "next_cursor": page.next_cursor})))
@@ -115,7 +114,7 @@ pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -
         "first_seen_ms": record.first_seen_ms,
         "last_seen_ms": record.last_seen_ms,
         "metrics": metrics,
-        "checks": checks(record, &rows),
+        "checks": checks(record, &rows, family.iter().map(|id| moment.judged(id)).sum()),
         "anomalies": rows,
         "faults": faults::of_entity(&hub, &family),
         "events": hub.events_of(&id),
@@ -135,25 +134,24 @@ async fn values_of(hub: &Arc<HubState>, record: &EntityRecord, at_ms: Option<i64
     matchers.extend(selecting_labels(record).iter().map(|(name, value)| Matcher::equal(name, value)));
     let range = TimeRange { from_ms: to_ms - hub.topology.read().config().alive_window_ms, to_ms };
     let (worker, kind) = (hub.clone(), record.kind);
-    let read = tokio::task::spawn_blocking(move || {
-        worker.store.select(&matchers, range, MAX_SAMPLES).map(|series| collect::latest(kind, &series))
-    });
-    Ok(read.await.map_err(|_| ApiError::unavailable("the query was interrupted; try again"))??)
+    let read = move || worker.store.select(&matchers, range, MAX_SAMPLES).map(|series| collect::latest(kind, &series));
+    Ok(hub.gate.run(read).await??)
 }
 
 /// An entity and what belongs to it directly: what is wrong with a part is wrong with the whole.
-fn family(snapshot: &Snapshot, id: &str) -> Vec<String> {
+pub fn family(snapshot: &Snapshot, id: &str) -> Vec<String> {
     let children = snapshot.into(id, &[Relation::BelongsTo]).map(|(_, edge)| edge.from.to_string());
     std::iter::once(id.to_owned()).chain(children).collect()
 }
 
-/// A sentence per judged signal, worst first: what is out of its range, then what is as usual.
-fn checks(record: &EntityRecord, rows: &[Row]) -> Vec<Value> {
+/// A sentence per judged signal, worst first: what is out of its range, then what is as usual. Nothing where nothing is
+/// judged, which is not the same as all being well.
+fn checks(record: &EntityRecord, rows: &[Row], judged: usize) -> Vec<Value> {
     let mut checks: Vec<Value> = rows
         .iter()
         .map(|row| {
             json!({
-                "state": if row.severity == "INFO" { "warn" } else { "crit" },
+                "state": row.signal_state(),
                 "metric": row.metric_id, "text": row.desc, "normal": row.normal_text(), "since_ms": row.first_ms,
             })
         })
@@ -162,15 +160,12 @@ fn checks(record: &EntityRecord, rows: &[Row]) -> Vec<Value> {
         let text = json!({"en": "It is gone: no sample since then.", "zh": "已下线：此后没有数据。"});
         checks.push(json!({"state": "warn", "metric": null, "text": text, "normal": null, "since_ms": record.offline_at_ms}));
     }
-    let judged = record
-        .metrics
-        .keys()
-        .filter_map(|field| vocabulary::field(record.kind.name, field))
-        .filter(|(_, field)| field.bad != Bad::Never)
-        .count();
     if checks.is_empty() && judged > 0 {
         let text = json!({
-            "en": format!("All {judged} judged signals are in their usual range."),
+            "en": match judged {
+                1 => "The one judged signal is in its usual range.".to_owned(),
+                _ => format!("All {judged} judged signals are in their usual range."),
+            },
             "zh": format!("全部 {judged} 项被判定的指标均处于正常范围。"),
         });
         checks.push(json!({"state": "ok", "metric": null, "text": text, "normal": null, "since_ms": null}));

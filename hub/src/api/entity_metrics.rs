@@ -62,8 +62,7 @@ pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Param
         return Err(ApiError::bad_request("metric", message));
     }
     let worker = hub.clone();
-    let charts = tokio::task::spawn_blocking(move || charts(&worker, &record, &wanted, from, to, step));
-    let items = charts.await.map_err(|_| ApiError::unavailable("the query was interrupted; try again"))??;
+    let items = hub.gate.run(move || charts(&worker, &record, &wanted, from, to, step)).await??;
     let (stamp, partial) = stamp(snapshot.info);
     Ok(Json(json!({"snapshot": stamp, "partial": partial, "from": from, "to": to, "step_ms": step, "items": items})))
 }
@@ -267,7 +266,7 @@ fn chart(hub: &HubState, record: &EntityRecord, drawn: &Drawn, usual: Option<(f6
         "series": lines.iter().map(Line::answer).collect::<Vec<_>>(),
         "normal": judged.or(usual).map(range),
         "onset_ms": open.as_ref().map(|row| row.first_ms),
-        "state": match open { None if judged.is_none() => "na", None => "ok", Some(row) if row.kind == "app" => "crit", Some(_) => "warn" },
+        "state": match &open { Some(row) => row.signal_state(), None if judged.is_none() => "na", None => "ok" },
     })
 }
 

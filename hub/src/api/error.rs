@@ -6,6 +6,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::gate::Unanswered;
+
 /// An answer that is an error; the message says what, why and what to do.
 #[derive(Debug)]
 pub struct ApiError {
@@ -77,6 +79,12 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+impl From<Unanswered> for ApiError {
+    fn from(unanswered: Unanswered) -> Self {
+        Self { retry_after_s: unanswered.retry_after_s(), ..Self::unavailable(unanswered.to_string()) }
     }
 }
 

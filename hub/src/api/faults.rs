@@ -1,5 +1,6 @@
 //! Incidents and their explanation: `/faults`.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::Json;
@@ -92,7 +93,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
             && params.text("domain").is_none_or(|wanted| domain() == Some(wanted))
     });
     drop(explanations);
-    let page = params.page(found, |incident| incident.id.clone())?;
+    let page = params.page(found, |incident| (Reverse(incident.opened_ms), incident.id.clone()))?;
     let items: Vec<Value> = page.items.iter().map(|incident| row(&hub, incident)).collect();
     Ok(Json(json!({"items": items, "next_cursor": page.next_cursor})))
 }

@@ -3,16 +3,20 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use gala_analysis::detect::Warmup;
 use serde_json::json;
 
 use super::error::ApiError;
 use super::params::Params;
-use crate::state::{Component, HubState, Status};
+use crate::engine::TICK;
+use crate::state::{Component, HubState, Progress, Status};
+use crate::watch::Pass;
 
 /// `GET /health`
 pub async fn health(State(hub): State<Arc<HubState>>, params: Params) -> Result<Response, ApiError> {
@@ -25,16 +29,17 @@ pub async fn health(State(hub): State<Arc<HubState>>, params: Params) -> Result<
 /// The health answer and its overall status.
 pub fn report(hub: &HubState) -> (Status, serde_json::Value) {
     let progress = hub.progress.lock().clone();
-    let part = |last_ms: Option<i64>, trouble: &str| match (last_ms, trouble) {
-        (None, _) => Component::new(Status::Starting, "the first pass is not done yet", None),
-        (last, "") => Component::ok(last),
+    let now = Instant::now();
+    let part = |pass: &Pass, period: Duration| match (pass.last_ms, pass.reason(period, now)) {
+        (None, reason) if reason.is_empty() => Component::new(Status::Starting, "the first pass is not done yet", None),
+        (last, reason) if reason.is_empty() => Component::ok(last),
         (last, reason) => Component::new(Status::Degraded, reason, last),
     };
     let mut components = vec![
         ("store", store_health(hub)),
-        ("topology", part(progress.topology_ms, &progress.topology_trouble)),
-        ("detection", detection_health(hub, part(progress.detection_ms, &progress.detection_trouble))),
-        ("cause", part(progress.cause_ms, "")),
+        ("topology", part(&progress.topology, hub.topology_period)),
+        ("detection", detection_health(&progress.warmup, part(&progress.detection, TICK))),
+        ("cause", part(&progress.cause, TICK)),
     ];
     if let Some(agent) = &*hub.agent.read() {
         components.insert(0, ("agent", agent.health()));
@@ -58,17 +63,15 @@ pub fn report(hub: &HubState) -> (Status, serde_json::Value) {
     (status, body)
 }
 
+/// Series and documents: both are what is kept.
 fn store_health(hub: &HubState) -> Component {
     let newest = hub.store.stats().newest_ms;
-    if let Some(reason) = hub.store.health().reason {
-        return Component::new(Status::Degraded, reason, newest);
-    }
-    Component::ok(newest)
+    let troubles: Vec<String> = hub.store.health().reason.into_iter().chain(hub.documents.trouble()).collect();
+    if troubles.is_empty() { Component::ok(newest) } else { Component::new(Status::Degraded, troubles.join("; "), newest) }
 }
 
 /// How many KPIs are known well enough to be judged, and when the rest will be.
-fn detection_health(hub: &HubState, mut component: Component) -> Component {
-    let warmup = hub.detector.lock().warmup(gala_store::now_ms());
+fn detection_health(warmup: &Warmup, mut component: Component) -> Component {
     component.more.insert("kpis", json!({"warm": warmup.kpis_warm, "total": warmup.kpis, "warm_at_ms": warmup.warm_at_ms}));
     component.more.insert("entities", json!({"warm": warmup.entities_warm, "total": warmup.entities}));
     component
@@ -78,8 +81,7 @@ fn detection_health(hub: &HubState, mut component: Component) -> Component {
 pub async fn own_metrics(State(hub): State<Arc<HubState>>, params: Params) -> Result<Response, ApiError> {
     params.only(&[])?;
     let stats = hub.store.stats();
-    let warmup = hub.detector.lock().warmup(gala_store::now_ms());
-    let open = hub.detector.lock().incidents().filter(|incident| incident.is_open()).count();
+    let Progress { warmup, open_incidents, .. } = hub.progress.lock().clone();
     let snapshot = hub.snapshot();
     let mut text = String::new();
     let mut put = |name: &str, kind: &str, help: &str, value: f64| {
@@ -94,7 +96,7 @@ pub async fn own_metrics(State(hub): State<Arc<HubState>>, params: Params) -> Re
     put("topology_edges", "gauge", "Relations shown now", snapshot.edges.len() as f64);
     put("detection_kpis", "gauge", "KPIs watched", warmup.kpis as f64);
     put("detection_kpis_warm", "gauge", "KPIs judged", warmup.kpis_warm as f64);
-    put("incidents_open", "gauge", "Open incidents", open as f64);
+    put("incidents_open", "gauge", "Open incidents", open_incidents as f64);
     put(
         "ingest_refused_total",
         "counter",

@@ -22,9 +22,9 @@ const FULL: f64 = 0.95;
 pub async fn hosts(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["limit", "cursor"])?;
     let worker = hub.clone();
-    let rows = tokio::task::spawn_blocking(move || host_rows(&worker));
-    let rows = rows.await.map_err(|_| ApiError::unavailable("the query was interrupted; try again"))?;
-    let page = params.page(rows, |row| row["entity_id"].as_str().unwrap_or("").to_owned())?;
+    let rows = hub.gate.run(move || host_rows(&worker)).await?;
+    let text = |row: &Value, name: &str| row[name].as_str().unwrap_or("").to_owned();
+    let page = params.page(rows, |row| (text(row, "name"), text(row, "entity_id")))?;
     Ok(Json(json!(page)))
 }
 
@@ -35,7 +35,7 @@ fn host_rows(hub: &HubState) -> Vec<Value> {
         HOST.iter().map(|(name, query)| (*name, by_process(hub, query, now_ms))).collect();
     let rates = by_process(hub, RATE, now_ms);
     let mut hosts: Vec<&EntityRecord> = snapshot.entities.values().filter(|record| record.kind.name == "host").collect();
-    hosts.sort_by(|left, right| left.name.cmp(&right.name));
+    hosts.sort_by(|left, right| (&left.name, &left.id).cmp(&(&right.name, &right.id)));
     hosts
         .into_iter()
         .map(|host| {

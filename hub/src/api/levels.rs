@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use gala_store::promql::{self, QueryValue};
 use parking_lot::Mutex;
@@ -43,9 +44,17 @@ const PROCESS: [(&str, &str); 4] = [
     ),
 ];
 
+/// A single number must not hold up all that are shown with it.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bounds of a query of the pages' own.
+pub fn bounds() -> promql::Options<'static> {
+    promql::Options { deadline: Some(Instant::now() + QUERY_TIMEOUT), ..promql::Options::default() }
+}
+
 /// One number per process or machine at a moment.
 pub fn by_process(hub: &HubState, query: &str, at_ms: i64) -> HashMap<ProcessKey, f64> {
-    let Ok(answer) = promql::instant(&*hub.store, query, at_ms, &promql::Options::default()) else { return HashMap::new() };
+    let Ok(answer) = promql::instant(&*hub.store, query, at_ms, &bounds()) else { return HashMap::new() };
     let QueryValue::Vector(samples) = answer.value else { return HashMap::new() };
     samples
         .iter()
@@ -56,7 +65,7 @@ pub fn by_process(hub: &HubState, query: &str, at_ms: i64) -> HashMap<ProcessKey
 
 /// The same over time.
 pub fn over_time(hub: &HubState, query: &str, from_ms: i64, to_ms: i64, step_ms: i64) -> HashMap<ProcessKey, Vec<(i64, f64)>> {
-    let Ok(answer) = promql::range(&*hub.store, query, from_ms, to_ms, step_ms, &promql::Options::default()) else {
+    let Ok(answer) = promql::range(&*hub.store, query, from_ms, to_ms, step_ms, &bounds()) else {
         return HashMap::new();
     };
     let QueryValue::Matrix(series) = answer.value else { return HashMap::new() };

@@ -33,7 +33,7 @@ pub async fn types(params: Params) -> Result<Json<Value>, ApiError> {
             })
         })
         .collect();
-    let page = params.page(rows, |row| row["name"].as_str().unwrap_or("").to_owned())?;
+    let page = params.page_of_fixed(rows)?;
     Ok(Json(json!(page)))
 }
 
@@ -54,8 +54,7 @@ pub async fn relations(params: Params) -> Result<Json<Value>, ApiError> {
             "from": from, "relation": relation, "to": to, "layer": relation.layer(), "matches": [], "requires": [],
         }));
     }
-    let key = |row: &Value| format!("{}/{}/{}", row["from"], row["relation"], row["to"]);
-    let page = params.page(rows, key)?;
+    let page = params.page_of_fixed(rows)?;
     Ok(Json(json!(page)))
 }
 

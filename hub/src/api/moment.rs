@@ -15,16 +15,18 @@ pub struct Moment {
     pub at_ms: Option<i64>,
     pub snapshot: Arc<Snapshot>,
     badges: Arc<HashMap<String, Badges>>,
+    judged: Arc<HashMap<String, usize>>,
 }
 
 impl Moment {
     pub fn at(hub: &HubState, at_ms: Option<i64>) -> Self {
-        Self { at_ms, snapshot: hub.snapshot_at(at_ms), badges: badges(hub, at_ms) }
+        Self { at_ms, snapshot: hub.snapshot_at(at_ms), badges: badges(hub, at_ms), judged: judged(hub) }
     }
 
     /// A moment at which the entity is known: the one asked for, else now.
     pub fn knowing(hub: &HubState, entity_id: &str, at_ms: i64) -> Self {
-        Self { at_ms: Some(at_ms), snapshot: hub.snapshot_knowing(entity_id, at_ms), badges: badges(hub, Some(at_ms)) }
+        let snapshot = hub.snapshot_knowing(entity_id, at_ms);
+        Self { at_ms: Some(at_ms), snapshot, badges: badges(hub, Some(at_ms)), judged: judged(hub) }
     }
 
     /// The parameter `at`; a past state is put together off the threads that serve connections.
@@ -40,8 +42,18 @@ impl Moment {
 
     /// Anomalies of one entity.
     pub fn badge(&self, id: &str) -> Badges {
-        self.badges.get(id).cloned().unwrap_or_default()
+        let judged = self.at_ms.is_none().then(|| self.judged(id) > 0);
+        Badges { judged, ..self.badges.get(id).cloned().unwrap_or_default() }
     }
+
+    /// How many numbers of an entity are judged; of the past that is told by what is now.
+    pub fn judged(&self, id: &str) -> usize {
+        self.judged.get(id).copied().unwrap_or(0)
+    }
+}
+
+fn judged(hub: &HubState) -> Arc<HashMap<String, usize>> {
+    hub.progress.lock().judged.clone()
 }
 
 fn badges(hub: &HubState, at_ms: Option<i64>) -> Arc<HashMap<String, Badges>> {

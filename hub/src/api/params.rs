@@ -3,6 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use crate::form;
@@ -63,7 +64,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 /// The body as JSON; `form` says what was expected.
-pub fn body<T: serde::de::DeserializeOwned>(bytes: &[u8], form: &str) -> Result<T, ApiError> {
+pub fn body<T: DeserializeOwned>(bytes: &[u8], form: &str) -> Result<T, ApiError> {
     let mut input = serde_json::Deserializer::from_slice(bytes);
     let whole = serde_path_to_error::deserialize(&mut input).map_err(|error| (error.path().to_string(), error.into_inner()));
     whole.and_then(|value| input.end().map(|()| value).map_err(|error| (".".to_owned(), error))).map_err(|(path, error)| {
@@ -153,22 +154,32 @@ impl Params {
             .transpose()
     }
 
-    /// Cuts one page out of rows that stand in a stable order; the cursor is the key of the last row given.
-    pub fn page<T>(&self, rows: Vec<T>, key_of: impl Fn(&T) -> String) -> Result<Page<T>, ApiError> {
+    /// Cuts one page out of rows that stand in the order of their keys. The cursor is the key of the last row given, and the
+    /// next page begins behind it, whether that row is still there or not.
+    pub fn page<T, K: Ord + Serialize + DeserializeOwned>(
+        &self,
+        rows: Vec<T>,
+        key_of: impl Fn(&T) -> K,
+    ) -> Result<Page<T>, ApiError> {
+        debug_assert!(rows.is_sorted_by_key(&key_of), "pages are cut out of rows in the order of their keys");
         let limit = self.count("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let start = match self.text("cursor") {
             None => 0,
             Some(cursor) => {
-                let key = decode_cursor(cursor)?;
-                let found = rows.iter().position(|row| key_of(row) == key);
-                1 + found
-                    .ok_or_else(|| ApiError::bad_request("cursor", "the cursor is not of this list; start again without one"))?
+                let last: K = decode_cursor(cursor)?;
+                rows.partition_point(|row| key_of(row) <= last)
             }
         };
         let more = rows.len() > start + limit;
         let items: Vec<T> = rows.into_iter().skip(start).take(limit).collect();
-        let next_cursor = if more { items.last().map(|row| encode_cursor(&key_of(row))) } else { None };
+        let next_cursor = if more { items.last().and_then(|row| encode_cursor(&key_of(row))) } else { None };
         Ok(Page { items, next_cursor })
+    }
+
+    /// The same of a list that has an order of its own and no rows that come and go.
+    pub fn page_of_fixed<T>(&self, rows: Vec<T>) -> Result<Page<T>, ApiError> {
+        let Page { items, next_cursor } = self.page(rows.into_iter().enumerate().collect(), |(index, _)| *index)?;
+        Ok(Page { items: items.into_iter().map(|(_, row)| row).collect(), next_cursor })
     }
 }
 
@@ -180,12 +191,13 @@ pub struct Page<T> {
 }
 
 /// Hexadecimal with a checksum: opaque, and a foreign one is recognised.
-fn encode_cursor(key: &str) -> String {
+fn encode_cursor(key: &impl Serialize) -> Option<String> {
+    let key = serde_json::to_string(key).ok()?;
     let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("{:04x}{hex}", checksum(key))
+    Some(format!("{:04x}{hex}", checksum(&key)))
 }
 
-fn decode_cursor(cursor: &str) -> Result<String, ApiError> {
+fn decode_cursor<K: DeserializeOwned>(cursor: &str) -> Result<K, ApiError> {
     let foreign = || ApiError::bad_request("cursor", "the cursor was not made by this server; start again without one");
     if cursor.len() < 4 || !cursor.len().is_multiple_of(2) || !cursor.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(foreign());
@@ -193,7 +205,11 @@ fn decode_cursor(cursor: &str) -> Result<String, ApiError> {
     let (sum, hex) = cursor.split_at(4);
     let bytes: Result<Vec<u8>, _> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16)).collect();
     let key = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(foreign)?;
-    if sum == format!("{:04x}", checksum(&key)) { Ok(key) } else { Err(foreign()) }
+    if sum != format!("{:04x}", checksum(&key)) {
+        return Err(foreign());
+    }
+    let other = |_| ApiError::bad_request("cursor", "the cursor is not of this list; start again without one");
+    serde_json::from_str(&key).map_err(other)
 }
 
 fn checksum(key: &str) -> u16 {
@@ -202,23 +218,28 @@ fn checksum(key: &str) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
+
     use super::*;
 
     fn params(query: &[(&str, &str)]) -> Params {
         Params(query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
+    fn page_of(rows: &[&str], cursor: Option<&str>) -> Result<Page<String>, ApiError> {
+        let mut query = vec![("limit", "2")];
+        query.extend(cursor.map(|cursor| ("cursor", cursor)));
+        let rows = rows.iter().map(|row| (*row).to_owned()).collect();
+        params(&query).page(rows, |row: &String| Reverse(row.clone()))
+    }
+
     #[test]
     fn pages_join_to_the_whole_list() {
-        let rows: Vec<String> = (0..25).map(|n| format!("row/{n}")).collect();
+        let rows = ["e", "d", "c", "b", "a"];
         let mut seen = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let mut query = vec![("limit", "10")];
-            if let Some(cursor) = &cursor {
-                query.push(("cursor", cursor.as_str()));
-            }
-            let page = params(&query).page(rows.clone(), Clone::clone).unwrap();
+            let page = page_of(&rows, cursor.as_deref()).unwrap();
             seen.extend(page.items);
             match page.next_cursor {
                 Some(next) => cursor = Some(next),
@@ -226,6 +247,21 @@ mod tests {
             }
         }
         assert_eq!(seen, rows);
+        let fixed = params(&[("limit", "2")]).page_of_fixed(vec!["x", "a", "x"]).unwrap();
+        assert_eq!(fixed.items, ["x", "a"]);
+        let cursor = fixed.next_cursor.unwrap();
+        let rest = params(&[("limit", "2"), ("cursor", &cursor)]).page_of_fixed(vec!["x", "a", "x"]).unwrap();
+        assert_eq!((rest.items, rest.next_cursor), (vec!["x"], None));
+    }
+
+    #[test]
+    fn a_page_goes_on_behind_a_row_that_has_gone() {
+        let cursor = page_of(&["e", "d", "c", "b"], None).unwrap().next_cursor.unwrap();
+        let next = page_of(&["f", "e", "c", "b"], Some(&cursor)).unwrap();
+        assert_eq!(next.items, ["c", "b"]);
+        assert_eq!(page_of(&["e"], Some(&cursor)).unwrap().items, Vec::<String>::new());
+        let error = params(&[("cursor", &cursor)]).page(vec![7], |row| *row).unwrap_err();
+        assert!(error.message.contains("not of this list"), "{}", error.message);
     }
 
     #[test]

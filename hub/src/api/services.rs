@@ -1,6 +1,7 @@
 //! What *Now* shows of services: processes that answer requests with rate, errors, latency and one state per signal.
 //! Numbers come from queries anyone can repeat in Explore.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use gala_store::promql::{self, QueryValue};
 use serde_json::{Value, json};
 
 use super::anomalies;
+use super::entities::family;
 use super::error::ApiError;
 use super::levels::{self, ProcessKey, Saturation, by_process, latency_query, over_time};
 use super::params::Params;
@@ -27,27 +29,34 @@ const DAY_MS: i64 = 86_400_000;
 pub async fn services(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["limit", "cursor"])?;
     let worker = hub.clone();
-    let rows = tokio::task::spawn_blocking(move || service_rows(&worker));
-    let rows = rows.await.map_err(|_| ApiError::unavailable("the query was interrupted; try again"))?;
-    let page = params.page(rows, |row| row["entity_id"].as_str().unwrap_or("").to_owned())?;
-    Ok(Json(json!(page)))
+    let rows = hub.gate.run(move || service_rows(&worker)).await?;
+    let page = params.page(rows, |(place, _)| place.clone())?;
+    let items: Vec<Value> = page.items.into_iter().map(|(_, row)| row).collect();
+    Ok(Json(json!({"items": items, "next_cursor": page.next_cursor})))
 }
 
-fn service_rows(hub: &HubState) -> Vec<Value> {
+/// Worst first, then by name and id.
+type Place = (Reverse<u8>, String, String);
+
+fn service_rows(hub: &HubState) -> Vec<(Place, Value)> {
     let now_ms = gala_store::now_ms();
     let snapshot = hub.snapshot();
     let numbers = Numbers::read(hub, now_ms);
     let anomalies = anomalies_by_process(&snapshot, anomalies::rows_at(hub, None));
     let names = Names::new(&snapshot);
-    let mut rows: Vec<(u8, Value)> = Vec::new();
+    let judged = hub.progress.lock().judged.clone();
+    let mut rows: Vec<(Place, Value)> = Vec::new();
     for (key, rate) in &numbers.rate {
         let Some(process) = process_of(&snapshot, key) else { continue };
         let own = anomalies.get(&*process.id).map_or(&[][..], Vec::as_slice);
-        rows.push((worst(own), service_row(&numbers, key, *rate, process, &names, own)));
+        let mut row = service_row(&numbers, key, *rate, process, &names);
+        row["signals"] = signals(own, &Judged::of(&snapshot, &process.id, &judged));
+        let name = row["name"].as_str().unwrap_or("").to_owned();
+        rows.push(((Reverse(worst(own)), name, process.id.to_string()), row));
     }
-    let text = |row: &Value| row["name"].as_str().unwrap_or("").to_owned();
-    rows.sort_by(|left, right| right.0.cmp(&left.0).then_with(|| text(&left.1).cmp(&text(&right.1))));
-    rows.into_iter().map(|(_, row)| row).take(MAX_SERVICES).collect()
+    rows.sort_by(|left, right| left.0.cmp(&right.0));
+    rows.truncate(MAX_SERVICES);
+    rows
 }
 
 /// Anomalies of each process and of what belongs to it.
@@ -112,7 +121,7 @@ fn worst(rows: &[Row]) -> u8 {
     rows.iter().map(|row| if row.kind == "app" { 2 } else { 1 }).max().unwrap_or(0)
 }
 
-fn service_row(numbers: &Numbers, key: &ProcessKey, rate: f64, process: &EntityRecord, names: &Names, own: &[Row]) -> Value {
+fn service_row(numbers: &Numbers, key: &ProcessKey, rate: f64, process: &EntityRecord, names: &Names) -> Value {
     let p99 = numbers.p99_ms.get(key).copied();
     let yesterday = numbers.p99_yesterday_ms.get(key).filter(|value| **value > 0.0).and_then(|before| Some(p99? / before));
     let usual = numbers.p99_usual_ms.get(key).or_else(|| numbers.p99_judged_ms.get(key));
@@ -134,13 +143,33 @@ fn service_row(numbers: &Numbers, key: &ProcessKey, rate: f64, process: &EntityR
         "saturation": fullest,
         "yesterday_ratio": yesterday,
         "rate_points": points_of(numbers, key),
-        "signals": {
-            "latency": signal(own, |row| row.entity_type == "sli" && !row.metric_id.contains("err")),
-            "errors": signal(own, |row| row.metric_id.contains("err")),
-            "traffic": signal(own, |row| row.metric_id.contains("requests_total")),
-            "saturation": signal(own, |row| row.metric_id.contains("overflow") || row.metric_id.contains("rundelay")),
-            "resources": signal(own, |row| matches!(row.entity_type.as_str(), "proc" | "tcp_link" | "endpoint_tcp")),
-        },
+    })
+}
+
+/// What of a service is judged by now: without that, nothing is known to be as usual.
+struct Judged {
+    requests: bool,
+    rest: bool,
+}
+
+impl Judged {
+    fn of(snapshot: &Snapshot, process_id: &str, counts: &HashMap<String, usize>) -> Self {
+        let family = family(snapshot, process_id);
+        let is_judged = |id: &&String| counts.get(*id).is_some_and(|count| *count > 0);
+        let kind = |id: &String| snapshot.entities.get(id.as_str()).map(|record| record.kind.name);
+        let (requests, rest): (Vec<&String>, Vec<&String>) =
+            family.iter().filter(is_judged).partition(|id| kind(id) == Some("sli"));
+        Self { requests: !requests.is_empty(), rest: !rest.is_empty() }
+    }
+}
+
+fn signals(own: &[Row], judged: &Judged) -> Value {
+    json!({
+        "latency": signal(own, judged.requests, |row| row.entity_type == "sli" && !row.metric_id.contains("err")),
+        "errors": signal(own, judged.requests, |row| row.metric_id.contains("err")),
+        "traffic": signal(own, judged.requests, |row| row.metric_id.contains("requests_total")),
+        "saturation": signal(own, judged.rest, |row| row.metric_id.contains("overflow") || row.metric_id.contains("rundelay")),
+        "resources": signal(own, judged.rest, |row| matches!(row.entity_type.as_str(), "proc" | "tcp_link" | "endpoint_tcp")),
     })
 }
 
@@ -157,7 +186,7 @@ fn points_of(numbers: &Numbers, key: &ProcessKey) -> Vec<Value> {
 /// Value of a label that most requests of each process carry: the protocol it speaks, the port it is asked at.
 fn mostly(hub: &HubState, name: &str, now_ms: i64) -> HashMap<ProcessKey, String> {
     let query = format!("sum by (machine_id, tgid, {name}) (rate(gala_gopher_sli_requests_total[5m]))");
-    let Ok(answer) = promql::instant(&*hub.store, &query, now_ms, &promql::Options::default()) else { return HashMap::new() };
+    let Ok(answer) = promql::instant(&*hub.store, &query, now_ms, &levels::bounds()) else { return HashMap::new() };
     let QueryValue::Vector(samples) = answer.value else { return HashMap::new() };
     let mut most: HashMap<ProcessKey, (f64, String)> = HashMap::new();
     for sample in samples {
@@ -170,9 +199,9 @@ fn mostly(hub: &HubState, name: &str, now_ms: i64) -> HashMap<ProcessKey, String
     most.into_iter().filter(|(_, (_, value))| !value.is_empty()).map(|(key, (_, value))| (key, value)).collect()
 }
 
-fn signal(own: &[Row], concerns: impl Fn(&Row) -> bool) -> Value {
+fn signal(own: &[Row], is_judged: bool, concerns: impl Fn(&Row) -> bool) -> Value {
     match own.iter().find(|row| concerns(row)) {
-        Some(row) => json!({"state": if row.kind == "app" { "crit" } else { "warn" }, "reason": row.desc}),
-        None => json!({"state": "ok", "reason": null}),
+        Some(row) => json!({"state": row.signal_state(), "reason": row.desc}),
+        None => json!({"state": if is_judged { "ok" } else { "na" }, "reason": null}),
     }
 }

@@ -1,5 +1,6 @@
 //! The maps: `/topology/...`.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::Json;
@@ -37,7 +38,7 @@ pub async fn snapshots(State(hub): State<Arc<HubState>>, params: Params) -> Resu
     };
     let latest = history.latest();
     drop(topology);
-    let page = params.page(rows, |row| row.ts.to_string())?;
+    let page = params.page(rows, |row| Reverse(row.ts))?;
     let info = latest.unwrap_or(SnapshotInfo { ts: 0, state: SnapshotState::Missing, entities: 0, edges: 0 });
     let (snapshot, partial) = stamp(info);
     Ok(Json(json!({"snapshot": snapshot, "partial": partial, "items": page.items, "next_cursor": page.next_cursor})))
@@ -116,8 +117,8 @@ pub async fn changes(State(hub): State<Arc<HubState>>, params: Params) -> Result
         rows.retain(|row| row.r#type == kind);
     }
     let density = buckets.map(|count| density(&rows, from, to, count));
-    rows.reverse();
-    let page = params.page(rows, |row| format!("{}/{}/{}", row.at, row.change, row.id))?;
+    rows.sort_by(|left, right| (right.at, &right.id, right.change).cmp(&(left.at, &left.id, left.change)));
+    let page = params.page(rows, |row| Reverse((row.at, row.id.clone(), row.change.to_owned())))?;
     let items: Vec<Value> = page
         .items
         .iter()

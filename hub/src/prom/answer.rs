@@ -1,12 +1,15 @@
 //! Answers as Prometheus writes them: the envelope, errors with their types and status codes, values and times.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use gala_store::promql::{Answer, QueryError, QueryValue, format_value};
+use gala_store::promql::{Answer, Cost, QueryError, QueryValue, format_value};
 use gala_store::{Labels, StoreError};
+
+use crate::gate::Unanswered;
 
 /// Nginx's code for a client that has gone, used by Prometheus.
 const CLIENT_CLOSED: u16 = 499;
@@ -37,11 +40,6 @@ impl Refusal {
         Self::new("internal", StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    /// Too much is going on; the client may come again.
-    pub fn unavailable(message: impl Into<String>, retry_after_s: u32) -> Self {
-        Self { retry_after_s: Some(retry_after_s), ..Self::new("unavailable", StatusCode::SERVICE_UNAVAILABLE, message) }
-    }
-
     pub fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
@@ -49,6 +47,25 @@ impl Refusal {
 
 pub fn bad_parameter(name: &str, reason: impl std::fmt::Display) -> Refusal {
     Refusal::bad_data(format!("invalid parameter {name:?}: {reason}"))
+}
+
+/// An answer to what is refused before a call sees it.
+pub fn refused(status: StatusCode, message: impl Into<String>) -> Response {
+    Refusal::bad_data(message).with_status(status).into_response()
+}
+
+impl From<Unanswered> for Refusal {
+    fn from(unanswered: Unanswered) -> Self {
+        let message = unanswered.to_string();
+        match unanswered {
+            Unanswered::Busy { .. } => Self {
+                retry_after_s: unanswered.retry_after_s(),
+                ..Self::new("unavailable", StatusCode::SERVICE_UNAVAILABLE, message)
+            },
+            Unanswered::Late { .. } => Self::new("timeout", StatusCode::SERVICE_UNAVAILABLE, message),
+            Unanswered::Broken => Self::internal(message),
+        }
+    }
 }
 
 impl From<QueryError> for Refusal {
@@ -118,8 +135,15 @@ pub fn success_of(data: &impl serde::Serialize, warnings: &[String]) -> Response
 
 pub const TRUNCATED: &str = "results truncated due to limit";
 
-/// The answer to a query; with a limit, at most so many series.
-pub fn query_answer(mut answer: Answer, limit: usize) -> Response {
+/// How long a query waited for its place and then took.
+#[derive(Clone, Copy, Debug)]
+pub struct Timings {
+    pub queued: Duration,
+    pub evaluated: Duration,
+}
+
+/// The answer to a query; with a limit, at most so many series; with timings, what it took.
+pub fn query_answer(mut answer: Answer, limit: usize, timings: Option<Timings>) -> Response {
     let count = match &answer.value {
         QueryValue::Vector(samples) => samples.len(),
         QueryValue::Matrix(series) => series.len(),
@@ -133,7 +157,21 @@ pub fn query_answer(mut answer: Answer, limit: usize) -> Response {
         }
         answer.warnings.push(TRUNCATED.into());
     }
-    success(&query_data(&answer.value), &answer.warnings, &answer.infos)
+    let mut data = query_data(&answer.value);
+    if let Some(timings) = timings {
+        data.truncate(data.len() - 1);
+        let _ = write!(data, ",\"stats\":{}}}", stats(timings, answer.cost));
+    }
+    success(&data, &answer.warnings, &answer.infos)
+}
+
+/// The members of Prometheus's that are measured here.
+fn stats(timings: Timings, cost: Cost) -> serde_json::Value {
+    let (queued, evaluated) = (timings.queued.as_secs_f64(), timings.evaluated.as_secs_f64());
+    serde_json::json!({
+        "timings": {"evalTotalTime": evaluated, "execQueueTime": queued, "execTotalTime": queued + evaluated},
+        "samples": {"totalQueryableSamples": cost.read, "peakSamples": cost.peak},
+    })
 }
 
 fn query_data(value: &QueryValue) -> String {

@@ -10,6 +10,7 @@ pub mod read;
 mod series;
 mod status;
 mod time;
+mod tree;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,10 @@ use axum::Router;
 use axum::routing::{get, post};
 use gala_store::SeriesRead;
 use parking_lot::RwLock;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use answer::refused;
+
+use crate::gate::Gate;
 
 /// What is known about a metric family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,12 @@ pub struct QueryLimits {
     pub lookback: Duration,
 }
 
+impl QueryLimits {
+    pub(crate) fn gate(&self) -> Gate {
+        Gate::new(self.concurrency, self.queue_timeout, self.timeout)
+    }
+}
+
 impl Default for QueryLimits {
     fn default() -> Self {
         Self {
@@ -92,7 +102,7 @@ pub struct PromState {
     read: Arc<dyn SeriesRead>,
     metadata: Arc<dyn MetadataSource>,
     limits: QueryLimits,
-    places: Arc<Semaphore>,
+    gate: Gate,
     about: Arc<RwLock<About>>,
 }
 
@@ -103,21 +113,37 @@ impl PromState {
         limits: QueryLimits,
         about: Arc<RwLock<About>>,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(limits.concurrency));
-        Self { read, metadata, limits, places, about }
+        Self { read, metadata, limits, gate: limits.gate(), about }
     }
 
-    /// A place among the queries that run at once; waits for one a while.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, answer::Refusal> {
-        let waiting = tokio::time::timeout(self.limits.queue_timeout, self.places.clone().acquire_owned()).await;
-        if let Ok(Ok(place)) = waiting {
-            return Ok(place);
-        }
-        let (busy, waited) = (self.limits.concurrency, self.limits.queue_timeout.as_secs());
-        let message = format!("{busy} queries are running and none ended within {waited} s; try again later");
-        Err(answer::Refusal::unavailable(message, waited.max(1) as u32))
+    /// The same with places that others take, too.
+    pub(crate) fn behind(self, gate: Gate) -> Self {
+        Self { gate, ..self }
     }
 }
+
+/// Whether a call is Prometheus's, so that its errors are too.
+pub fn is_prometheus(path: &str) -> bool {
+    let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    PATHS.contains(&path) || path.starts_with("/label/") || path.starts_with("/status/")
+}
+
+const PATHS: [&str; 14] = [
+    "/query",
+    "/query_range",
+    "/query_exemplars",
+    "/format_query",
+    "/parse_query",
+    "/series",
+    "/labels",
+    "/metadata",
+    "/read",
+    "/write",
+    "/rules",
+    "/alerts",
+    "/alertmanagers",
+    "/targets",
+];
 
 /// All routes, relative to `/api/v1`.
 pub fn router(state: PromState) -> Router {
@@ -126,6 +152,7 @@ pub fn router(state: PromState) -> Router {
         .route("/query_range", get(query::range).post(query::range))
         .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
         .route("/format_query", get(query::format).post(query::format))
+        .route("/parse_query", get(tree::parse_query).post(tree::parse_query))
         .route("/series", get(series::series).post(series::series))
         .route("/labels", get(series::label_names).post(series::label_names))
         .route("/label/{name}/values", get(series::label_values))

@@ -10,7 +10,7 @@ use gala_store::SeriesRead;
 use gala_store::promql::{self, Answer, Options, QueryError};
 
 use super::PromState;
-use super::answer::{Refusal, bad_parameter, query_answer, success, success_of};
+use super::answer::{Refusal, Timings, bad_parameter, query_answer, success, success_of};
 use super::params::Params;
 use super::time;
 
@@ -67,6 +67,8 @@ async fn range_query(state: PromState, params: Params) -> Result<Response> {
 struct Job {
     timeout: Duration,
     lookback_ms: i64,
+    /// Whether what it takes is to be told.
+    with_stats: bool,
 }
 
 /// Stops the query when the request is dropped.
@@ -82,7 +84,7 @@ impl Job {
     fn new(state: &PromState, params: &Params) -> Result<Self> {
         let timeout = params.timeout()?.map_or(state.limits.timeout, |wanted| wanted.min(state.limits.timeout));
         let lookback_ms = params.lookback()?.unwrap_or(state.limits.lookback.as_millis() as i64);
-        Ok(Self { timeout, lookback_ms })
+        Ok(Self { timeout, lookback_ms, with_stats: !params.get("stats").is_empty() })
     }
 
     async fn run(
@@ -91,19 +93,23 @@ impl Job {
         limit: usize,
         evaluate: impl FnOnce(&dyn SeriesRead, &Options) -> std::result::Result<Answer, QueryError> + Send + 'static,
     ) -> Result<Response> {
-        let place = state.place().await?;
+        let asked = Instant::now();
+        let place = state.gate.place().await?;
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let flag = stop.0.clone();
         let done = tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
             let options = Options {
                 lookback_ms: self.lookback_ms,
                 max_samples: state.limits.max_samples,
-                deadline: Some(Instant::now() + self.timeout),
+                deadline: Some(begun + self.timeout),
                 cancel: Some(&flag),
             };
             let result = evaluate(&*state.read, &options);
             // Encoding belongs here too: a large answer takes its time.
-            let response = result.map(|answer| query_answer(answer, limit)).map_err(Refusal::from);
+            let timings = Timings { queued: begun - asked, evaluated: begun.elapsed() };
+            let timings = Some(timings).filter(|_| self.with_stats);
+            let response = result.map(|answer| query_answer(answer, limit, timings)).map_err(Refusal::from);
             drop(place);
             response
         });

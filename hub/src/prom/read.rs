@@ -86,25 +86,17 @@ pub async fn read(State(state): State<PromState>, body: Result<Bytes, BytesRejec
             return Refusal::bad_data(message).with_status(error.status()).into_response();
         }
     };
-    let place = match state.place().await {
-        Ok(place) => place,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let done = tokio::task::spawn_blocking(move || {
-        let answer = unpack(&body).and_then(|request| answer(&*state.read, &request, state.limits.max_samples));
-        drop(place);
-        answer
-    });
-    match done.await {
-        Ok(Ok(packed)) => {
+    let (read, most) = (state.read.clone(), state.limits.max_samples);
+    let done = state.gate.run(move || unpack(&body).and_then(|request| answer(&*read, &request, most))).await;
+    match done.map_err(Refusal::from).flatten() {
+        Ok(packed) => {
             let mut response = Response::new(Body::from(packed));
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
             response
         }
-        Ok(Err(refusal)) => refusal.into_response(),
-        Err(error) => Refusal::internal(format!("the request ended unexpectedly: {error}")).into_response(),
+        Err(refusal) => refusal.into_response(),
     }
 }
 

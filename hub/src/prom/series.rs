@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use gala_store::{Labels, Matcher, StoreError, TimeRange};
+use gala_store::{Labels, Matcher, SeriesRead, StoreError, TimeRange};
 use serde_json::json;
 
 use super::PromState;
@@ -14,15 +14,15 @@ use super::params::Params;
 
 type Result<T> = std::result::Result<T, Refusal>;
 
-/// Runs a look into the store off the threads that serve connections.
-async fn blocking(work: impl FnOnce() -> Result<Response> + Send + 'static) -> Response {
-    let done = tokio::task::spawn_blocking(work).await;
-    let result = done.unwrap_or_else(|error| Err(Refusal::internal(format!("the request ended unexpectedly: {error}"))));
-    result.unwrap_or_else(IntoResponse::into_response)
+/// Runs a look into the store among the queries.
+async fn look(state: &PromState, work: impl FnOnce(&dyn SeriesRead) -> Result<Response> + Send + 'static) -> Response {
+    let read = state.read.clone();
+    let done = state.gate.run(move || work(&*read)).await;
+    done.map_err(Refusal::from).flatten().unwrap_or_else(IntoResponse::into_response)
 }
 
 pub async fn series(State(state): State<PromState>, params: Params) -> Response {
-    blocking(move || {
+    look(&state, move |read| {
         if params.all("match[]").next().is_none() {
             return Err(Refusal::bad_data("no match[] parameter provided"));
         }
@@ -31,7 +31,7 @@ pub async fn series(State(state): State<PromState>, params: Params) -> Response 
         let sets = params.matcher_sets()?;
         let mut all: Vec<Labels> = Vec::new();
         for set in &sets {
-            all.extend(state.read.series(set, range)?);
+            all.extend(read.series(set, range)?);
         }
         all.sort();
         all.dedup();
@@ -73,7 +73,7 @@ fn gather(
 }
 
 pub async fn label_names(State(state): State<PromState>, params: Params) -> Response {
-    blocking(move || gather(&params, |matchers, range| state.read.label_names(matchers, range))).await
+    look(&state, move |read| gather(&params, |matchers, range| read.label_names(matchers, range))).await
 }
 
 pub async fn label_values(
@@ -88,7 +88,7 @@ pub async fn label_values(
     if name.is_empty() || name.contains('\u{fffd}') {
         return Refusal::bad_data(format!("invalid label name: {name:?}")).into_response();
     }
-    blocking(move || gather(&params, |matchers, range| state.read.label_values(&name, matchers, range))).await
+    look(&state, move |read| gather(&params, |matchers, range| read.label_values(&name, matchers, range))).await
 }
 
 /// Names that no URL or old client can carry come as `U__`, with `__` for an underscore and `_hex_` for a character.

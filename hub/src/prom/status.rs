@@ -77,11 +77,11 @@ pub async fn config() -> Response {
 
 /// Where the series are that report now: counts by metric, by label and by pair.
 pub async fn tsdb(State(state): State<PromState>) -> Response {
-    let counted = tokio::task::spawn_blocking(move || state.read.cardinality(TOP)).await;
-    let counts = match counted {
-        Ok(Ok(counts)) => counts,
-        Ok(Err(error)) => return Refusal::from(error).into_response(),
-        Err(error) => return Refusal::internal(format!("the request ended unexpectedly: {error}")).into_response(),
+    let read = state.read.clone();
+    let counted = state.gate.run(move || read.cardinality(TOP)).await;
+    let counts = match counted.map_err(Refusal::from).and_then(|counts| counts.map_err(Refusal::from)) {
+        Ok(counts) => counts,
+        Err(refusal) => return refusal.into_response(),
     };
     let rows = |counts: &[(String, u64)]| -> Vec<serde_json::Value> {
         counts.iter().map(|(name, value)| json!({"name": name, "value": value})).collect()

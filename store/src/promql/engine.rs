@@ -46,8 +46,18 @@ pub enum QueryValue {
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub value: QueryValue,
+    pub cost: Cost,
     pub warnings: Vec<String>,
     pub infos: Vec<String>,
+}
+
+/// What a query took, in samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Read from the store.
+    pub read: usize,
+    /// Held at once at most, read and computed together.
+    pub peak: usize,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +119,7 @@ pub fn instant(read: &dyn SeriesRead, query: &str, at_ms: i64, options: &Options
     };
     debug_assert_eq!(matches!(value, QueryValue::Scalar(_)), value_type == ValueType::Scalar);
     let (warnings, infos) = evaluator.notes.render(query);
-    Ok(Answer { value, warnings, infos })
+    Ok(Answer { value, cost: evaluator.cost, warnings, infos })
 }
 
 /// Evaluates a query at every step from start to end; the answer is a matrix sorted by labels.
@@ -147,7 +157,7 @@ pub fn range(
     let mut series: Vec<Series> = rows.into_iter().filter(|row| !row.is_empty()).map(|row| into_series(row, steps)).collect();
     series.sort_by(|left, right| left.labels.cmp(&right.labels));
     let (warnings, infos) = evaluator.notes.render(query);
-    Ok(Answer { value: QueryValue::Matrix(series), warnings, infos })
+    Ok(Answer { value: QueryValue::Matrix(series), cost: evaluator.cost, warnings, infos })
 }
 
 fn into_series(row: Row, steps: Steps) -> Series {

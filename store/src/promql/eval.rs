@@ -9,7 +9,7 @@ use ahash::AHashMap;
 use crate::{Matcher, Series, SeriesRead, StoreError, TimeRange};
 
 use super::ast::{Expr, Kind};
-use super::engine::Options;
+use super::engine::{Cost, Options};
 use super::labels;
 use super::notes::Notes;
 use super::print::ShownMatcher;
@@ -47,6 +47,7 @@ pub(super) struct Evaluator<'a> {
     cancel: Option<&'a AtomicBool>,
     /// Samples held now: those read and those computed.
     held: usize,
+    pub(super) cost: Cost,
     pub(super) notes: Notes,
     /// What was read already; the same selector often stands twice in a query.
     read_before: AHashMap<String, Arc<Vec<Series>>>,
@@ -67,6 +68,7 @@ impl<'a> Evaluator<'a> {
             deadline: options.deadline,
             cancel: options.cancel,
             held: 0,
+            cost: Cost::default(),
             notes: Notes::default(),
             read_before: AHashMap::new(),
             slicing: false,
@@ -88,6 +90,7 @@ impl<'a> Evaluator<'a> {
     pub(super) fn charge(&mut self, samples: usize) -> Result<(), Failure> {
         self.pulse()?;
         self.held += samples;
+        self.cost.peak = self.cost.peak.max(self.held);
         if self.held > self.max_samples { Err(Failure::TooManySamples(self.max_samples)) } else { Ok(()) }
     }
 
@@ -128,6 +131,7 @@ impl<'a> Evaluator<'a> {
         })?;
         series.sort_by(|left, right| left.labels.cmp(&right.labels));
         self.charge(sample_count(&series))?;
+        self.cost.read += sample_count(&series);
         let series = Arc::new(series);
         if !self.slicing {
             self.read_before.insert(key, series.clone());

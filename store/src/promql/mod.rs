@@ -8,7 +8,7 @@
 //! Left out on purpose: native histograms (the store holds floats only); functions on them give nothing.
 
 mod aggregate;
-mod ast;
+pub mod ast;
 mod binary;
 mod call;
 mod check;
@@ -31,7 +31,7 @@ mod select;
 mod token;
 
 pub use ast::{Expr, ValueType};
-pub use engine::{Answer, Options, QueryError, QueryValue, VectorSample, instant, range};
+pub use engine::{Answer, Cost, Options, QueryError, QueryValue, VectorSample, instant, range};
 pub use functions::{Function, all as all_functions};
 pub use labels::show as show_labels;
 pub use literal::{duration_ns, format_value};

@@ -8,6 +8,7 @@ mod vertical;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use gala_model::Severity;
 use gala_model::entity::{Band, Level};
 use serde::Serialize;
 
@@ -22,8 +23,11 @@ pub use vertical::{VerticalQuery, vertical};
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Badges {
     pub anomalies: usize,
-    /// `INFO`, `WARN`, `ERROR` or null.
-    pub severity: Option<&'static str>,
+    /// Of the worst of them.
+    pub severity: Option<Severity>,
+    /// Whether any number of it is judged; absent where that is not known, as of the past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judged: Option<bool>,
 }
 
 /// Says how many open anomalies an entity has.
