@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use gala_agent::control::catalogue::PROBES;
 use gala_agent::probes::{self, ErasedRow, Probe, ProbeSettings, RowSink, Tick};
 use gala_model::Value;
 use gala_model::value::LabelSink;
@@ -49,7 +50,7 @@ fn main() -> Result<()> {
     let settings = ProbeSettings {
         report_period: period,
         sample_period: period,
-        sub_probes: Vec::new(),
+        sub_probes: PROBES.iter().flat_map(|entry| entry.sub_probes).map(|name| (*name).to_owned()).collect(),
         report_client_port: false,
         processes: None,
     };

@@ -31,14 +31,10 @@ const MAX_RESTORE_AFTER: Duration = Duration::from_secs(3600);
 /// Below this share of the ceiling a part may come back.
 const RESTORE_BELOW: f64 = 0.6;
 
-/// What each probe can do without, most dispensable first; the rest of a probe is what it is for.
-const OPTIONAL: &[(&str, &[&str])] = &[
-    ("proc", &["proc_ioctl", "proc_dns", "proc_net", "proc_fs", "proc_pagecache", "proc_syscall", "proc_offcpu"]),
-    ("tcp", &["tcp_delay", "tcp_sockbuf", "tcp_srtt", "tcp_windows"]),
-    ("io", &["page_cache"]),
-    ("socket", &["udp_socket"]),
-    ("baseinfo", &["con", "fs"]),
-];
+/// What each probe can do without, most dispensable first; the rest of a probe is what it is for. Each is work that is not
+/// done then: histograms the walk over the sockets does not fill, the hook at every switch of threads, file systems not asked.
+const OPTIONAL: &[(&str, &[&str])] =
+    &[("proc", &["proc_offcpu"]), ("tcp", &["tcp_sockbuf", "tcp_rate", "tcp_windows"]), ("baseinfo", &["fs"])];
 
 /// The ceiling.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -191,6 +187,11 @@ impl Accountant {
         let decision = self.decide(now, share, by_memory, &shed, &running(), &costs);
         self.note(&decision, statuses);
         decision
+    }
+
+    /// The probe runs as it is configured again, or not at all: what was given up of it, which is forgotten.
+    pub fn give_back(&mut self, probe: &str) -> Vec<ShedPart> {
+        self.report.lock().shed.extract_if(.., |part| part.probe == probe).collect()
     }
 
     /// The set of programs changed: a window over the old one is void.
@@ -353,6 +354,7 @@ pub fn resident_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::catalogue;
 
     fn view(name: &'static str, sub_probes: &[&str]) -> RunningView {
         RunningView { name, programs: Vec::new(), sub_probes: sub_probes.iter().map(|name| (*name).to_owned()).collect() }
@@ -368,17 +370,38 @@ mod tests {
 
     #[test]
     fn the_dearest_probe_loses_its_most_dispensable_part_first() {
-        let running = [view("io", &["page_cache", "io_trace"]), view("tcp", &["tcp_srtt", "tcp_sockbuf", "tcp_stats"])];
-        assert_eq!(dearest_optional(&running, &costs(&[("io", 0.1), ("tcp", 0.2)]), false), Some(("tcp", "tcp_sockbuf")));
-        assert_eq!(dearest_optional(&running, &costs(&[("io", 0.3), ("tcp", 0.2)]), false), Some(("io", "page_cache")));
+        let running = [view("baseinfo", &["cpu", "fs"]), view("tcp", &["tcp_windows", "tcp_rate", "tcp_stats"])];
+        assert_eq!(dearest_optional(&running, &costs(&[("baseinfo", 0.1), ("tcp", 0.2)]), false), Some(("tcp", "tcp_rate")));
+        assert_eq!(dearest_optional(&running, &costs(&[("baseinfo", 0.3), ("tcp", 0.2)]), false), Some(("baseinfo", "fs")));
+        assert_eq!(dearest_optional(&running[..1], &costs(&[("baseinfo", 0.0)]), false), Some(("baseinfo", "fs")));
         assert_eq!(dearest_optional(&[view("ksli", &[])], &costs(&[("ksli", 1.0)]), false), None);
+    }
+
+    #[test]
+    fn what_may_be_given_up_exists_and_is_not_all_of_a_probe() {
+        for (probe, parts) in OPTIONAL {
+            let entry = catalogue::find(probe).unwrap();
+            for part in *parts {
+                assert!(entry.sub_probes.contains(part) && entry.fills(part), "{probe}/{part}");
+            }
+            assert!(entry.sub_probes.iter().any(|left| entry.fills(left) && !parts.contains(left)), "{probe}");
+        }
+    }
+
+    #[test]
+    fn a_probe_configured_anew_has_nothing_given_up() {
+        let mut accountant = accountant();
+        let part = |probe, sub_probe| ShedPart { probe, sub_probe, since_ms: 0 };
+        accountant.report.lock().shed = vec![part("tcp", "tcp_rate"), part("baseinfo", "fs"), part("tcp", "tcp_windows")];
+        assert_eq!(accountant.give_back("tcp"), [part("tcp", "tcp_rate"), part("tcp", "tcp_windows")]);
+        assert_eq!(accountant.report.lock().shed, [part("baseinfo", "fs")]);
     }
 
     #[test]
     fn one_peak_sheds_nothing_and_two_in_a_row_shed_one_part() {
         let mut accountant = accountant();
-        let running = [view("io", &["page_cache"])];
-        let costs = costs(&[("io", 0.2)]);
+        let running = [view("baseinfo", &["fs"])];
+        let costs = costs(&[("baseinfo", 0.2)]);
         let start = Instant::now() + SETTLE;
         let mut at = |seconds: u64, share: f64| {
             accountant.decide(start + Duration::from_secs(seconds), share, false, &[], &running, &costs)
@@ -386,16 +409,16 @@ mod tests {
         assert_eq!(at(10, 2.0), None);
         assert_eq!(at(20, 0.5), None);
         assert_eq!(at(30, 2.0), None);
-        assert!(matches!(at(40, 2.0), Some(Shed::Less { probe: "io", sub_probe: "page_cache", .. })));
+        assert!(matches!(at(40, 2.0), Some(Shed::Less { probe: "baseinfo", sub_probe: "fs", .. })));
         assert_eq!(at(50, 2.0), None, "a change is given time");
     }
 
     #[test]
     fn a_part_comes_back_after_calm_and_later_each_time() {
         let mut accountant = accountant();
-        let part = [ShedPart { probe: "io", sub_probe: "page_cache", since_ms: 0 }];
-        let (nothing, running) = ([], [view("io", &["page_cache"])]);
-        let costs = costs(&[("io", 0.2)]);
+        let part = [ShedPart { probe: "baseinfo", sub_probe: "fs", since_ms: 0 }];
+        let (nothing, running) = ([], [view("baseinfo", &["fs"])]);
+        let costs = costs(&[("baseinfo", 0.2)]);
         let start = Instant::now() + SETTLE;
         let mut seconds = 0;
         let mut calm_until_restored = |accountant: &mut Accountant| {

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod identity;
 pub mod kernel;
 pub mod ledger;
+mod netlink;
 pub mod probes;
 pub mod procfs;
 pub mod runtime;

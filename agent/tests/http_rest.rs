@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{Reply, Running, agent, request, wait_for};
 use gala_agent::control::catalogue::PROBES;
+use gala_agent::ledger::LedgerLine;
 
 const SUCCESS: &str = "{ \"result\": \"success\", \"message\":\"New config takes effect\" }\n";
 
@@ -219,6 +222,9 @@ fn every_answer_is_accepted_back() {
                 let answer = rest.get(entry.name);
                 assert!(answer.contains(&format!(r#""probe":["{sub_probe}"]"#)), "{answer}");
                 assert_eq!(rest.put(entry.name, answer.trim()), (200, SUCCESS.into()), "{answer}");
+                let place = format!("probe.{}", entry.name);
+                let is_it = |line: &LedgerLine| line.place == place && line.what == "sub-probes without effect";
+                assert_eq!(rest.0.agent.ledger().iter().any(is_it), !entry.fills(sub_probe), "{sub_probe}");
             }
         }
     }
@@ -251,6 +257,33 @@ fn a_probe_starts_changes_stops_and_reports_while_it_runs() {
     assert_eq!(rest.put("baseinfo", r#"{"state":"stopped"}"#), (200, SUCCESS.into()), "stopping twice is no error");
     assert_eq!(rest.put("baseinfo", r#"{"state":"running"}"#), (200, SUCCESS.into()), "the old settings serve again");
     assert!(rest.get("baseinfo").contains("running"));
+}
+
+#[test]
+fn only_what_belongs_to_the_chosen_sub_probes_is_reported() {
+    let rest = Rest::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let peer = listener.accept().unwrap();
+    let port = format!("server_port=\"{}\"", client.peer_addr().unwrap().port());
+    let put = |parts: &str| {
+        let body =
+            format!(r#"{{"cmd":{{"probe":[{parts}]}},"blacklist":{{}},"params":{{"report_period":5}},"state":"running"}}"#);
+        assert_eq!(rest.put("tcp", &body), (200, SUCCESS.into()));
+    };
+    let shown = || {
+        let text = rest.0.agent.exposition();
+        let lines = text.lines().filter(|line| line.starts_with("gala_gopher_tcp_link_") && line.contains(&port));
+        lines.filter_map(|line| Some(line.split_once('{')?.0.to_owned())).collect::<BTreeSet<_>>()
+    };
+    put(r#""tcp_stats""#);
+    wait_for("the connection", || !shown().is_empty());
+    let names = ["rx_bytes", "segs_in", "segs_out", "tx_bytes"].map(|field| format!("gala_gopher_tcp_link_{field}"));
+    assert_eq!(shown(), BTreeSet::from(names));
+    put(r#""tcp_stats","tcp_abnormal""#);
+    wait_for("retransmissions", || shown().contains("gala_gopher_tcp_link_retran_packets"));
+    assert!(!shown().iter().any(|name| name.contains("rtt") || name.contains("wnd")), "{:?}", shown());
+    drop((client, peer));
 }
 
 #[test]

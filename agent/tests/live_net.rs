@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use gala_agent::control::catalogue::PROBES;
 use gala_agent::kernel::Capabilities;
 use gala_agent::probes::{ErasedRow, Probe, ProbeSettings, RowSink, Tick, sli, socket, tcp};
 use gala_model::Value;
@@ -58,11 +59,12 @@ impl Rows {
     }
 }
 
+/// Every sub-probe of every probe is on.
 fn settings() -> ProbeSettings {
     ProbeSettings {
         report_period: Duration::from_secs(5),
         sample_period: Duration::from_secs(5),
-        sub_probes: Vec::new(),
+        sub_probes: PROBES.iter().flat_map(|entry| entry.sub_probes).map(|name| (*name).to_owned()).collect(),
         report_client_port: false,
         processes: None,
     }
@@ -217,6 +219,30 @@ fn bytes_of_a_connection_are_counted_once_at_each_end() {
     assert_eq!(rows.sum(&parts("role=server"), "tx_bytes"), Some(20_000.0));
     assert_eq!(rows.sum(&parts("role=server"), "rx_bytes"), Some(50_000.0));
     assert!(rows.sum(&parts("role=server"), "syn_srtt").is_some_and(|count| count >= 1.0));
+}
+
+#[test]
+fn histograms_of_sub_probes_that_are_off_are_not_filled() {
+    if lacks(&[]) {
+        return;
+    }
+    let only = |names: &[&str]| ProbeSettings { sub_probes: names.iter().map(|name| (*name).to_owned()).collect(), ..settings() };
+    let mut probe = tcp::Tcp::start(&only(&["tcp_stats", "tcp_rtt"]));
+    let (mut client, mut server, port) = pair();
+    let port = format!("server_port={port} ");
+    let mut count = |probe: &mut tcp::Tcp, expected: [bool; 4]| {
+        transfer(&mut client, &mut server, 10_000);
+        let mut rows = Rows::default();
+        let seen = collect_until(probe, &mut rows, |rows| rows.sum(&[&port], "rx_bytes").filter(|bytes| *bytes > 0.0));
+        assert!(seen.is_some());
+        let filled = ["srtt", "snd_wnd", "rto", "sk_sndbuf"].map(|field| rows.sum(&[&port], field).is_some());
+        assert_eq!(filled, expected);
+    };
+    count(&mut probe, [true, false, false, false]);
+    assert!(probe.reconfigure(&only(&["tcp_stats", "tcp_windows", "tcp_rate"])), "without a new start");
+    count(&mut probe, [false, true, true, false]);
+    assert!(probe.reconfigure(&settings()));
+    count(&mut probe, [true; 4]);
 }
 
 #[test]

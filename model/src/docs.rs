@@ -109,6 +109,26 @@ mod tests {
         );
     }
 
+    /// One exported name with two meanings would be added up by whoever sums it.
+    #[test]
+    fn no_exported_name_is_that_of_two_fields() {
+        let mut owners = std::collections::HashMap::new();
+        for table in crate::tables::all() {
+            for field in table.metrics() {
+                let series = &field.series;
+                let mut names = vec![series.base];
+                if field.role == Role::Metric(Kind::Histogram) {
+                    names.extend([series.sum, series.count, series.bucket]);
+                    names.extend(Some(series.max).filter(|_| !series.max_is_declared));
+                }
+                for name in names {
+                    let before = owners.insert(name, (table.name, field.name));
+                    assert_eq!(before, None, "{name} is exported by {}.{} too", table.name, field.name);
+                }
+            }
+        }
+    }
+
     #[test]
     fn every_name_is_one_series_with_help() {
         let mut names = std::collections::HashSet::new();

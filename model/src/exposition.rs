@@ -116,7 +116,9 @@ impl Line<'_> {
             for_each_bucket(histogram, |edge, count| self.write(field.series.bucket, Some(edge), count as f64, out));
         }
         self.write(field.series.sum, None, histogram.sum as f64, out);
-        self.write(field.series.max, None, histogram.max as f64, out);
+        if !field.series.max_is_declared {
+            self.write(field.series.max, None, histogram.max as f64, out);
+        }
         if style.bucket_series {
             self.write(field.series.count, None, histogram.count() as f64, out);
         }

@@ -5,8 +5,8 @@ use crate::observation::Observation;
 use crate::value::{Histogram, Value};
 
 /// Calls `f(name, le, value)` for each sample of the observation; missing values give none. A histogram becomes
-/// cumulative `name{le=..}` up to `+Inf`, then `name_sum`, `name_max` and `name_count`. Names have one address per
-/// table and field, so receivers may key caches by it.
+/// cumulative `name{le=..}` up to `+Inf`, then `name_sum`, `name_max` (unless the table declares it) and `name_count`.
+/// Names have one address per table and field, so receivers may key caches by it.
 pub fn for_each_sample(observation: &Observation, mut f: impl FnMut(&'static str, Option<&str>, f64)) {
     for (field, value) in observation.table.metrics().zip(&observation.values) {
         match value {
@@ -15,7 +15,9 @@ pub fn for_each_sample(observation: &Observation, mut f: impl FnMut(&'static str
             Value::Histogram(histogram) => {
                 for_each_bucket(histogram, |le, cumulative| f(field.series.base, Some(le), cumulative as f64));
                 f(field.series.sum, None, histogram.sum as f64);
-                f(field.series.max, None, histogram.max as f64);
+                if !field.series.max_is_declared {
+                    f(field.series.max, None, histogram.max as f64);
+                }
                 f(field.series.count, None, histogram.count() as f64);
             }
         }
@@ -38,6 +40,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::exposition::{Style, write_observation};
     use crate::{LabelSet, Table};
 
     /// Requests of a process
@@ -53,6 +56,38 @@ mod tests {
         /// Latency
         #[histogram(unit = "ns", per_period, bad = "up")]
         rtt: Histogram,
+    }
+
+    /// Handshakes of a process
+    #[derive(Table)]
+    #[table(name = "handshakes", entity = "tcp_link", probe = "tcp")]
+    struct Handshakes {
+        /// Process
+        #[key]
+        tgid: u32,
+        /// Round trip
+        #[histogram(unit = "us", per_period)]
+        srtt: Histogram,
+        /// Longest round trip
+        #[gauge(unit = "us", per_period)]
+        srtt_max: Option<u64>,
+    }
+
+    #[test]
+    fn a_maximum_that_the_table_declares_is_exported_once() {
+        let mut srtt = Histogram::new(&[10]);
+        srtt.record(7);
+        let row = Handshakes { tgid: 7, srtt_max: Some(srtt.max), srtt };
+        let mut values = Vec::new();
+        row.values(&mut values);
+        let labels = Arc::new(LabelSet(vec![("tgid", row.tgid.to_string().into())]));
+        let observation = Observation { table: Handshakes::def(), labels, at_ms: 1, values };
+        let mut samples = 0;
+        for_each_sample(&observation, |name, _, _| samples += usize::from(name == "gala_gopher_tcp_link_srtt_max"));
+        let mut text = Vec::new();
+        write_observation(&observation, Style::default(), &mut text);
+        let lines = String::from_utf8(text).unwrap().matches("gala_gopher_tcp_link_srtt_max{").count();
+        assert_eq!((samples, lines), (1, 1));
     }
 
     fn samples(requests: Option<u64>) -> Vec<String> {

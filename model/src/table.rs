@@ -71,6 +71,8 @@ pub struct SeriesNames {
     pub max: &'static str,
     pub count: &'static str,
     pub bucket: &'static str,
+    /// The table declares a metric of the name `max` itself: that one is exported, once.
+    pub max_is_declared: bool,
 }
 
 impl FieldDef {

@@ -23,7 +23,7 @@ pub struct ProbeEntry {
     pub sub_probes: &'static [&'static str],
     /// `None` while this version has no such probe.
     pub start: Option<StartProbe>,
-    /// Sub-probes that run unasked; `None`: the probe does not.
+    /// Sub-probes that run unasked, as far as this version fills them; `None`: the probe does not.
     pub unasked: Option<&'static [&'static str]>,
 }
 
@@ -127,6 +127,14 @@ pub static PROBES: [ProbeEntry; 21] = {
         other("flowtracer", program!("flowtracer"), Nothing, &[]),
     ]
 };
+
+impl ProbeEntry {
+    /// Whether this version reports anything for a sub-probe: some metric of the probe's tables is declared to be its.
+    pub fn fills(&self, sub_probe: &str) -> bool {
+        let tables = gala_model::tables::all().into_iter().filter(|table| table.probe == self.name);
+        tables.flat_map(gala_model::TableDef::metrics).any(|field| field.sub_probe == sub_probe)
+    }
+}
 
 /// The probe of that name; built-in names may be written in any case.
 pub fn find(name: &str) -> Option<&'static ProbeEntry> {

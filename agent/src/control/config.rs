@@ -133,6 +133,11 @@ impl ProbeConfig {
         (self.number("report_event") == 1).then(given)
     }
 
+    /// Sub-probes that are on and that this version reports nothing for.
+    pub fn unfilled(&self, entry: &ProbeEntry) -> impl Iterator<Item = &'static str> {
+        self.sub_probes.iter().copied().filter(|name| !entry.fills(name))
+    }
+
     /// Parameters among those given that differ from their default and that the probe has no use for.
     pub fn unused<'a>(&'a self, probe: &'a str) -> impl Iterator<Item = &'static str> + 'a {
         let set = self.params.iter().filter_map(|(name, value)| Some((super::params::find(name)?, value)));

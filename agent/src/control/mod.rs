@@ -214,6 +214,9 @@ impl Control {
         let unused: Vec<&str> = config.unused(entry.name).collect();
         let reason = format!("this version of the probe has no use for {}; they are kept and change nothing", unused.join(", "));
         self.ledger.set(&place, "parameters without effect", &reason, unused.len() as u64);
+        let unfilled: Vec<&str> = config.unfilled(entry).collect();
+        let reason = format!("this version of the probe reports nothing for {}", unfilled.join(", "));
+        self.ledger.set(&place, "sub-probes without effect", &reason, unfilled.len() as u64);
         if config.params.get("cluster_ip_backend").and_then(Value::as_i64) == Some(2) {
             self.ledger.add(
                 &place,
@@ -231,6 +234,7 @@ impl Control {
         let version = self.versions.fetch_add(1, Ordering::Relaxed) << 32;
         Some(RunSpec {
             name: entry.name,
+            sub_probes: entry.sub_probes,
             start: entry.start?,
             settings: config.settings(entry),
             range: config.range(entry),
@@ -297,7 +301,8 @@ impl Control {
     pub fn start_unasked(&self, period: Duration, admitted: impl Fn(&str) -> bool) {
         for entry in PROBES.iter().filter(|entry| entry.start.is_some() && admitted(entry.name)) {
             let Some(sub_probes) = entry.unasked else { continue };
-            let mut config = ProbeConfig { sub_probes: sub_probes.to_vec(), mode: Mode::Black, ..ProbeConfig::default() };
+            let sub_probes = sub_probes.iter().copied().filter(|name| entry.fills(name)).collect();
+            let mut config = ProbeConfig { sub_probes, mode: Mode::Black, ..ProbeConfig::default() };
             config.params.insert("report_period", Value::from(period.as_secs().clamp(1, 600)));
             self.begin(entry, Entry { config, addressed: true, unasked: true, wanted: true });
         }

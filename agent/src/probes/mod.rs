@@ -76,11 +76,17 @@ pub struct ProbeSettings {
     pub report_period: Duration,
     /// How often a value is sampled in the kernel.
     pub sample_period: Duration,
-    /// Sub-probes that are on; empty for probes without any.
+    /// Sub-probes that are on: what is declared to belong to another one is not reported.
     pub sub_probes: Vec<String>,
     pub report_client_port: bool,
     /// Processes to look at; `None` is all.
     pub processes: Option<std::sync::Arc<std::collections::HashSet<u32>>>,
+}
+
+impl ProbeSettings {
+    pub fn is_on(&self, sub_probe: &str) -> bool {
+        self.sub_probes.iter().any(|on| on == sub_probe)
+    }
 }
 
 /// What a probe lost since its start, by reason; goes to the ledger.

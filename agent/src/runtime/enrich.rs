@@ -107,6 +107,8 @@ pub struct Collection<'a> {
     enricher: &'a mut Enricher,
     probe: &'static str,
     context: &'a RowContext,
+    /// Sub-probes of this probe that are off.
+    off: &'a [&'static str],
     at_ms: i64,
     now: Instant,
     timeout_ms: i64,
@@ -136,12 +138,13 @@ impl Enricher {
         &'a mut self,
         probe: &'static str,
         context: &'a RowContext,
+        off: &'a [&'static str],
         period: Duration,
         at_ms: i64,
         now: Instant,
     ) -> Collection<'a> {
         let timeout_ms = RECORD_TIMEOUT.max(period * 2).as_millis() as i64;
-        Collection { enricher: self, probe, context, at_ms, now, timeout_ms, rows: 0, full: 0 }
+        Collection { enricher: self, probe, context, off, at_ms, now, timeout_ms, rows: 0, full: 0 }
     }
 
     /// Gives what was collected since the last call, then takes the buffers back.
@@ -231,6 +234,10 @@ impl RowSink for Collection<'_> {
         row.labels(&mut KeyBuilder(key));
         values.clear();
         row.values(values);
+        // Tables that a probe fills for another one have sub-probes of that one.
+        if !self.off.is_empty() && def.probe == self.probe && !leave_out(def, self.off, values) {
+            return;
+        }
         let process = tgid.and_then(|tgid| identity.process(tgid, self.now).cloned());
         if tgid.is_some() && process.is_none() && !def.has_label("comm") {
             // It ended before anybody could tell whose the row is.
@@ -317,6 +324,16 @@ impl Drop for Collection<'_> {
     }
 }
 
+/// Takes out the values of sub-probes that are off; answers whether any value is left.
+fn leave_out(def: &TableDef, off: &[&str], values: &mut [Value]) -> bool {
+    for (field, value) in def.metrics().zip(values.iter_mut()) {
+        if off.contains(&field.sub_probe) {
+            *value = Value::Missing;
+        }
+    }
+    values.iter().any(|value| !matches!(value, Value::Missing))
+}
+
 type Labels = Vec<(&'static str, Arc<str>)>;
 
 fn add_process_labels(def: &TableDef, process: &Process, tgid: Option<u32>, context: &RowContext, labels: &mut Labels) {
@@ -350,5 +367,51 @@ fn add_missing<'a>(labels: &mut Labels, more: impl IntoIterator<Item = (&'static
         if labels.iter().all(|(known, _)| *known != name) {
             labels.push((name, Arc::clone(value)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gala_model::Table;
+    use gala_model::tables::proc::SliCpuNodeGauge;
+    use gala_model::tables::tcp::TcpMetric;
+
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_a_sub_probe_that_is_off_is_left_out() {
+        let def = <TcpMetric as Table>::def();
+        let kept = |off: &[&str]| {
+            let mut values = vec![Value::Number(1.0); def.metrics().count()];
+            let any = leave_out(def, off, &mut values);
+            let kept = def.metrics().zip(values).filter(|(_, value)| *value != Value::Missing);
+            (any, kept.map(|(field, _)| field.name).collect::<Vec<_>>())
+        };
+        let others = ["tcp_abnormal", "tcp_windows", "tcp_srtt", "tcp_rate", "tcp_sockbuf", "tcp_stats", "tcp_delay"];
+        assert_eq!(kept(&others), (true, vec!["srtt", "rcv_rtt"]));
+        assert_eq!(kept(&[&others[..], &["tcp_rtt"]].concat()), (false, vec![]));
+        assert_eq!(kept(&["tcp_delay"]).1.len(), def.metrics().count());
+    }
+
+    #[test]
+    fn a_row_of_which_nothing_is_left_is_no_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity::new(std::path::Path::new("/proc"), folder.path(), Instant::now());
+        let mut enricher = Enricher::new(identity, Arc::new(Latest::new(10)), Ledger::default());
+        let context = RowContext::default();
+        let mut rows = |probe, off: &[&'static str]| {
+            let mut collection = enricher.collection(probe, &context, off, Duration::from_secs(5), 1, Instant::now());
+            collection.push_row(&SliCpuNodeGauge {
+                sli_node_key: "-1",
+                cpu_sleep: Some(1),
+                cpu_iowait: None,
+                cpu_block: None,
+                cpu_rundelay: None,
+            });
+            collection.rows
+        };
+        assert_eq!(rows("sli", &[]), 1);
+        assert_eq!(rows("sli", &["cpu"]), 0);
+        assert_eq!(rows("proc", &["cpu"]), 1, "`cpu` is the other probe's");
     }
 }

@@ -36,6 +36,8 @@ pub type StartProbe = fn(&ProbeSettings) -> anyhow::Result<Box<dyn Probe>>;
 #[derive(Clone)]
 pub struct RunSpec {
     pub name: &'static str,
+    /// All that the probe has.
+    pub sub_probes: &'static [&'static str],
     pub start: StartProbe,
     pub settings: ProbeSettings,
     pub range: Range,
@@ -122,6 +124,7 @@ impl Sampler {
         self.accountant.forget_window();
         match command {
             Command::Install(spec, probe) => {
+                self.give_back(spec.name);
                 let status = ProbeStatus::started(spec.name, &*probe);
                 self.statuses.lock().insert(spec.name, status);
                 self.running.retain(|running| running.spec.name != spec.name);
@@ -134,6 +137,7 @@ impl Sampler {
                 });
             }
             Command::Change(spec, answer) => {
+                let name = spec.name;
                 let taken = match self.running.iter_mut().find(|running| running.spec.name == spec.name) {
                     Some(running) => {
                         let taken = running.probe.reconfigure(&spec.settings);
@@ -146,11 +150,15 @@ impl Sampler {
                     }
                     None => false,
                 };
+                if taken {
+                    self.give_back(name);
+                }
                 let _ = answer.send(taken);
             }
             Command::Remove(name, answer) => {
                 let at = self.running.iter().position(|running| running.spec.name == name);
                 let probe = at.map(|at| self.running.swap_remove(at).probe);
+                self.give_back(name);
                 self.statuses.lock().insert(name, ProbeStatus::stopped(name));
                 self.ledger.clear_place(&format!("probe.{name}"));
                 let _ = answer.send(probe);
@@ -195,8 +203,8 @@ impl Sampler {
         }
 
         let cpu_before = thread_cpu();
-        let mut collection =
-            self.enricher.collection(name, &running.spec.context, running.spec.settings.report_period, tick.at_ms, now);
+        let (period, off) = (running.spec.settings.report_period, running.off());
+        let mut collection = self.enricher.collection(name, &running.spec.context, &off, period, tick.at_ms, now);
         let outcome = catch_unwind(AssertUnwindSafe(|| running.probe.collect(tick, &mut collection)));
         let rows = collection.rows;
         drop(collection);
@@ -257,6 +265,16 @@ impl Sampler {
         }
     }
 
+    /// A probe that runs as it is configured, or not at all, has nothing given up.
+    fn give_back(&mut self, probe: &'static str) {
+        for part in self.accountant.give_back(probe) {
+            self.ledger.clear("budget", &format!("{probe}/{}", part.sub_probe));
+        }
+        if let Some(status) = self.statuses.lock().get_mut(probe) {
+            status.shed.clear();
+        }
+    }
+
     /// Runs a probe with other sub-probes; one that cannot change in place is started anew.
     fn reshape(&mut self, name: &str, change: impl FnOnce(&mut Vec<&'static str>)) {
         let Some(running) = self.running.iter_mut().find(|running| running.spec.name == name) else { return };
@@ -283,6 +301,13 @@ impl Running {
         let mut settings = self.spec.settings.clone();
         settings.sub_probes.retain(|name| !self.shed.contains(&name.as_str()));
         settings
+    }
+
+    /// Sub-probes that report nothing: not configured, or given up.
+    fn off(&self) -> Vec<&'static str> {
+        let configured = &self.spec.settings;
+        let is_off = |name: &&'static str| !configured.is_on(name) || self.shed.contains(name);
+        self.spec.sub_probes.iter().copied().filter(is_off).collect()
     }
 
     fn view(&self) -> RunningView {

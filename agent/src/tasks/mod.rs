@@ -42,7 +42,6 @@ pub const WATCH: ObjectSpec = ObjectSpec {
     object: crate::bpf_object!("watch"),
     hooks: &[
         HookSpec { hook: "task", ladder: &[step(Rung::Iterator, &["walk_watched"]), BY_FILES] },
-        HookSpec { hook: "sched_switch", ladder: &[step(Rung::TpBtf, &["on_switch"])] },
         HookSpec { hook: "task_newtask", ladder: &[step(Rung::TpBtf, &["on_new_task"])] },
         HookSpec { hook: "sched_process_exit", ladder: &[step(Rung::TpBtf, &["on_exit"])] },
         HookSpec { hook: "mark_victim", ladder: &[step(Rung::RawTracepoint, &["on_oom"])] },
@@ -61,6 +60,7 @@ pub const WATCH: ObjectSpec = ObjectSpec {
             ],
         },
         HookSpec { hook: "mm_vmscan_direct_reclaim", ladder: &[step(Rung::TpBtf, &["reclaim_begin", "reclaim_end"])] },
+        HookSpec { hook: "sched_switch", ladder: &[step(Rung::TpBtf, &["on_switch"])] },
     ],
 };
 

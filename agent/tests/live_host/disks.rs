@@ -164,7 +164,7 @@ fn every_request_of_a_disk_is_counted_and_has_its_owner() {
     assert_eq!(writes.number("requests"), Some(200.0));
     assert_eq!(rows.sum("io_count", &labels, "write_bytes"), Some(200.0 * 4096.0));
     assert_eq!(writes.number("bytes"), Some((after[6] - before[6]) as f64 * 512.0));
-    let histogram = writes.histogram("latency_req").expect("a distribution");
+    let histogram = writes.histogram("latency_req_histo").expect("a distribution");
     assert_eq!(histogram.count(), 200);
     assert!((histogram.sum as f64) < own_ns, "one by one, requests take no longer than the loop around them");
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use gala_agent::control::catalogue::PROBES;
 use gala_agent::kernel::HookState;
 use gala_agent::probes::{ErasedRow, Probe, ProbeSettings, RowSink, Tick};
 use gala_model::value::LabelSink;
@@ -78,11 +79,12 @@ impl Rows {
     }
 }
 
+/// Every sub-probe of every probe is on.
 pub fn settings() -> ProbeSettings {
     ProbeSettings {
         report_period: Duration::from_secs(5),
         sample_period: Duration::from_secs(1),
-        sub_probes: Vec::new(),
+        sub_probes: PROBES.iter().flat_map(|entry| entry.sub_probes).map(|name| (*name).to_owned()).collect(),
         report_client_port: false,
         processes: None,
     }

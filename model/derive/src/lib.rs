@@ -41,7 +41,8 @@ fn expand(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
 
     let ident = &input.ident;
     let (name, entity, probe, help) = (&table.name, &table.entity, &table.probe, doc(&input.attrs));
-    let definitions = columns.iter().map(|column| column.definition(entity));
+    let declared = |name: &str| columns.iter().any(|column| !column.is_label() && column.name == name);
+    let definitions = columns.iter().map(|column| column.definition(entity, declared(&format!("{}_max", column.name))));
     let labels = columns.iter().filter(|c| c.is_label()).map(|c| {
         let (field, text) = (&c.ident, &c.name);
         quote! { ::gala_model::value::LabelText::with_text(&self.#field, &mut |text| out.label(#text, text)); }
@@ -176,7 +177,7 @@ impl Column {
         matches!(self.role, "key" | "label")
     }
 
-    fn definition(&self, entity: &str) -> proc_macro2::TokenStream {
+    fn definition(&self, entity: &str, max_is_declared: bool) -> proc_macro2::TokenStream {
         let role = match self.role {
             "key" => quote! { Key },
             "label" => quote! { Label },
@@ -200,7 +201,7 @@ impl Column {
                 bad: ::gala_model::table::Bad::#bad,
                 sub_probe: #sub,
                 series: ::gala_model::table::SeriesNames {
-                    base: #base, sum: #sum, max: #max, count: #count, bucket: #bucket,
+                    base: #base, sum: #sum, max: #max, count: #count, bucket: #bucket, max_is_declared: #max_is_declared,
                 },
             }
         }

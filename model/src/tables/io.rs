@@ -94,6 +94,7 @@ pub struct IoLatency {
 }
 
 /// Distribution of the times of a disk's requests by kind in the period
+// `latency_req` would export the names of `latency_req_sum` and `latency_req_max` above once more.
 #[derive(Table, Clone, Debug, Default)]
 #[table(name = "io_histogram", entity = "block", probe = "io")]
 pub struct IoHistogram {
@@ -120,10 +121,10 @@ pub struct IoHistogram {
     pub bytes: u64,
     /// From submission to completion, limits of control groups included
     #[histogram(unit = "ns", per_period, bad = "up", sub = "io_trace")]
-    pub latency_req: Option<Histogram>,
+    pub latency_req_histo: Option<Histogram>,
     /// In driver and device
     #[histogram(unit = "ns", per_period, bad = "up", sub = "io_trace")]
-    pub latency_device: Option<Histogram>,
+    pub latency_device_histo: Option<Histogram>,
 }
 
 /// Syncs of files (`fsync`, `fdatasync`) on a disk in the period, whatever held them up: the device, the file system, a limit
@@ -173,7 +174,8 @@ pub struct IoErr {
     /// Name of the whole disk
     #[label]
     pub disk_name: String,
-    /// Block layer status of the last failed request (`BLK_STS_*`; an error number before 5.16)
+    /// Block layer status of the last request that failed in the period (`BLK_STS_*`; an error number before 5.16), 0 when
+    /// none did
     #[gauge(level, bad = "up", sub = "io_err")]
     pub err_code: u64,
     /// Requests that failed

@@ -12,7 +12,7 @@ const FIRST: Record<string, string> = {
   cpu: "total_used_per util_per iowait_msec steal_msec softirq_msec",
   mem: "util available_kB swap_util cache_kB dirty_kb",
   disk: "util w_await r_await wspeed rspeed aqu",
-  block: "latency_req latency_sync latency_device requests queue_depth err_count",
+  block: "latency_req_histo latency_sync latency_device_histo requests queue_depth err_count",
   fs: "UsePer IUsePer Used",
   nic: "rx_bytes tx_bytes rx_dropped tx_dropped rx_errs tx_errs",
   net: "tcp_retrans_segs tcp_curr_estab tcp_timeouts tcp_listen_overflows udp_rcvbuf_errors",

@@ -19,9 +19,7 @@ mod filesystem;
 mod memory;
 mod network;
 mod processes;
-
-/// Sub-probes of upstream; an empty choice is all of them.
-const SUB_PROBES: [&str; 8] = ["cpu", "mem", "nic", "net", "disk", "fs", "proc", "host"];
+mod qdisc;
 
 pub fn start(settings: &ProbeSettings) -> anyhow::Result<Box<dyn Probe>> {
     let mut probe = BaseInfo::default();
@@ -97,11 +95,8 @@ impl<T> Part<T> {
 
 impl BaseInfo {
     fn choose(&mut self, settings: &ProbeSettings) {
-        let sub_probes = &settings.sub_probes;
         self.only.clone_from(&settings.processes);
-        let known = |name: &String| SUB_PROBES.contains(&name.as_str());
-        let all = !sub_probes.iter().any(known);
-        let on = |name: &str| all || sub_probes.iter().any(|chosen| chosen == name);
+        let on = |name: &str| settings.is_on(name);
         // Load and pressure are facts of the host, but need `/proc/stat` too.
         self.cpu_rows = on("cpu");
         self.processors.switch(on("cpu") || on("host"), || Ok(cpu::Processors::start()?));
@@ -151,6 +146,7 @@ impl Probe for BaseInfo {
             self.memory.report("/proc/meminfo"),
             self.disks.report("/proc/diskstats"),
             self.interfaces.report("/proc/net/dev"),
+            self.interfaces.get().map(network::Interfaces::queues_hook),
             self.stack.report("/proc/net/snmp"),
             self.file_systems.report("/proc/self/mounts"),
             if let Part::Failed(_) = self.processes { self.processes.report("task") } else { None },

@@ -1,4 +1,4 @@
-//! Interfaces and protocol counters of the agent's network namespace.
+//! Interfaces with their queues, and protocol counters, of the agent's network namespace.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use gala_model::tables::baseinfo::{NetSockstat, NetTcpext, Nic, SystemTcp, SystemUdp};
 
+use super::qdisc::{Queue, Queues, queues};
+use crate::kernel::{HookReport, HookState, Rung};
 use crate::probes::RowSink;
 use crate::procfs::counter::{grown, percent, rate};
 use crate::procfs::net::{Interface, Protocols, parse_interfaces, sockstat};
@@ -17,27 +19,54 @@ const MAX_INTERFACES: usize = 64;
 /// What is remembered of an interface between two reports.
 struct Known {
     counters: Interface,
+    /// Number of the interface.
+    index: u32,
     physical: bool,
     carrier_changes: Option<u64>,
+    queue: Option<Queue>,
 }
 
 pub(super) struct Interfaces {
     dev: ProcFile,
     known: HashMap<String, Known>,
     before_at: Instant,
+    /// Why the queues are not seen; empty when they are.
+    queues_reason: String,
     pub skipped: u64,
 }
 
 impl Interfaces {
     pub fn start() -> std::io::Result<Self> {
         let mut dev = ProcFile::open("/proc/net/dev")?;
-        let known =
-            parse_interfaces(dev.read()?).into_iter().map(|counters| (counters.name.clone(), Known::new(counters))).collect();
-        Ok(Self { dev, known, before_at: Instant::now(), skipped: 0 })
+        let interfaces = parse_interfaces(dev.read()?);
+        let mut this = Self { dev, known: HashMap::new(), before_at: Instant::now(), queues_reason: String::new(), skipped: 0 };
+        let queues = this.queues();
+        this.known = interfaces.into_iter().map(|one| (one.name.clone(), Known::new(one, &queues))).collect();
+        Ok(this)
+    }
+
+    /// The queues; none where they cannot be seen, for the interfaces can.
+    fn queues(&mut self) -> Queues {
+        let queues = queues();
+        self.queues_reason = queues.as_ref().err().map_or_else(String::new, |error| format!("{error:#}"));
+        queues.unwrap_or_default()
+    }
+
+    pub fn queues_hook(&self) -> HookReport {
+        let seen = self.queues_reason.is_empty();
+        HookReport {
+            probe: "baseinfo",
+            hook: "qdisc".to_owned(),
+            state: if seen { HookState::Full } else { HookState::Off },
+            rung: seen.then_some(Rung::Netlink),
+            ladder: vec![Rung::Netlink],
+            reason: self.queues_reason.clone(),
+        }
     }
 
     pub fn collect(&mut self, out: &mut dyn RowSink) -> std::io::Result<()> {
         let interfaces = parse_interfaces(self.dev.read()?);
+        let queues = self.queues();
         let seconds = self.before_at.elapsed().as_secs_f64();
         self.before_at = Instant::now();
         let mut known = std::mem::take(&mut self.known);
@@ -45,12 +74,12 @@ impl Interfaces {
         let mut rows = 0;
         for counters in interfaces {
             let Some(mut before) = known.remove(&counters.name) else {
-                self.known.insert(counters.name.clone(), Known::new(counters));
+                self.known.insert(counters.name.clone(), Known::new(counters, &queues));
                 continue;
             };
             if before.physical && rows < MAX_INTERFACES {
                 rows += 1;
-                out.push(&before.advance(counters.clone(), seconds));
+                out.push(&before.advance(counters.clone(), &queues, seconds));
             } else {
                 others.push(counters.clone());
             }
@@ -60,7 +89,7 @@ impl Interfaces {
             let Some(before) = self.known.get_mut(&counters.name) else { continue };
             if rows < MAX_INTERFACES {
                 rows += 1;
-                out.push(&before.advance(counters, seconds));
+                out.push(&before.advance(counters, &queues, seconds));
             } else {
                 self.skipped += 1;
             }
@@ -70,15 +99,27 @@ impl Interfaces {
 }
 
 impl Known {
-    fn new(counters: Interface) -> Self {
+    fn new(counters: Interface, queues: &Queues) -> Self {
         let physical = Path::new("/sys/class/net").join(&counters.name).join("device").exists();
-        let carrier_changes = carrier_changes(&counters.name);
-        Self { counters, physical, carrier_changes }
+        let carrier_changes = number_of(&counters.name, "carrier_changes");
+        let mut this = Self { counters, index: 0, physical, carrier_changes, queue: None };
+        this.queue = this.queue_now(queues).cloned();
+        this
     }
 
-    fn advance(&mut self, now: Interface, seconds: f64) -> Nic {
+    fn queue_now<'a>(&mut self, queues: &'a Queues) -> Option<&'a Queue> {
+        // Made anew under its name it has another number.
+        if !queues.contains_key(&self.index) {
+            self.index = number_of(&self.counters.name, "ifindex").and_then(|index| index.try_into().ok()).unwrap_or(0);
+        }
+        queues.get(&self.index)
+    }
+
+    fn advance(&mut self, now: Interface, queues: &Queues, seconds: f64) -> Nic {
         let status = std::fs::read_to_string(format!("/sys/class/net/{}/operstate", now.name)).unwrap_or_default();
-        let carrier = carrier_changes(&now.name);
+        let carrier = number_of(&now.name, "carrier_changes");
+        let queue = self.queue_now(queues);
+        let of_both = self.queue.as_ref().zip(queue);
         let before = &self.counters;
         let rx_bytes = grown(before.rx_bytes, now.rx_bytes);
         let tx_bytes = grown(before.tx_bytes, now.tx_bytes);
@@ -96,10 +137,10 @@ impl Known {
             tx_dropped: grown(before.tx_dropped, now.tx_dropped),
             rxspeed_kb: kib(rx_bytes),
             txspeed_kb: kib(tx_bytes),
-            tc_sent_drop: None,
-            tc_sent_overlimits: None,
-            tc_backlog: None,
-            tc_ecn_mark: None,
+            tc_sent_drop: of_both.and_then(|(before, now)| now.drops_since(before)),
+            tc_sent_overlimits: of_both.and_then(|(before, now)| now.overlimits_since(before)),
+            tc_backlog: queue.map(|queue| queue.backlog_bytes.into()),
+            tc_ecn_mark: queue.and_then(|queue| queue.ecn_marks),
             multicast: grown(before.multicast, now.multicast),
             collisions: grown(before.collisions, now.collisions),
             fifo_errs: grown(before.rx_fifo + before.tx_fifo, now.rx_fifo + now.tx_fifo),
@@ -107,12 +148,14 @@ impl Known {
         };
         self.counters = now;
         self.carrier_changes = carrier;
+        self.queue = queue.cloned();
         row
     }
 }
 
-fn carrier_changes(name: &str) -> Option<u64> {
-    read_number(&Path::new("/sys/class/net").join(name).join("carrier_changes"))
+/// One of the numbers the kernel shows of an interface.
+fn number_of(interface: &str, what: &str) -> Option<u64> {
+    read_number(&Path::new("/sys/class/net").join(interface).join(what))
 }
 
 /// Counters by (protocol, name), in the order of [`COUNTERS`].

@@ -67,6 +67,11 @@ pub const SPEC: ObjectSpec = ObjectSpec {
     ],
 };
 
+/// The same without syncs of files, which are the last hook: for when nobody asked how long anything takes.
+const WITHOUT_SYNCS: ObjectSpec = ObjectSpec { hooks: SPEC.hooks.split_at(SPEC.hooks.len() - 1).0, ..SPEC };
+
+const TRACE: &str = "io_trace";
+
 /// Rows of single processes; those that waited longest come first.
 const MAX_OWNER_ROWS: usize = 64;
 /// Owners taken from the kernel in one call.
@@ -97,7 +102,8 @@ impl Io {
     fn start(settings: &ProbeSettings) -> Self {
         let queue_first = Capabilities::probe().release < Release { major: 5, minor: 11 };
         let config = Config { queue_first: u32::from(queue_first) };
-        let loaded = load::load(&SPEC, |open| load::set_config(open, plain::bytes(&config)));
+        let spec = if settings.is_on(TRACE) { SPEC } else { WITHOUT_SYNCS };
+        let loaded = load::load(&spec, |open| load::set_config(open, plain::bytes(&config)));
         Self {
             stats: loaded.map("stats").ok(),
             owners: loaded.map("owners").ok(),
@@ -110,10 +116,6 @@ impl Io {
             disks: HashMap::default(),
             owners_left_out: 0,
         }
-    }
-
-    fn is_on(&self, sub_probe: &str) -> bool {
-        self.settings.sub_probes.is_empty() || self.settings.sub_probes.iter().any(|name| name == sub_probe)
     }
 
     /// What each disk did in the period, by kind.
@@ -145,7 +147,7 @@ impl Io {
         kinds.iter().for_each(|kind| all.add(kind));
         let any = |value: u64| (all.timed > 0).then_some(value);
         let pairs = |value: u64| (all.timed > 1).then_some(value);
-        if self.is_on("io_trace") {
+        if self.settings.is_on(TRACE) {
             out.push(&IoLatency {
                 major,
                 first_minor,
@@ -177,12 +179,12 @@ impl Io {
                     op,
                     requests: kind.requests,
                     bytes: kind.bytes,
-                    latency_req: kind.total_histogram(),
-                    latency_device: kind.device_histogram(),
+                    latency_req_histo: kind.total_histogram(),
+                    latency_device_histo: kind.device_histogram(),
                 });
             }
         }
-        if self.is_on("io_count") {
+        if self.settings.is_on("io_count") {
             out.push(&IoCount {
                 major,
                 first_minor,
@@ -192,9 +194,12 @@ impl Io {
                 write_bytes: kinds[OP_WRITE as usize].bytes,
             });
         }
-        if self.is_on("io_err") && all.errors > 0 {
+        if self.settings.is_on("io_err") {
             let (err_code, err_count) = (all.last_error, all.errors);
-            out.push_event(error_event(disk, &name, err_code, err_count, at_ms));
+            if err_count > 0 {
+                out.push_event(error_event(disk, &name, err_code, err_count, at_ms));
+            }
+            // Without errors too: the first one is then a rise, and no series that nothing is known of.
             out.push(&IoErr { major, first_minor, blk_name: name.clone(), disk_name: name, err_code, err_count });
         }
     }
@@ -267,19 +272,21 @@ impl Probe for Io {
         for disk in disks {
             let kinds = taken.remove(&disk).unwrap_or_default();
             self.push_disk(disk, &kinds, tick.elapsed.as_secs_f64(), tick.at_ms, out);
-            if let Some(one) = synced.get(&disk).filter(|_| self.is_on("io_trace")) {
+            if let Some(one) = synced.get(&disk).filter(|_| self.settings.is_on(TRACE)) {
                 out.push(&one.row(disk, &self.disks[&disk]));
             }
         }
-        if self.is_on("io_count") || self.is_on("io_trace") {
-            self.push_owners(out)?;
-        }
+        // Each sub-probe has a part of them.
+        self.push_owners(out)?;
         Ok(())
     }
 
     fn reconfigure(&mut self, settings: &ProbeSettings) -> bool {
-        self.settings = settings.clone();
-        true
+        let same_hooks = settings.is_on(TRACE) == self.settings.is_on(TRACE);
+        if same_hooks {
+            self.settings = settings.clone();
+        }
+        same_hooks
     }
 
     fn hooks(&self) -> Vec<HookReport> {
@@ -336,6 +343,12 @@ mod tests {
         let histogram = all.total_histogram().unwrap();
         assert_eq!((histogram.count(), histogram.sum, histogram.max), (3, 37, 20));
         assert!(all.device_histogram().is_none());
+    }
+
+    #[test]
+    fn without_times_it_is_the_syncs_that_are_not_hooked() {
+        let left_out = SPEC.hooks.iter().skip(WITHOUT_SYNCS.hooks.len()).map(|hook| hook.hook);
+        assert_eq!(left_out.collect::<Vec<_>>(), ["vfs_fsync_range"]);
     }
 
     #[test]

@@ -24,6 +24,12 @@ mod preempt;
 /// What the probe hooks.
 pub const SPEC: ObjectSpec = WATCH;
 
+/// The same without the hook at every switch of threads, which is the last and by far the dearest.
+static WITHOUT_SWITCHES: ObjectSpec = ObjectSpec { hooks: WATCH.hooks.split_at(WATCH.hooks.len() - 1).0, ..WATCH };
+
+/// What that hook is for.
+const OFF_CPU: &str = "proc_offcpu";
+
 /// Rows of who ran while others waited.
 const MAX_PREEMPTIONS: usize = 64;
 /// Share of the period from which on a process's wait for another is worth a row.
@@ -52,7 +58,7 @@ struct Processes {
 
 impl Processes {
     fn start(settings: &ProbeSettings) -> anyhow::Result<Self> {
-        let mut tasks = Tasks::start(&WATCH);
+        let mut tasks = Tasks::start(if settings.is_on(OFF_CPU) { &WATCH } else { &WITHOUT_SWITCHES });
         let before = tasks.snapshot()?;
         let node_before = tasks.node_waits();
         Ok(Self {
@@ -67,10 +73,6 @@ impl Processes {
         })
     }
 
-    fn is_on(&self, sub_probe: &str) -> bool {
-        self.settings.sub_probes.is_empty() || self.settings.sub_probes.iter().any(|name| name == sub_probe)
-    }
-
     fn push_process(&self, pair: &Pair<'_>, out: &mut dyn RowSink) {
         let (usage, waits) = (pair.now.usage.since(&pair.before.usage), pair.now.waits.since(&pair.before.waits));
         let tgid = pair.now.tgid;
@@ -78,7 +80,7 @@ impl Processes {
         let watched = self.tasks.watches() && !pair.now.kernel;
         let seen = |value: u64| watched.then_some(value);
         let asleep_in = |class: WaitClass| seen(waits.class_ns[class as usize]);
-        if self.is_on("proc_offcpu") {
+        if self.settings.is_on(OFF_CPU) {
             out.push(&ProcCpu { tgid, iowait_ns: seen(waits.io_max_ns), offcpu_ns: seen(waits.off_max_ns) });
             out.push(&ProcSched {
                 tgid,
@@ -100,7 +102,7 @@ impl Processes {
                 threads_stopped: Some(u64::from(pair.now.stopped)),
             });
         }
-        if self.is_on("proc_io") && self.tasks.sees_fsync() && pair.now.waits.fsyncs > 0 {
+        if self.settings.is_on("proc_io") && self.tasks.sees_fsync() && pair.now.waits.fsyncs > 0 {
             out.push(&ProcSyscallIo {
                 tgid,
                 ns_fsync: (waits.fsyncs > 0).then_some(waits.fsync_max_ns),
@@ -108,7 +110,7 @@ impl Processes {
                 fsync_sum_ns: Some(waits.fsync_ns),
             });
         }
-        if self.is_on("proc_pagecache") && self.tasks.sees_reclaim() && pair.now.waits.reclaim_ns > 0 {
+        if self.settings.is_on("proc_pagecache") && self.tasks.sees_reclaim() && pair.now.waits.reclaim_ns > 0 {
             out.push(&ProcPage { tgid, reclaim_ns: Some(waits.reclaim_max_ns), reclaim_sum_ns: Some(waits.reclaim_ns) });
         }
     }
@@ -279,8 +281,10 @@ impl Probe for Processes {
         }
         self.reported = reported;
         let users = pairs.iter().filter(|pair| !pair.now.kernel).map(|pair| pair.now.tgid);
-        self.groups.push(users, out);
-        if self.is_on("proc_offcpu") {
+        if self.settings.is_on(OFF_CPU) || self.settings.is_on("proc_pagecache") {
+            self.groups.push(users, out);
+        }
+        if self.settings.is_on(OFF_CPU) {
             self.push_preemptions(&now, elapsed_ns, out);
             self.push_threads(&now, elapsed_ns, out);
             self.push_node(&now, out);
@@ -290,8 +294,11 @@ impl Probe for Processes {
     }
 
     fn reconfigure(&mut self, settings: &ProbeSettings) -> bool {
-        self.settings = settings.clone();
-        true
+        let same_hooks = settings.is_on(OFF_CPU) == self.settings.is_on(OFF_CPU);
+        if same_hooks {
+            self.settings = settings.clone();
+        }
+        same_hooks
     }
 
     fn hooks(&self) -> Vec<HookReport> {
@@ -327,6 +334,12 @@ mod tests {
 
     fn notice(exit_code: u32) -> Notice {
         Notice { oom: false, tgid: 7, start_ns: 1, exit_code, comm: "worker".into(), runtime_ns: 0 }
+    }
+
+    #[test]
+    fn without_times_off_the_cpu_it_is_the_switches_that_are_not_hooked() {
+        let left_out = WATCH.hooks.iter().skip(WITHOUT_SWITCHES.hooks.len()).map(|hook| hook.hook);
+        assert_eq!(left_out.collect::<Vec<_>>(), ["sched_switch"]);
     }
 
     #[test]

@@ -24,6 +24,8 @@ const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
 }
 
 const PROBE: &str = "socket";
+/// The sub-probe that all hooks are for.
+const TCP: &str = "tcp_socket";
 
 const SYNACK: HookSpec = HookSpec { hook: "tcp_retransmit_synack", ladder: &[step(Rung::TpBtf, &["socket_synack"])] };
 const DROPPED: &str = "kfree_skb";
@@ -84,7 +86,8 @@ impl Socket {
     /// Attaches the hooks and takes up the listeners that exist. Never fails: what does not work is in [`Probe::hooks`].
     pub fn start(settings: &ProbeSettings) -> Self {
         let config = Config::new();
-        let loaded = load::load_best(OBJECTS, |open| {
+        let objects = if settings.is_on(TCP) { OBJECTS } else { &[] };
+        let loaded = load::load_best(objects, |open| {
             load::set_config(open, plain::bytes(&config))?;
             load::set_max_entries(open, "endpoints", MAX_ENDPOINTS)
         });
@@ -201,8 +204,11 @@ impl Probe for Socket {
     }
 
     fn reconfigure(&mut self, settings: &ProbeSettings) -> bool {
-        self.settings = settings.clone();
-        true
+        let same_hooks = settings.is_on(TCP) == self.settings.is_on(TCP);
+        if same_hooks {
+            self.settings = settings.clone();
+        }
+        same_hooks
     }
 
     fn hooks(&self) -> Vec<HookReport> {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What is kept of a socket, and how it gets into its row. The including file declares `config`. */
+/* What is kept of a socket, and how it gets into its row. The including file declares `config` and `left_out`. */
 #ifndef GALA_ACCOUNT_H
 #define GALA_ACCOUNT_H
 
@@ -117,23 +117,30 @@ static __noinline void sample(struct tcp_sock *tp, struct tcp_link *link)
 	__u32 rcv_wnd = GET(tp, rcv_wnd);
 	__u32 srtt = GET(tp, srtt_us), rcv_rtt = GET(tp, rcv_rtt_est.rtt_us);
 	__u32 sacked = GET(tp, sacked_out);
+	__u32 off = left_out;
 
 	ADD(link->samples, 1);
-	if (srtt)
+	if (srtt && !(off & TCP_PART_RTT))
 		record(link, TCP_SRTT, TCP_SCALE_RTT, srtt >> 3);
-	if (rcv_rtt)
+	if (rcv_rtt && !(off & TCP_PART_RTT))
 		record(link, TCP_RCV_RTT, TCP_SCALE_RTT, rcv_rtt >> 3);
-	record(link, TCP_SND_CWND, TCP_SCALE_SEGMENTS, GET(tp, snd_cwnd));
-	record(link, TCP_REORDERING, TCP_SCALE_SEGMENTS, GET(tp, reordering));
-	record(link, TCP_NOTSENT, TCP_SCALE_BYTES, GET(tp, write_seq) - GET(tp, snd_nxt));
-	record(link, TCP_NOTACK, TCP_SCALE_BYTES, in_flight);
-	record(link, TCP_SND_WND, TCP_SCALE_BYTES, snd_wnd);
-	record(link, TCP_RCV_WND, TCP_SCALE_BYTES, rcv_wnd);
-	record(link, TCP_AVL_SND_WND, TCP_SCALE_BYTES, snd_wnd > in_flight ? snd_wnd - in_flight : 0);
-	record(link, TCP_RTO, TCP_SCALE_TIMEOUT, jiffies_to_ms(GET(icsk, icsk_rto)));
-	record(link, TCP_ATO, TCP_SCALE_TIMEOUT, jiffies_to_ms(read_ato(tp)));
-	record(link, TCP_SK_RCVBUF, TCP_SCALE_BUFFER, GET(sk, sk_rcvbuf));
-	record(link, TCP_SK_SNDBUF, TCP_SCALE_BUFFER, GET(sk, sk_sndbuf));
+	if (!(off & TCP_PART_WINDOWS)) {
+		record(link, TCP_SND_CWND, TCP_SCALE_SEGMENTS, GET(tp, snd_cwnd));
+		record(link, TCP_REORDERING, TCP_SCALE_SEGMENTS, GET(tp, reordering));
+		record(link, TCP_NOTSENT, TCP_SCALE_BYTES, GET(tp, write_seq) - GET(tp, snd_nxt));
+		record(link, TCP_NOTACK, TCP_SCALE_BYTES, in_flight);
+		record(link, TCP_SND_WND, TCP_SCALE_BYTES, snd_wnd);
+		record(link, TCP_RCV_WND, TCP_SCALE_BYTES, rcv_wnd);
+		record(link, TCP_AVL_SND_WND, TCP_SCALE_BYTES, snd_wnd > in_flight ? snd_wnd - in_flight : 0);
+	}
+	if (!(off & TCP_PART_TIMEOUTS)) {
+		record(link, TCP_RTO, TCP_SCALE_TIMEOUT, jiffies_to_ms(GET(icsk, icsk_rto)));
+		record(link, TCP_ATO, TCP_SCALE_TIMEOUT, jiffies_to_ms(read_ato(tp)));
+	}
+	if (!(off & TCP_PART_BUFFERS)) {
+		record(link, TCP_SK_RCVBUF, TCP_SCALE_BUFFER, GET(sk, sk_rcvbuf));
+		record(link, TCP_SK_SNDBUF, TCP_SCALE_BUFFER, GET(sk, sk_sndbuf));
+	}
 	if (!snd_wnd)
 		ADD(link->zero_snd_wnd, 1);
 	if (!rcv_wnd)

@@ -5,17 +5,14 @@
 use std::fs;
 
 use ahash::{HashMap, HashSet};
-use anyhow::{Context, Result, bail};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
+use anyhow::{Context, Result};
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use super::layout::{Kept, Key, Link, ROLE_CLIENT, ROLE_SERVER};
+use crate::netlink::{self, attributes, u32_at};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const DUMP_REQUEST: u16 = 0x301;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 const ATTRIBUTE_INFO: u16 = 2;
-const HEADER: usize = 16;
 const DIAG_MESSAGE: usize = 72;
 const STATE_LISTEN: u8 = 10;
 /// ESTABLISHED, both FIN_WAITs, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING.
@@ -106,7 +103,7 @@ fn add_difference(link: &mut Link, now: &Totals, before: &Totals) {
 /// Fields of `struct tcp_info` by offset; 0 where an older kernel ends before.
 impl Found {
     fn info32(&self, offset: usize) -> u32 {
-        self.info.get(offset..offset + 4).map_or(0, |bytes| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        u32_at(&self.info, offset).unwrap_or(0)
     }
 
     fn info64(&self, offset: usize) -> u64 {
@@ -162,47 +159,20 @@ fn owners() -> HashMap<u32, u32> {
 }
 
 fn dump(family: i32) -> Result<Vec<Found>> {
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG).context("opening a socket for socket diagnosis failed")?;
-    socket.bind_auto()?;
-    socket.send_to(&request(family as u8), &SocketAddr::new(0, 0), 0).context("asking for the sockets failed")?;
     let mut found = Vec::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full().context("reading the sockets failed")?;
-        if !take(&datagram, &mut found)? {
-            return Ok(found);
-        }
-    }
+    let take = |message: &[u8]| found.extend(parse(message));
+    netlink::dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request(family as u8), take)
+        .context("socket diagnosis gives no list of the sockets")?;
+    Ok(found)
 }
 
-fn request(family: u8) -> Vec<u8> {
-    let mut bytes = vec![0; HEADER + 56];
-    let length = bytes.len() as u32;
-    bytes[0..4].copy_from_slice(&length.to_ne_bytes());
-    bytes[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    bytes[6..8].copy_from_slice(&DUMP_REQUEST.to_ne_bytes());
-    bytes[16] = family;
-    bytes[17] = libc::IPPROTO_TCP as u8;
-    bytes[18] = 1 << (ATTRIBUTE_INFO - 1);
-    bytes[20..24].copy_from_slice(&WANTED_STATES.to_ne_bytes());
+fn request(family: u8) -> [u8; 56] {
+    let mut bytes = [0; 56];
+    bytes[0] = family;
+    bytes[1] = libc::IPPROTO_TCP as u8;
+    bytes[2] = 1 << (ATTRIBUTE_INFO - 1);
+    bytes[4..8].copy_from_slice(&WANTED_STATES.to_ne_bytes());
     bytes
-}
-
-/// Takes the sockets of one datagram; answers whether more follow.
-fn take(mut datagram: &[u8], found: &mut Vec<Found>) -> Result<bool> {
-    while datagram.len() >= HEADER {
-        let length = u32_at(datagram, 0) as usize;
-        if length < HEADER || length > datagram.len() {
-            bail!("socket diagnosis answered a message of impossible length {length}");
-        }
-        let payload = &datagram[HEADER..length];
-        match u16_at(datagram, 4) {
-            NLMSG_DONE => return Ok(false),
-            NLMSG_ERROR => bail!("socket diagnosis refused: {}", std::io::Error::from_raw_os_error(-(u32_at(payload, 0) as i32))),
-            _ => found.extend(parse(payload)),
-        }
-        datagram = &datagram[length.next_multiple_of(4).min(datagram.len())..];
-    }
-    Ok(true)
 }
 
 fn parse(message: &[u8]) -> Option<Found> {
@@ -216,10 +186,10 @@ fn parse(message: &[u8]) -> Option<Found> {
         remote: message[24..40].try_into().ok()?,
         local_port: u16::from_be_bytes([message[4], message[5]]),
         remote_port: u16::from_be_bytes([message[6], message[7]]),
-        cookie: u64::from(u32_at(message, 44)) | u64::from(u32_at(message, 48)) << 32,
-        unread: u32_at(message, 56),
-        unacknowledged: u32_at(message, 60),
-        inode: u32_at(message, 68),
+        cookie: u64::from(u32_at(message, 44)?) | u64::from(u32_at(message, 48)?) << 32,
+        unread: u32_at(message, 56)?,
+        unacknowledged: u32_at(message, 60)?,
+        inode: u32_at(message, 68)?,
         info: Vec::new(),
     };
     let is_mapped = |address: &[u8; 16]| address[..10] == [0; 10] && address[10..12] == [0xff; 2];
@@ -230,26 +200,10 @@ fn parse(message: &[u8]) -> Option<Found> {
             address[4..].fill(0);
         }
     }
-    let mut attributes = &message[DIAG_MESSAGE..];
-    while attributes.len() >= 4 {
-        let length = usize::from(u16_at(attributes, 0));
-        if length < 4 || length > attributes.len() {
-            break;
-        }
-        if u16_at(attributes, 2) == ATTRIBUTE_INFO {
-            socket.info = attributes[4..length].to_vec();
-        }
-        attributes = &attributes[length.next_multiple_of(4).min(attributes.len())..];
+    if let Some((_, info)) = attributes(&message[DIAG_MESSAGE..]).find(|(kind, _)| *kind == ATTRIBUTE_INFO) {
+        socket.info = info.to_vec();
     }
     Some(socket)
-}
-
-fn u16_at(bytes: &[u8], offset: usize) -> u16 {
-    u16::from_ne_bytes([bytes[offset], bytes[offset + 1]])
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> u32 {
-    bytes.get(offset..offset + 4).map_or(0, |b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
 }
 
 #[cfg(test)]
@@ -287,12 +241,5 @@ mod tests {
         message[34..40].copy_from_slice(&[0xff, 0xff, 10, 0, 0, 2]);
         let socket = parse(&message).expect("a socket");
         assert_eq!((socket.family, &socket.local[..4], &socket.remote[..4]), (2, &[10, 0, 0, 1][..], &[10, 0, 0, 2][..]));
-    }
-
-    #[test]
-    fn impossible_lengths_are_refused() {
-        let mut datagram = vec![0; HEADER];
-        datagram[0] = 200;
-        assert!(take(&datagram, &mut Vec::new()).is_err());
     }
 }

@@ -47,6 +47,9 @@ impl Kept {
     }
 }
 
+/// Sub-probes whose histograms need not be filled, by the bits of `enum tcp_part`.
+pub const PARTS: [(&str, u32); 4] = [("tcp_rtt", 1), ("tcp_windows", 2), ("tcp_rate", 4), ("tcp_sockbuf", 8)];
+
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Config {

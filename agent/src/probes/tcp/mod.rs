@@ -12,7 +12,7 @@ use gala_model::tables::tcp::TcpMetric;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use self::diag::Diag;
-use self::layout::{Config, Counters, Kept, Key, Link, ROLE_CLIENT, ROLE_SERVER};
+use self::layout::{Config, Counters, Kept, Key, Link, PARTS, ROLE_CLIENT, ROLE_SERVER};
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded, Walker};
 use crate::kernel::{HookReport, HookSpec, KernelNames, ObjectSpec, Rung, Step, plain};
@@ -138,7 +138,18 @@ impl Tcp {
         if let Err(error) = probe.adopt_existing() {
             tracing::warn!("connections older than the agent are not seen: {error:#}");
         }
+        probe.leave_out();
         probe
+    }
+
+    /// Tells the kernel side which histograms nobody asks for. Where that fails they are filled for nothing.
+    fn leave_out(&self) {
+        let off = PARTS.iter().filter(|(name, _)| !self.settings.is_on(name)).fold(0u32, |off, (_, part)| off | part);
+        if let Ok(map) = self.loaded.map(".bss.left_out")
+            && let Err(error) = map.update(plain::bytes(&0u32), plain::bytes(&off), MapFlags::ANY)
+        {
+            tracing::debug!("histograms of sub-probes that are off are filled all the same: {error}");
+        }
     }
 
     /// First the listeners, then, their ports being known, the connections.
@@ -288,6 +299,7 @@ impl Probe for Tcp {
         let same_kernel_side = settings.report_client_port == self.settings.report_client_port;
         if same_kernel_side {
             self.settings = settings.clone();
+            self.leave_out();
         }
         same_kernel_side
     }

@@ -35,7 +35,10 @@ char LICENSE[] SEC("license") = "GPL";
 
 const volatile struct tcp_config config SEC(".rodata.config") = {};
 
-/* Reads the configuration. */
+/* Parts that user space has no use for, changed while it runs. */
+volatile __u32 left_out SEC(".bss.left_out");
+
+/* Reads both. */
 #include "account.h"
 
 /* Writes role and ends into the record. */

@@ -41,6 +41,14 @@ enum tcp_histogram_id {
 	TCP_HISTOGRAMS,
 };
 
+/* Histograms that are not asked for are not filled; bits of `left_out`. */
+enum tcp_part {
+	TCP_PART_RTT = 1,
+	TCP_PART_WINDOWS = 2,
+	TCP_PART_TIMEOUTS = 4,
+	TCP_PART_BUFFERS = 8,
+};
+
 /* Drop reasons, numbered by the running kernel; 0 where it has no such reason. */
 struct tcp_config {
 	__u32 edges[TCP_SCALES][TCP_EDGES];
