@@ -15,8 +15,8 @@ const ARGS = [
 
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGS });
 
-/** `expected` holds statuses that belong to the case. */
-export async function openPage(browser, base, { width = 1366, height = 850, expected = [] } = {}) {
+/** `expected` holds statuses that belong to the case, `tolerated` what the console may say in it. */
+export async function openPage(browser, base, { width = 1366, height = 850, expected = [], tolerated = null } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, bypassCSP: false });
   const page = await context.newPage();
   const faults = [];
@@ -24,6 +24,7 @@ export async function openPage(browser, base, { width = 1366, height = 850, expe
   page.on("console", (message) => {
     if (message.type() !== "error") return;
     if (expected.length > 0 && /Failed to load resource|EventSource/.test(message.text())) return;
+    if (tolerated?.test(message.text())) return;
     faults.push(`console: ${message.text()}`);
   });
   page.on("pageerror", (error) => faults.push(`exception: ${error.message}`));
@@ -47,6 +48,23 @@ export async function settle(page) {
   await page.waitForSelector("main h1", { state: "attached" });
   await page.waitForFunction(() => document.querySelectorAll("main .skel").length === 0, undefined, { timeout: 15_000 });
   await page.evaluate(() => document.fonts.ready);
+}
+
+/** Times as machines write them where people read; what is quoted may hold some. */
+export function rawTimes(page) {
+  return page.evaluate(() => {
+    const raw = /\d{4}-\d\d-\d\dT\d\d:\d\d/;
+    const found = [];
+    const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    for (let node = walk.nextNode(); node; node = walk.nextNode())
+      if (raw.test(node.data) && !node.parentElement.closest("code, .mono, script"))
+        found.push(`a raw time is shown: ${node.data}`);
+    for (const element of document.querySelectorAll("[title], [aria-label]"))
+      for (const name of ["title", "aria-label"])
+        if (raw.test(element.getAttribute(name) ?? "")) found.push(`a raw time in ${name}: ${element.getAttribute(name)}`);
+    if (raw.test(document.title)) found.push(`a raw time in the title: ${document.title}`);
+    return found.slice(0, 3);
+  });
 }
 
 /** Violations that keep people out. */

@@ -1,5 +1,7 @@
 // A small stand-in for the hub, for developing the interface and for states a live hub shows only in bad moments. Serves dist
-// with the hub's security headers and the story's answers. Switches: `/__mode?set=empty|error|slow|quiet|starting|learning|normal`, `/__drop` ends streams.
+// with the hub's security headers and the story's answers. Switches:
+// `/__mode?set=empty|error|slow|quiet|starting|learning|blind|warned|normal`, `/__fail?path=REGEX` breaks some answers, `/__drop`
+// ends streams, with `refuse=1` none can be opened, with `silent=1` they say nothing.
 import { createReadStream, existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
@@ -20,13 +22,18 @@ const CSP =
 const SNAP = (now) => ({ snapshot: { ts: now, state: "complete" }, partial: false });
 const page = (items) => ({ items, next_cursor: null });
 const EMPTY = page([]);
+/** How long the story's hosts are watched. */
+const SINCE_MS = 13 * 86_400_000;
 
 export function start(port = 0) {
   let mode = "normal";
   const streams = new Set();
   let refuse = false;
+  let silent = false;
+  let fails = null;
 
   const isBare = () => mode === "empty" || mode === "starting";
+  const isQuiet = () => mode !== "normal" && mode !== "warned";
 
   /** A hub some seconds after its start, or in its first minutes. */
   function young(s) {
@@ -45,10 +52,26 @@ export function start(port = 0) {
     };
   }
 
+  /** A hub of which two parts do not work. */
+  function blind(s) {
+    const fails = (name, reason) => ({ [name]: { ...s.health.components[name], status: "degraded", reason } });
+    return {
+      ...s.health,
+      status: "degraded",
+      components: {
+        ...s.health.components,
+        ...fails("store", "no space left on the disk: samples are not kept"),
+        ...fails("detection", "the last pass is 12 min old"),
+      },
+    };
+  }
+
   function api(path, query) {
     const s = story(Date.now());
-    const quiet = mode !== "normal";
+    const quiet = isQuiet();
+    if (mode === "warned") Object.assign(s, s.warned);
     if (path === "/health" && (mode === "starting" || mode === "learning")) return young(s);
+    if (path === "/health" && mode === "blind") return blind(s);
     if (path === "/health")
       return quiet
         ? {
@@ -73,6 +96,11 @@ export function start(port = 0) {
     }
     if (path === "/anomalies")
       return quiet ? EMPTY : page(s.anomalies.filter((one) => !query.get("entity") || one.entity_id === query.get("entity")));
+    if (path === "/topology/snapshots") {
+      const at = Number(query.get("nearest"));
+      const cycle = { ts: at - 5000, state: "complete", entities: s.all.length, edges: s.calls.length };
+      return { ...page(at < s.now - SINCE_MS ? [] : [cycle]), ...SNAP(s.now) };
+    }
     if (path === "/topology/changes" && query.get("type") === "proc") return { ...page(s.processChanges), ...SNAP(s.now) };
     if (path === "/topology/changes")
       return { ...EMPTY, ...SNAP(s.now), density: s.density(Number(query.get("from")), Number(query.get("to")), 120) };
@@ -119,7 +147,9 @@ export function start(port = 0) {
     if (path === "/query" || path === "/query_range") return promql(s, path, query);
     const fault = /^\/faults\/([^/]+)$/.exec(path);
     if (fault) {
-      if (decodeURIComponent(fault[1]) !== "f-1" || quiet) return null;
+      if (quiet) return null;
+      if (fault[1] === "f-0") return s.closedDetail;
+      if (fault[1] !== "f-1") return null;
       return query.get("version") ? s.earlier(Number(query.get("version"))) : s.detail;
     }
     const entity = /^\/entities\/([^/]+)(\/edges|\/metrics)?$/.exec(path);
@@ -129,7 +159,7 @@ export function start(port = 0) {
 
   function entityAnswer(s, id, part, query) {
     const one = s.byId.get(id);
-    if (!one) return null;
+    if (!one || (query.has("at") && Number(query.get("at")) < s.now - SINCE_MS)) return null;
     if (part === "/metrics")
       return s.entityMetrics(
         id,
@@ -148,7 +178,7 @@ export function start(port = 0) {
       ...SNAP(s.now),
       entity: one,
       parents: one.type === "host" ? [] : [s.hosts.find((host) => host.host_name === one.host_name)],
-      first_seen_ms: s.now - 13 * 86_400_000,
+      first_seen_ms: s.now - SINCE_MS,
       last_seen_ms: s.now,
       metrics: [],
       anomalies: s.anomalies.filter((row) => row.entity_id === id),
@@ -255,7 +285,12 @@ export function start(port = 0) {
     }
     if (url.pathname === "/__drop") {
       refuse = url.searchParams.get("refuse") === "1";
-      for (const stream of streams) stream.end();
+      silent = url.searchParams.get("silent") === "1";
+      if (!silent) for (const stream of streams) stream.end();
+      return send(200, {});
+    }
+    if (url.pathname === "/__fail") {
+      fails = url.searchParams.has("path") ? new RegExp(url.searchParams.get("path")) : null;
       return send(200, {});
     }
     if (url.pathname === "/api/v1/stream") {
@@ -264,7 +299,9 @@ export function start(port = 0) {
       response.write(": hello\n\n");
       streams.add(response);
       const timer = setInterval(
-        () => response.write(`event: agent\ndata: ${JSON.stringify({ cpu_ratio: 0.0037, memory_bytes: 48 * 2 ** 20 })}\n\n`),
+        () =>
+          silent ||
+          response.write(`event: agent\ndata: ${JSON.stringify({ cpu_ratio: 0.0037, memory_bytes: 48 * 2 ** 20 })}\n\n`),
         5000,
       );
       request.on("close", () => {
@@ -274,7 +311,7 @@ export function start(port = 0) {
       return;
     }
     if (url.pathname.startsWith("/api/v1")) {
-      if (mode === "error")
+      if (mode === "error" || fails?.test(url.pathname.slice(7)))
         return send(500, {
           error: {
             code: "internal",

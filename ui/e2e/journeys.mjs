@@ -108,6 +108,21 @@ export async function journeys(test, base, fault, entity) {
     must(/layer=(host|process)/.test(page.url()), "the horizontal map is not on the layer of the entity");
   });
 
+  await test("journey: rows of anomalies stand apart whatever is filtered", {}, async (page) => {
+    await page.goto(`${base}/incidents?range=30m`);
+    await settle(page);
+    if ((await page.locator(".vtr").count()) === 0) return "no anomaly in the window";
+    const filters = page.locator("main .sec .grp button");
+    for (const index of [2, 1, 0, 2, 0]) {
+      await filters.nth(index).click();
+      await page.waitForFunction((at) => document.querySelectorAll("main .sec .grp button")[at].ariaPressed === "true", index);
+      const places = await page.locator(".vtr").evaluateAll((rows) => rows.map((row) => row.style.transform));
+      must(new Set(places).size === places.length, "rows are painted over each other");
+      const told = await page.locator(".sec:has(.vt) h2 small").textContent();
+      if (Number.parseInt(told, 10) < 20) must(Number.parseInt(told, 10) === places.length, `${told}, but ${places.length} rows`);
+    }
+  });
+
   await test("journey: to a past moment and back to now", {}, async (page) => {
     await page.goto(base);
     await settle(page);
@@ -191,6 +206,70 @@ export async function journeys(test, base, fault, entity) {
     await page.waitForURL(/table=1/);
   });
 
+  await test("journey: a map dragged by a node moves and chooses nothing", {}, async (page) => {
+    await page.goto(`${base}/map`);
+    await settle(page);
+    const node = page.locator(".panes section:nth-of-type(1) .node").first();
+    await node.waitFor();
+    const place = () => page.locator(".panes section:nth-of-type(1) svg.pic > g").getAttribute("transform");
+    const [url, before, box] = [page.url(), await place(), await node.boundingBox()];
+    await page.mouse.move(box.x + 20, box.y + 20);
+    await page.mouse.down();
+    await page.mouse.move(box.x + 60, box.y + 45, { steps: 5 });
+    await page.mouse.up();
+    must((await place()) !== before, "the map was not moved");
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done))));
+    must(page.url() === url, "a drag chose a node");
+    await node.click();
+    await page.waitForURL(/center=|open=|panel=/);
+  });
+
+  await test("journey: Back brings the filter of a list back to its field", {}, async (page) => {
+    await page.goto(`${base}/entities?q=proc`);
+    await settle(page);
+    const field = page.locator("main input[type=search]");
+    await page.locator('.rail a[href^="/entities"]').click();
+    await page.waitForURL((url) => !url.searchParams.has("q"));
+    await page.waitForFunction(() => document.querySelector("main input[type=search]").value === "");
+    await page.goBack();
+    await page.waitForURL(/q=proc/);
+    await page.waitForFunction(() => document.querySelector("main input[type=search]").value === "proc");
+    await field.fill("pro");
+    await page.waitForURL(/q=pro$/);
+  });
+
+  await test("journey: without a clipboard the id is selected", {}, async (page) => {
+    if (!entity) return "no process known";
+    await page.addInitScript(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+    await page.goto(`${base}/entities/${encodeURIComponent(entity.id)}`);
+    await settle(page);
+    await page.locator("main button.idc").first().click();
+    await page.waitForFunction((id) => String(getSelection()) === id, entity.id);
+  });
+
+  await test("journey: every page opens while the hub is away", { expected: [503] }, async (page) => {
+    await page.goto(base);
+    await settle(page);
+    const names = ["MapPage", "Explore", "Agent", "Entities", "Incidents"];
+    const areRead = (wanted) => {
+      const found = performance.getEntriesByType("resource").filter((one) => one.name.endsWith(".js"));
+      return wanted.every((name) => found.some((one) => one.name.includes(`/assets/${name}-`)));
+    };
+    await page.waitForFunction(areRead, names);
+    // With all they stand on.
+    await page.evaluate(() => {
+      const scripts = performance.getEntriesByType("resource").filter((one) => /\/assets\/[A-Z]\w+-.*\.js$/.test(one.name));
+      return Promise.all(scripts.map((one) => import(one.name))).then(() => undefined);
+    });
+    await page.route(/\/assets\/|\/api\//, (route) => route.abort());
+    for (const path of ["/map", "/explore", "/agent", "/entities", "/incidents"]) {
+      await page.locator(`.rail a[href^="${path}"]`).click();
+      await page.waitForURL((url) => url.pathname === path);
+      await page.locator("main h1").first().waitFor({ state: "attached" });
+      must(!/could not be read/.test(await page.locator("main h1").first().textContent()), `${path} could not be read`);
+    }
+  });
+
   await test("journey: arrows move in the map, Enter chooses", {}, async (page) => {
     await page.goto(`${base}/map`);
     await settle(page);
@@ -219,6 +298,10 @@ export async function journeys(test, base, fault, entity) {
     await page.keyboard.press("Enter");
     await page.waitForURL(/q=gala_gopher_disk_/);
     await page.waitForSelector(".graph canvas, .empty");
+    if (await page.locator(".graph canvas").count()) {
+      const unit = /disk_(w_await|r_await|util|wspeed)/.test(page.url());
+      if (unit) await page.locator(".gu").waitFor();
+    }
     await page.keyboard.press("Tab");
   });
 
@@ -237,6 +320,8 @@ export async function journeys(test, base, fault, entity) {
     const names = await page.evaluate(() =>
       performance
         .getEntriesByType("resource")
+        // The rest is read when nothing else is to be done.
+        .filter((one) => one.startTime < (performance.getEntriesByName("gala-rest")[0]?.startTime ?? Number.POSITIVE_INFINITY))
         .filter((one) => /\.js$/.test(one.name))
         .map((one) => one.name),
     );

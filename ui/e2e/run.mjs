@@ -2,10 +2,11 @@
 // are then skipped and said so). `--only TEXT` runs the cases whose name holds the text. Exit code 1 when a case fails.
 import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { axe, launch, openPage, settle, tabOrder } from "./browser.mjs";
+import { axe, launch, openPage, rawTimes, settle, tabOrder } from "./browser.mjs";
 import { start } from "./fixture-server.mjs";
 import { journeys } from "./journeys.mjs";
 import { states } from "./states.mjs";
+import { truths } from "./truths.mjs";
 
 const SHOTS = fileURLToPath(new URL("./shots/", import.meta.url));
 const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : null;
@@ -76,6 +77,7 @@ for (const { name, path } of pages)
             await settle(page);
             await page.waitForTimeout(300);
             problems.push(...(await axe(page)));
+            problems.push(...(await rawTimes(page)));
             if (lang === "en" && theme === "light") problems.push(...(await tabOrder(page)));
             const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
             if (wide > 1) problems.push(`the page is ${wide} px wider than the window`);
@@ -108,8 +110,10 @@ for (const { name, path } of pages)
   });
 
 await journeys(test, base, fault, entity);
-if (fixture) await states(test, base);
-else process.stdout.write("skipped: states empty, error, loading, stale: they need a hub that is empty or broken\n");
+if (fixture) {
+  await states(test, base);
+  await truths(test, base);
+} else process.stdout.write("skipped: states empty, error, loading, stale: they need a hub that is empty or broken\n");
 
 await browser.close();
 fixture?.close();

@@ -2,6 +2,8 @@
 import { axe, settle } from "./browser.mjs";
 
 const PAGES = ["/", "/incidents", "/map", "/entities", "/explore", "/agent"];
+/** Pages of one thing; an empty hub has none. */
+const OF_ONE = ["/incidents/f-1", "/entities/d1_disk_sdb"];
 const must = (truth, text) => {
   if (!truth) throw new Error(text);
 };
@@ -18,7 +20,13 @@ export async function states(test, base) {
         must(words > 0, "an empty page does not say what would appear");
         problems.push(...(await axe(page)));
       });
-    await test("state empty: Now says that nothing is wrong and what is still learned", {}, async (page) => {
+    await test("state empty: Now does not say that all is well while no host reports", {}, async (page) => {
+      await page.goto(base);
+      await settle(page);
+      must(/not known/.test(await page.locator("main h1").textContent()), "a hub without hosts claims to know");
+    });
+    await mode("quiet");
+    await test("state quiet: Now says that nothing is wrong and what is still learned", {}, async (page) => {
       await page.goto(base);
       await settle(page);
       must(/Nothing is wrong/.test(await page.locator("main h1").textContent()), "the heading is not the answer");
@@ -40,7 +48,7 @@ export async function states(test, base) {
     });
 
     await mode("error");
-    for (const path of PAGES.filter((one) => one !== "/explore"))
+    for (const path of [...PAGES.filter((one) => one !== "/explore"), ...OF_ONE])
       await test(`state error ${path}`, { expected: [500] }, async (page, problems) => {
         await page.goto(base + path);
         const broken = page.locator("main .broken").first();
@@ -56,7 +64,7 @@ export async function states(test, base) {
       });
 
     await mode("slow");
-    for (const path of PAGES.filter((one) => one !== "/explore"))
+    for (const path of [...PAGES.filter((one) => one !== "/explore"), ...OF_ONE])
       await test(`state loading ${path}`, {}, async (page) => {
         await page.goto(base + path);
         await page.locator("main .skel .lab").first().waitFor({ timeout: 3000 });
@@ -67,6 +75,41 @@ export async function states(test, base) {
     await test("state error: a wrong query shows what is wrong with it", { expected: [400] }, async (page) => {
       await page.goto(`${base}/explore?q=${encodeURIComponent("sum((")}`);
       await page.locator(".broken", { hasText: "unclosed left parenthesis" }).waitFor();
+    });
+
+    for (const [name, path, fails, where] of [
+      ["the numbers of an incident", "/incidents/f-1", "/metrics$", ".evs .broken"],
+      ["the number on Now", "/", "/metrics$", ".kpi .broken"],
+      ["the explanation on Now", "/", "^/faults/", ".inc .say .broken"],
+      ["what is under the pointer on the map", "/map", "^/entities/[^/]+$", ".dock .broken"],
+    ])
+      await test(
+        `state error: ${name} could not be read, and is not told as empty`,
+        { expected: [500] },
+        async (page, problems) => {
+          await fetch(`${base}/__fail?path=${encodeURIComponent(fails)}`);
+          await page.goto(base + path);
+          await page.locator(where).first().waitFor({ timeout: 15_000 });
+          must((await page.locator(".nodata", { hasText: "no samples" }).count()) === 0, "it is told as empty");
+          must((await page.locator("main", { hasText: "Asking the hub" }).count()) === 0, "it is told as still asked");
+          problems.push(...(await axe(page)));
+          await fetch(`${base}/__fail`);
+          await page.locator(where).first().getByRole("button").click();
+          await page.waitForFunction((gone) => document.querySelectorAll(gone).length === 0, where, { timeout: 25_000 });
+        },
+      );
+    await fetch(`${base}/__fail`);
+
+    await test("state stale: a hub that stops answering without a word is said", {}, async (page) => {
+      await page.goto(base);
+      await settle(page);
+      await fetch(`${base}/__drop?silent=1`);
+      await mode("slow");
+      await page.locator(".stale").waitFor({ timeout: 60_000 });
+      must(/not live/.test(await page.locator(".rail .foot").textContent()), "the frame says live");
+      await mode("normal");
+      await page.locator(".stale").waitFor({ state: "detached", timeout: 20_000 });
+      await fetch(`${base}/__drop`);
     });
 
     await test("state stale: a lost stream is said, and forgotten when it is back", { expected: [503] }, async (page) => {
@@ -81,5 +124,6 @@ export async function states(test, base) {
   } finally {
     await mode("normal");
     await fetch(`${base}/__drop?refuse=0`);
+    await fetch(`${base}/__fail`);
   }
 }

@@ -5,6 +5,8 @@ const MINUTE = 60_000;
 export function incidentStory(now, onset, HOSTS, entities) {
   const { sdb, pgWal, postgres, commit, checkout1, nginx, redis, cpus, walwriter, sda, nic, mem, db } = entities;
   const opened = onset + 18_000;
+  // Sentences carry times as machines write them.
+  const iso = new Date(onset).toISOString();
   const step = (one, metric, before, after, unit, offset, score, rule) => ({
     entity_id: one.id,
     entity_type: one.type,
@@ -30,8 +32,8 @@ export function incidentStory(now, onset, HOSTS, entities) {
     step(nginx, "gala_gopher_l7_latency_p99_ns", 44e6, 655e6, "ns", 8000, 1, "proc-proc"),
   ];
   const summary = {
-    en: "Requests of nginx take 655 ms at p99, normally 44 ms.",
-    zh: "nginx 的请求 p99 为 655 ms,正常为 44 ms。",
+    en: `Requests of nginx take 655 ms at p99 since ${iso}, normally 44 ms.`,
+    zh: `nginx 的请求 p99 自 ${iso} 起为 655 ms,正常为 44 ms。`,
   };
   const open = {
     id: "f-1",
@@ -260,14 +262,18 @@ export function incidentStory(now, onset, HOSTS, entities) {
           .map((one, index) => ({ from: index, to: index + 1, rule: one.rule, kind: "causal", weight: one.score })),
       },
       timing: { domain: 32_000, cause: 56_000, final: 162_000 },
-      desc_en:
-        "Write wait on sdb rose from 0.9 ms to 46 ms while its load fell from 410 to 61 writes/s; 94 % of the time is spent in the device. PostgreSQL's log is on it, so COMMIT takes 212 ms and checkout waits with it.",
-      desc: "sdb 写等待由 0.9 ms 升至 46 ms,同时负载由 410 降至 61 次/秒;94 % 的时间在设备内。PostgreSQL 的日志位于其上,因此 COMMIT 需 212 ms,checkout 随之等待。",
+      desc_en: `Write wait on sdb rose from 0.9 ms to 46 ms at ${iso} while its load fell from 410 to 61 writes/s; 94 % of the time is spent in the device. PostgreSQL's log is on it, so COMMIT takes 212 ms and checkout waits with it.`,
+      desc: `sdb 写等待于 ${iso} 由 0.9 ms 升至 46 ms,同时负载由 410 降至 61 次/秒;94 % 的时间在设备内。PostgreSQL 的日志位于其上,因此 COMMIT 需 212 ms,checkout 随之等待。`,
     },
     keywords: ["disk"],
     SeverityText: "ERROR",
     SeverityNumber: 17,
     Body: "A cause inferring event for an abnormal event",
+  };
+  /** The same incident, judged a warning. */
+  const warned = {
+    open: { ...open, severity: "WARN" },
+    detail: { ...detail, SeverityText: "WARN", SeverityNumber: 13 },
   };
   const earlier = (version) =>
     version >= 1 && version < 3
@@ -281,5 +287,13 @@ export function incidentStory(now, onset, HOSTS, entities) {
           },
         }
       : null;
-  return { open, closed, detail, earlier, processChanges };
+  const closedDetail = {
+    ...detail,
+    id: closed.id,
+    state: "closed",
+    summary: closed.summary,
+    closed_ms: closed.closed_ms,
+    SeverityText: closed.severity,
+  };
+  return { open, closed, detail, closedDetail, warned, earlier, processChanges };
 }

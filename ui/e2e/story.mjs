@@ -314,7 +314,9 @@ export function story(now) {
   const anomalies = [
     anomaly(nginx, "gala_gopher_l7_latency_p99_ns", 655e6, "ns", 30e6, 61e6),
     anomaly(commit, "gala_gopher_sli_rtt_nsec", 212e6, "ns", 2e6, 5e6),
+    // One event of one moment, two metrics.
     anomaly(sdb, "gala_gopher_disk_w_await", 46, "ms", 0.5, 1.6),
+    anomaly(sdb, "gala_gopher_disk_util", 100, "%", 20, 45),
     anomaly(pgWal, "gala_gopher_proc_ns_fsync", 48e6, "ns", 0.8e6, 1.6e6, "WARN"),
   ];
 

@@ -1,5 +1,5 @@
 // Paths that lead nowhere, what was not there at a time, and pages that broke: what happened and a way back.
-import { useEffect } from "react";
+import { useEffect, useRef } from "react";
 import { useLocation, useRouteError } from "react-router";
 import { get } from "./api/client";
 import { useStream } from "./api/stream";
@@ -55,10 +55,10 @@ const RELOADED = "gala.reloaded";
 const RELOAD_AGAIN_MS = 60_000;
 const REACH_LIMIT_MS = 5000;
 
-/** Loads the page anew if the hub is there, so that its build can be read. */
-async function reloadOnce(): Promise<void> {
+/** Loads the page anew if the hub is there, so that its build can be read; not again and again, unless it was away. */
+async function reload(wasAway: boolean): Promise<void> {
   const last = Number(sessionStorage.getItem(RELOADED) ?? 0);
-  if (Date.now() - last < RELOAD_AGAIN_MS) return;
+  if (!wasAway && Date.now() - last < RELOAD_AGAIN_MS) return;
   try {
     await get("/health", {}, undefined, REACH_LIMIT_MS);
   } catch {
@@ -73,8 +73,10 @@ export function PageError() {
   const error = useRouteError();
   const { lostSince } = useStream();
   const isNotRead = error instanceof NotRead;
+  const wasAway = useRef(false);
   useEffect(() => {
-    if (isNotRead && lostSince === null) void reloadOnce();
+    if (lostSince !== null) wasAway.current = true;
+    else if (isNotRead) void reload(wasAway.current);
   }, [lostSince, isNotRead]);
   const title = t(isNotRead ? "pageerror.not_read" : "pageerror.title");
   return (
