@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,18 +18,23 @@ struct Gala {
     hub: String,
     metrics: String,
     rest: String,
+    /// What systemd would hear.
+    notified: UnixDatagram,
     dir: tempfile::TempDir,
 }
 
 impl Gala {
     /// Starts on free ports; the log says which.
     fn start(dir: tempfile::TempDir) -> Self {
+        let notified = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+        notified.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_gala"))
             .args(["up", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--rest-listen", "127.0.0.1:0"])
             .arg("--data")
             .arg(dir.path().join("data"))
             .arg("--run-dir")
             .arg(dir.path().join("run"))
+            .env("NOTIFY_SOCKET", dir.path().join("notify"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -51,12 +57,23 @@ impl Gala {
         });
         let address = || receive.recv_timeout(PATIENCE).expect("the program says where it listens").1;
         let (hub, metrics, rest) = (address(), address(), address());
-        Self { process, hub, metrics, rest, dir }
+        Self { process, hub, metrics, rest, notified, dir }
     }
 
     fn api(&self, path: &str) -> Value {
         let (status, body) = get(&self.hub, &format!("/api/v1{path}"));
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {status}: {error}: {body}"))
+    }
+
+    /// Waits until systemd would have heard this.
+    fn wait_to_hear(&self, word: &str) {
+        let mut heard = [0; 256];
+        loop {
+            let length = self.notified.recv(&mut heard).unwrap_or_else(|error| panic!("{word} is not heard: {error}"));
+            if String::from_utf8_lossy(&heard[..length]).lines().any(|line| line == word) {
+                return;
+            }
+        }
     }
 
     fn terminate(&mut self) -> (Option<i32>, Duration) {
@@ -201,7 +218,11 @@ fn up_shows_this_hosts_real_life_and_leaves_nothing_behind() {
     let mut client = wait_for("redis listening", || TcpStream::connect(("127.0.0.1", port)).ok());
 
     let mut gala = Gala::start(tempfile::tempdir().unwrap());
+    gala.wait_to_hear("READY=1");
+    let agent = gala.api("/health")["components"]["agent"].clone();
+    assert_ne!(agent["status"], "starting", "ready is told after the first collection: {agent}");
     wait_for("health", || (get(&gala.hub, "/api/v1/health").0 == 200).then_some(()));
+    gala.wait_to_hear("WATCHDOG=1");
 
     // Asked for all along, so that there are requests to see and a connection that carries bytes.
     let ask = |client: &mut TcpStream| {
@@ -333,4 +354,19 @@ fn a_second_instance_names_the_first(gala: &Gala) {
         assert_eq!(output.status.code(), Some(1), "{command}: {message}");
         assert!(message.contains(&gala.process.id().to_string()), "{command}: {message}");
     }
+    // One of its own data folder touches nothing before it knows.
+    let other = gala.dir.path().join("other");
+    let output = Command::new(env!("CARGO_BIN_EXE_gala"))
+        .args(["up", "--listen", "127.0.0.1:0"])
+        .args(ports)
+        .arg("--data")
+        .arg(&other)
+        .arg("--run-dir")
+        .arg(gala.dir.path().join("run"))
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains(&format!("pid {}", gala.process.id())), "{message}");
+    assert!(!other.exists(), "it made its data folder");
 }

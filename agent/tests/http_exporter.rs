@@ -111,3 +111,26 @@ fn a_taken_port_is_named_with_the_option_that_moves_it() {
     let words = refused.err().unwrap().to_string();
     assert!(words.contains("--metrics-listen") && words.contains("127.0.0.1"), "{words}");
 }
+
+#[test]
+fn a_taken_port_nobody_chose_is_gone_without_and_told() {
+    let running = agent(|_| {});
+    let taken = running.agent.metrics_address();
+    let other = agent(|config| {
+        (config.metrics_listen, config.metrics_required) = (taken, false);
+    });
+    assert_eq!(other.agent.metrics_address(), None);
+    assert!(other.agent.rest_address().is_some(), "the other port is open");
+    let line = other.agent.ledger().into_iter().find(|line| line.place == "exporter").unwrap();
+    assert!(line.reason.contains(&taken.unwrap().to_string()), "{line:?}");
+    assert!(line.reason.contains(&format!("pid {}", std::process::id())), "{line:?}");
+    assert_eq!(other.agent.status().closed.len(), 1);
+}
+
+#[test]
+fn an_agent_with_nothing_to_collect_is_ready() {
+    let running = agent(|_| {});
+    wait_for("ready", || running.agent.is_ready());
+    let turned = running.agent.last_turn_ms();
+    wait_for("another round", || running.agent.last_turn_ms() > turned);
+}

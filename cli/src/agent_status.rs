@@ -42,7 +42,8 @@ fn lines(status: &Value) -> Vec<String> {
     ];
     for probe in status["probes"].as_array().into_iter().flatten() {
         let (name, state, drops) = (text(&probe["name"]), text(&probe["state"]), number(&probe["drops"]));
-        lines.push(format!("  {name:<10} {state:<9} {drops:>8} drops"));
+        let percent = number(&probe["cpu_ratio"]) * 100.0;
+        lines.push(format!("  {name:<10} {state:<9} {percent:>6.3} %  {drops:>8} drops"));
     }
     for loss in status["ledger"].as_array().into_iter().flatten() {
         lines.push(format!("not seen     {}: {} ({})", text(&loss["place"]), text(&loss["what"]), number(&loss["count"])));
@@ -94,7 +95,8 @@ fn parse(exposition: &str) -> Option<Value> {
     let probes = named("probe_state").map(|sample| {
         let name = sample.label("probe");
         let (drops, rows) = (of_probe("probe_drops_total", &name), of_probe("probe_rows", &name));
-        json!({"name": name, "state": sample.label("state"), "drops": drops, "rows": rows})
+        let cpu = of_probe("probe_cpu_ratio", &name) + of_probe("probe_bpf_cpu_ratio", &name);
+        json!({"name": name, "state": sample.label("state"), "cpu_ratio": cpu, "drops": drops, "rows": rows})
     });
     let ledger = named("ledger_total")
         .map(|sample| json!({"place": sample.label("place"), "what": sample.label("what"), "count": sample.value}));
@@ -114,6 +116,7 @@ mod tests {
         gala_agent_info{version=\"0.1.0\"} 1\ngala_agent_uptime_seconds 61.5\n\
         gala_agent_cpu_ratio{side=\"user\"} 0.005\ngala_agent_cpu_ratio{side=\"bpf\"} 0.001\ngala_agent_cpu_limit_ratio 0.1\n\
         gala_agent_memory_bytes{side=\"user\"} 1048576\ngala_agent_memory_bytes{side=\"maps\"} 1048576\n\
+        gala_agent_probe_cpu_ratio{probe=\"tcp\"} 0.002\ngala_agent_probe_bpf_cpu_ratio{probe=\"tcp\"} 0.001\n\
         gala_agent_probe_drops_total{probe=\"tcp\"} 4\ngala_agent_probe_state{probe=\"tcp\",state=\"full\"} 1\n\
         gala_agent_ledger_total{place=\"probe.tcp\",what=\"a \\\"quoted\\\" thing\"} 2\n";
 
@@ -125,7 +128,7 @@ mod tests {
             [
                 "gala 0.1.0  agent alone, up 1 min 1 s",
                 "agent        0.60 % of one core, 2.0 MiB",
-                "  tcp        full             4 drops",
+                "  tcp        full       0.300 %         4 drops",
                 "not seen     probe.tcp: a \"quoted\" thing (2)",
             ]
         );

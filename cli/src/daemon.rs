@@ -7,18 +7,28 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use gala_agent::budget::Limits;
 use gala_agent::control::file::FileConfig;
+use gala_agent::control::run_folder::RunFolder;
 use gala_agent::{Agent, AgentConfig, AgentHandle};
 use gala_hub::{Hub, HubConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::options::{AgentOptions, Common, HubOptions, LogFormat, address, bytes, duration, number, pick};
+use crate::options::{AgentOptions, Common, HubOptions, LogFormat, address, bytes, duration, interval, log_filter, number, pick};
 use crate::view::AgentPages;
 
 /// Time between two topology cycles when the agent is in the same process.
 const LOCAL_TOPOLOGY_PERIOD: Duration = Duration::from_secs(10);
 /// And when metrics come from elsewhere.
 const REMOTE_TOPOLOGY_PERIOD: Duration = Duration::from_secs(60);
+
+/// The first collection is done within a second or two; systemd is not left waiting for one that hangs.
+const READY_PATIENCE: Duration = Duration::from_secs(20);
+/// A look at whether it is done.
+const READY_LOOK: Duration = Duration::from_millis(100);
+
+/// systemd is told this often that we live (`WatchdogSec=30`), unless a part stood still for longer than any of its steps.
+const WATCHDOG_EVERY: Duration = Duration::from_secs(10);
+const STANDSTILL: Duration = Duration::from_secs(120);
 
 /// A hub and an agent may be neighbours in one data folder, two of a kind may not.
 const HUB_LOCK: &str = "lock";
@@ -28,13 +38,13 @@ const AGENT_LOCK: &str = "agent.lock";
 pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Result<ExitCode> {
     let file = common.file()?;
     let logging = start_logging(&common, &file)?;
-    let mut agent_config = self::agent_config(&common, &options, &file)?;
-    agent_config.alone = false;
-    // The agent's lock comes first: of two starts on one host the second must touch nothing.
+    let agent_config = up_agent_config(&common, &options, &file)?;
     let hub_config = hub_config(&common, &hub_options, &file, LOCAL_TOPOLOGY_PERIOD)?;
+    // The agent's lock comes first: of two starts on one host the second must touch nothing.
+    let run_folder = RunFolder::acquire(&agent_config.run_dir, agent_config.run_dir_given)?;
     let locks = (lock_data(&hub_config.data_dir, HUB_LOCK)?, lock_data(&agent_config.state_dir, AGENT_LOCK)?);
     let hub = Hub::start(hub_config)?;
-    let agent = match Agent::start(agent_config, hub.sink()) {
+    let agent = match Agent::start_in(run_folder, agent_config, hub.sink()) {
         Ok(agent) => Arc::new(agent),
         Err(error) => {
             hub.stop();
@@ -45,13 +55,18 @@ pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Res
     announce(Some(&hub), Some(&agent));
     let take = |file: &FileConfig| {
         let new_hub = self::hub_config(&common, &hub_options, file, LOCAL_TOPOLOGY_PERIOD)?;
-        let mut new_agent = self::agent_config(&common, &options, file)?;
-        new_agent.alone = false;
+        let new_agent = up_agent_config(&common, &options, file)?;
         hub.can_take(&new_hub)?;
         agent.reload(new_agent)?;
         Ok(hub.reload(new_hub)?)
     };
-    wait(&common, &logging, take, |taken| hub.note_configuration(taken))?;
+    let life = Life {
+        is_ready: &|| agent.is_ready(),
+        standstill: &|| hub.analysis_age().max(sampling_age(&agent)),
+        take: &take,
+        note: &|taken| hub.note_configuration(taken),
+    };
+    wait(&common, &logging, &life)?;
     agent.stop();
     hub.stop();
     drop(locks);
@@ -59,7 +74,7 @@ pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Res
 }
 
 /// `gala agent`
-pub fn agent(common: Common, options: AgentOptions, hub: Option<String>, check_only: bool) -> Result<ExitCode> {
+pub fn agent(common: Common, options: AgentOptions, hub: Option<String>) -> Result<ExitCode> {
     let file = common.file()?;
     let configure = |file: &FileConfig| -> Result<AgentConfig> {
         let mut config = agent_config(&common, &options, file)?;
@@ -67,15 +82,18 @@ pub fn agent(common: Common, options: AgentOptions, hub: Option<String>, check_o
         Ok(config)
     };
     let config = configure(&file)?;
-    if check_only {
-        crate::print("configuration is valid");
-        return Ok(ExitCode::SUCCESS);
-    }
     let logging = start_logging(&common, &file)?;
+    let run_folder = RunFolder::acquire(&config.run_dir, config.run_dir_given)?;
     let lock = lock_data(&config.state_dir, AGENT_LOCK)?;
-    let agent = Agent::start(config, Arc::new(gala_agent::sinks::Discard))?;
+    let agent = Agent::start_in(run_folder, config, Arc::new(gala_agent::sinks::Discard))?;
     announce(None, Some(&agent));
-    wait(&common, &logging, |file| Ok(agent.reload(configure(file)?)?), |_| {})?;
+    let life = Life {
+        is_ready: &|| agent.is_ready(),
+        standstill: &|| sampling_age(&agent),
+        take: &|file| Ok(agent.reload(configure(file)?)?),
+        note: &|_| {},
+    };
+    wait(&common, &logging, &life)?;
     agent.stop();
     drop(lock);
     Ok(ExitCode::SUCCESS)
@@ -89,41 +107,66 @@ pub fn hub(common: Common, options: HubOptions) -> Result<ExitCode> {
     let lock = lock_data(&config.data_dir, HUB_LOCK)?;
     let hub = Hub::start(config)?;
     announce(Some(&hub), None);
-    let take = |file: &FileConfig| Ok(hub.reload(hub_config(&common, &options, file, REMOTE_TOPOLOGY_PERIOD)?)?);
-    wait(&common, &logging, take, |taken| hub.note_configuration(taken))?;
+    let life = Life {
+        is_ready: &|| true,
+        standstill: &|| hub.analysis_age(),
+        take: &|file| Ok(hub.reload(hub_config(&common, &options, file, REMOTE_TOPOLOGY_PERIOD)?)?),
+        note: &|taken| hub.note_configuration(taken),
+    };
+    wait(&common, &logging, &life)?;
     hub.stop();
     drop(lock);
     Ok(ExitCode::SUCCESS)
 }
 
-fn agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) -> Result<AgentConfig> {
+/// Since when the agent's sampling thread stands still.
+fn sampling_age(agent: &AgentHandle) -> Duration {
+    let age_ms = gala_agent::ledger::now_ms() - agent.last_turn_ms();
+    Duration::from_millis(u64::try_from(age_ms).unwrap_or_default())
+}
+
+/// The agent beside a hub: a port nobody chose is no reason to give up both.
+fn up_agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) -> Result<AgentConfig> {
+    let is_chosen = |given: &Option<String>, name: &str| given.is_some() || file.option(name).is_some();
+    let mut config = agent_config(common, options, file)?;
+    config.alone = false;
+    config.metrics_required = is_chosen(&options.metrics_listen, "metrics_listen");
+    config.rest_required = is_chosen(&options.rest_listen, "rest_listen");
+    Ok(config)
+}
+
+/// Values of the command line and the environment were found right when they were read: what is wrong here stands in the file,
+/// so messages name its key.
+pub fn agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) -> Result<AgentConfig> {
     let text = |given: &'_ Option<String>, name: &str, default: &str| pick(given.as_deref(), file, name, default).to_owned();
-    let percent = number("--budget-cpu", &text(&options.budget_cpu, "budget_cpu", "2"))?;
+    let percent = number("budget_cpu", &text(&options.budget_cpu, "budget_cpu", "2"))?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64;
     let limits = Limits {
         // A share of a small machine is too little to work with: never less than a tenth of one core.
         cpu_cores: (percent / 100.0 * cores).max(0.1),
-        memory_bytes: bytes("--budget-memory", &text(&options.budget_memory, "budget_memory", "80MiB"))?,
+        memory_bytes: bytes("budget_memory", &text(&options.budget_memory, "budget_memory", "80MiB"))?,
     };
     Ok(AgentConfig {
-        metrics_listen: address("--metrics-listen", &text(&options.metrics_listen, "metrics_listen", "127.0.0.1:8888"))?,
-        rest_listen: address("--rest-listen", &text(&options.rest_listen, "rest_listen", "127.0.0.1:9999"))?,
-        interval: duration("--interval", &text(&options.interval, "interval", "5"))?,
+        metrics_listen: address("metrics_listen", &text(&options.metrics_listen, "metrics_listen", "127.0.0.1:8888"))?,
+        rest_listen: address("rest_listen", &text(&options.rest_listen, "rest_listen", "127.0.0.1:9999"))?,
+        interval: interval("interval", &text(&options.interval, "interval", "5"))?,
         limits,
-        run_dir: common.run_dir(file),
+        run_dir: common.run_dir(file)?,
+        run_dir_given: common.names_run_dir(file),
         state_dir: common.data_dir(file)?,
-        run_unasked: file.probes.is_empty(),
+        run_unasked: file.probes.is_empty() && !file.is_upstreams,
         probes: file.probes.clone(),
         probes_changed: file.changed,
+        notes: file.notes.clone(),
         keep: common.keeps_configuration(file),
         ..AgentConfig::default()
     })
 }
 
-fn hub_config(common: &Common, options: &HubOptions, file: &FileConfig, topology_period: Duration) -> Result<HubConfig> {
+pub fn hub_config(common: &Common, options: &HubOptions, file: &FileConfig, topology_period: Duration) -> Result<HubConfig> {
     let text = |given: &'_ Option<String>, name: &str, default: &str| pick(given.as_deref(), file, name, default).to_owned();
     let listen = text(&options.listen, "listen", "127.0.0.1:7070");
-    let Some(listen) = address("--listen", &listen)? else { bail!("--listen off: a hub without a port is of no use") };
+    let Some(listen) = address("listen", &listen)? else { bail!("--listen off: a hub without a port is of no use") };
     let is_on = |given: bool, name: &str| given || file.option(name) == Some("true");
     let may_be_open = is_on(options.insecure, "insecure") && is_on(options.no_auth, "no_auth");
     if !listen.ip().is_loopback() && !may_be_open {
@@ -132,8 +175,8 @@ fn hub_config(common: &Common, options: &HubOptions, file: &FileConfig, topology
     Ok(HubConfig {
         data_dir: common.data_dir(file)?,
         listen,
-        retention: duration("--retention", &text(&options.retention, "retention", "7d"))?,
-        store_bytes: bytes("--store-size", &text(&options.store_size, "store_size", "2GiB"))?,
+        retention: duration("retention", &text(&options.retention, "retention", "7d"))?,
+        store_bytes: bytes("store_size", &text(&options.store_size, "store_size", "2GiB"))?,
         topology_period,
         build: crate::BUILD,
     })
@@ -168,16 +211,15 @@ fn lock_data(dir: &std::path::Path, name: &str) -> Result<std::fs::File> {
 /// Changes what is logged while the program runs.
 type Logging = tracing_subscriber::reload::Handle<EnvFilter, tracing_subscriber::Registry>;
 
-fn log_filter(common: &Common, file: &FileConfig) -> Result<EnvFilter> {
-    let level = pick(common.log.as_deref(), file, "log", "info");
-    EnvFilter::try_new(level).with_context(|| format!("--log {level:?}"))
+pub fn configured_filter(common: &Common, file: &FileConfig) -> Result<EnvFilter> {
+    log_filter("log", pick(common.log.as_deref(), file, "log", "info"))
 }
 
 fn start_logging(common: &Common, file: &FileConfig) -> Result<Logging> {
     use std::io::IsTerminal as _;
     use tracing_subscriber::layer::SubscriberExt as _;
     use tracing_subscriber::util::SubscriberInitExt as _;
-    let (filter, logging) = tracing_subscriber::reload::Layer::new(log_filter(common, file)?);
+    let (filter, logging) = tracing_subscriber::reload::Layer::new(configured_filter(common, file)?);
     let json = match common.log_format {
         Some(format) => matches!(format, LogFormat::Json),
         None => file.option("log_format") == Some("json"),
@@ -192,7 +234,7 @@ fn start_logging(common: &Common, file: &FileConfig) -> Result<Logging> {
     Ok(logging)
 }
 
-/// Says where to look, and tells systemd.
+/// Says where to look.
 fn announce(hub: Option<&Hub>, agent: Option<&AgentHandle>) {
     if let Some(hub) = hub {
         tracing::info!("web interface  http://{}/", hub.address());
@@ -210,7 +252,6 @@ fn announce(hub: Option<&Hub>, agent: Option<&AgentHandle>) {
             );
         }
     }
-    notify(&[sd_notify::NotifyState::Ready]);
 }
 
 /// Outside of systemd there is nobody to tell.
@@ -220,36 +261,76 @@ fn notify(states: &[sd_notify::NotifyState]) {
     }
 }
 
-/// Until SIGTERM or SIGINT; SIGHUP reads the configuration again and keeps the old one if the new is wrong. `note` hears
-/// whether it was taken.
-fn wait(common: &Common, logging: &Logging, take: impl Fn(&FileConfig) -> Result<()>, note: impl Fn(bool)) -> Result<()> {
-    let reload = || -> Result<()> {
-        let file = common.file()?;
-        let filter = log_filter(common, &file)?;
-        take(&file)?;
-        logging.reload(filter).context("the log level cannot be changed")
-    };
+/// What a running command is asked, and told.
+struct Life<'a> {
+    /// The first collection is done.
+    is_ready: &'a dyn Fn() -> bool,
+    /// For how long the part that works least has not shown that it goes on.
+    standstill: &'a dyn Fn() -> Duration,
+    /// Takes a configuration as a whole or not at all.
+    take: &'a dyn Fn(&FileConfig) -> Result<()>,
+    /// Hears whether it was taken.
+    note: &'a dyn Fn(bool),
+}
+
+impl Life<'_> {
+    /// Tells systemd that we serve, once we do.
+    async fn tell_ready(&self) {
+        let waited = tokio::time::timeout(READY_PATIENCE, async {
+            while !(self.is_ready)() {
+                tokio::time::sleep(READY_LOOK).await;
+            }
+        });
+        if waited.await.is_err() {
+            tracing::warn!("the first collection is not done after {} s", READY_PATIENCE.as_secs());
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    /// A part that hangs is for systemd to end: what it still gets done is not what people rely on.
+    fn tell_alive(&self) {
+        let age = (self.standstill)();
+        if age < STANDSTILL {
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        } else {
+            tracing::error!("a part has stood still for {} s; the watchdog is not told that all is well", age.as_secs());
+        }
+    }
+
+    /// Reads the configuration again and keeps the old one if the new is wrong.
+    fn reload(&self, common: &Common, logging: &Logging) {
+        notify(&[sd_notify::NotifyState::Reloading]);
+        let outcome = common.file().and_then(|file| {
+            let filter = configured_filter(common, &file)?;
+            (self.take)(&file)?;
+            logging.reload(filter).context("the log level cannot be changed")
+        });
+        (self.note)(outcome.is_ok());
+        match outcome {
+            Ok(()) => tracing::info!("configuration is read again"),
+            Err(error) => tracing::error!("the new configuration is refused, the old one stays: {error:#}"),
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+    }
+}
+
+/// Until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+fn wait(common: &Common, logging: &Logging, life: &Life<'_>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("signal handling")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
         let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
-        let mut watchdog = tokio::time::interval(Duration::from_secs(10));
+        let mut watchdog = tokio::time::interval(WATCHDOG_EVERY);
+        let mut ready = std::pin::pin!(life.tell_ready());
+        let mut is_told = false;
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
-                _ = hangup.recv() => {
-                    notify(&[sd_notify::NotifyState::Reloading]);
-                    let outcome = reload();
-                    note(outcome.is_ok());
-                    match outcome {
-                        Ok(()) => tracing::info!("configuration is read again"),
-                        Err(error) => tracing::error!("the new configuration is refused, the old one stays: {error:#}"),
-                    }
-                    notify(&[sd_notify::NotifyState::Ready]);
-                }
+                () = &mut ready, if !is_told => is_told = true,
+                _ = watchdog.tick() => life.tell_alive(),
+                _ = hangup.recv() => life.reload(common, logging),
             }
         }
         tracing::info!("stopping");

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod agent_status;
+mod check;
 mod client;
+mod ctl;
 mod daemon;
 mod doctor;
 mod options;
@@ -27,6 +29,17 @@ pub const BUILD: gala_hub::Build =
     gala_hub::Build { full: VERSION, version: env!("CARGO_PKG_VERSION"), commit: env!("GALA_COMMIT"), date: env!("GALA_DATE") };
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GALA_COMMIT"), ", ", env!("GALA_DATE"), ")");
 
+/// Its second line is what gala-gopher's `-v` prints.
+const AGENT_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("GALA_COMMIT"),
+    ", ",
+    env!("GALA_DATE"),
+    ")\nCOMMIT_SHA1=",
+    env!("GALA_COMMIT")
+);
+
 /// Tells why a Linux service got slow, in a minute, without touching it.
 #[derive(Parser)]
 #[command(name = "gala", version = VERSION, about, max_term_width = 100)]
@@ -40,11 +53,12 @@ enum Command {
     /// Agent, hub, store, analysis and web interface in one process on this host
     Up(Box<Up>),
     /// The agent alone: observes this host
+    #[command(version = AGENT_VERSION, disable_version_flag = true)]
     Agent(Box<AgentCommand>),
     /// Hub, store, analysis and web interface without an agent
     Hub(Box<HubCommand>),
-    /// Talks to a running agent: `ctl probes`, `ctl probe NAME [get | set JSON]`, `ctl metrics`
-    Ctl(client::Ctl),
+    /// Talks to a running agent: `ctl probes`, `ctl probe NAME [get | set JSON]`, `ctl metrics`; gopher-ctl's words too
+    Ctl(ctl::Ctl),
     /// What this kernel and these rights allow, per hook and per probe
     Doctor(doctor::Doctor),
     /// Health of a running `up`, `agent` or `hub`
@@ -76,11 +90,14 @@ struct AgentCommand {
     #[command(flatten)]
     agent: AgentOptions,
     /// Pushes what it sees to a hub, e.g. http://hub:7070
-    #[arg(long, env = "GALA_HUB", value_name = "URL")]
+    #[arg(long, env = "GALA_HUB", value_name = "URL", value_parser = options::hub_text)]
     hub: Option<String>,
-    /// Checks the configuration and ends
+    /// Checks the whole configuration, what only a hub reads too, and ends
     #[arg(long)]
     check_config: bool,
+    /// Version and commit
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
 }
 
 #[derive(Args)]
@@ -133,7 +150,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(up) => daemon::up(up.common, up.agent, up.hub),
-        Command::Agent(command) => daemon::agent(command.common, command.agent, command.hub, command.check_config),
+        Command::Agent(command) if command.check_config => check::run(&command.common, &command.agent, command.hub.as_deref()),
+        Command::Agent(command) => daemon::agent(command.common, command.agent, command.hub),
         Command::Hub(command) => daemon::hub(command.common, command.hub),
         Command::Ctl(ctl) => ctl.run(),
         Command::Doctor(doctor) => doctor.run(),

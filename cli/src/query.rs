@@ -7,17 +7,17 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::client::http;
-use crate::options::duration;
+use crate::options::{duration, duration_text};
 
 #[derive(Args)]
 pub struct Query {
     /// The question
     promql: String,
     /// Over the time up to now instead of now, e.g. 1h
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = duration_text)]
     range: Option<String>,
     /// Distance between two points of a range [default: a 60th of it, at least 5 s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = duration_text)]
     step: Option<String>,
     /// The hub's answer as it is
     #[arg(long)]

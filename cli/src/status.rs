@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::client::get;
+use crate::client::{ask, http};
 
 /// Where a hub listens unless told otherwise.
 const OWN_HUB: &str = "http://127.0.0.1:7070";
@@ -28,26 +29,35 @@ impl Status {
     pub fn run(self) -> Result<ExitCode> {
         let hub = self.hub.as_deref().unwrap_or(OWN_HUB).trim_end_matches('/');
         let base = format!("{hub}/api/v1");
-        let ask = |path: &str| -> Result<Value> {
-            let body = get(&format!("{base}{path}"))?;
-            serde_json::from_str(&body).with_context(|| format!("{base}{path} answered no JSON"))
+        let answer = |path: &str| -> Result<(StatusCode, Value)> {
+            let url = format!("{base}{path}");
+            let (status, body) = ask(http()?.get(&url), &url)?;
+            Ok((status, serde_json::from_str(&body).with_context(|| format!("{url} answered no JSON"))?))
         };
-        let health = match ask("/health") {
-            Ok(health) => health,
+        let (status, health) = match answer("/health") {
+            Ok(answered) => answered,
             Err(error) if is_unreachable(&error) => return self.without_hub(hub, &error),
             Err(error) => return Err(error),
         };
-        let faults = ask("/faults?state=open")?;
-        // A hub without an agent has nothing to say here, and that is no error.
-        let probes = ask("/agent/probes").unwrap_or(Value::Null);
-        let budget = ask("/agent/budget").unwrap_or(Value::Null);
+        // In the first seconds health is 503, and a health answer all the same.
+        if !health["components"].is_object() {
+            bail!("{base}/health: {status}: {}", text(&health["error"]["message"]));
+        }
+        // A hub without an agent has nothing to say of one, one that starts not yet of everything, and that is no error.
+        let known = |path| answer(path).ok().filter(|(status, _)| status.is_success()).map_or(Value::Null, |(_, body)| body);
+        let (faults, probes) = (known("/faults?state=open"), known("/agent/probes"));
+        let (budget, ledger) = (known("/agent/budget"), known("/agent/ledger"));
         if self.json {
-            let all = json!({"health": health, "faults": faults["items"], "probes": probes["items"], "budget": budget});
+            let all = json!({
+                "health": health, "faults": faults["items"], "probes": probes["items"], "budget": budget,
+                "watched": ledger["watched"], "ledger": ledger["items"],
+            });
             crate::print(&serde_json::to_string_pretty(&all)?);
             return Ok(ExitCode::SUCCESS);
         }
         show_health(&health);
         show_agent(&probes, &budget);
+        coverage(&ledger).iter().for_each(|line| crate::print(line));
         show_faults(&faults);
         Ok(ExitCode::SUCCESS)
     }
@@ -109,7 +119,29 @@ fn show_agent(probes: &Value, budget: &Value) {
     }
 }
 
+/// What is watched, and what is not seen of it.
+fn coverage(ledger: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(watched) = ledger["watched"].as_object() {
+        let counts: Vec<String> = watched.iter().map(|(what, count)| format!("{count} {what}")).collect();
+        lines.push(format!("watched      {}", counts.join(", ")));
+    }
+    for line in ledger["items"].as_array().into_iter().flatten() {
+        lines.push(format!(
+            "not seen     {}: {} ({}): {}",
+            text(&line["place"]),
+            text(&line["what"]),
+            line["count"],
+            text(&line["reason"])
+        ));
+    }
+    lines
+}
+
 fn show_faults(faults: &Value) {
+    if faults["items"].is_null() {
+        return crate::print("incidents are not known yet");
+    }
     let open = faults["items"].as_array().map_or(&[][..], Vec::as_slice);
     if open.is_empty() {
         crate::print("no open incident");
@@ -142,17 +174,21 @@ mod tests {
 
     /// Answers every request with the agent's words until the test ends.
     fn exporter() -> String {
+        server("200 OK", "gala_agent_info{version=\"0.1.0\"} 1\n")
+    }
+
+    /// Answers every request with the same until the test ends.
+    fn server(status: &'static str, body: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || listener.incoming().flatten().for_each(answer));
+        std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer(stream, status, body)));
         address
     }
 
-    fn answer(mut stream: TcpStream) {
-        let body = "gala_agent_info{version=\"0.1.0\"} 1\n";
+    fn answer(mut stream: TcpStream, status: &str, body: &str) {
         let mut request = [0; 4096];
         let _ = stream.read(&mut request);
-        let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+        let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
     }
 
     /// Nothing listens there, and no other test is given it.
@@ -169,12 +205,35 @@ mod tests {
     #[test]
     fn without_a_named_hub_the_agent_here_is_asked() {
         prepare();
-        let unreachable = get(NOBODY).unwrap_err();
+        let unreachable = crate::client::get(NOBODY).unwrap_err();
         assert!(is_unreachable(&unreachable), "{unreachable:#}");
         let status = |metrics| Status { json: true, hub: None, metrics };
         assert!(status(exporter()).without_hub(NOBODY, &unreachable).is_ok());
         let error = status(NOBODY.to_owned()).without_hub(NOBODY, &unreachable).unwrap_err().to_string();
         assert!(error.starts_with("no hub answers at "), "{error}");
+    }
+
+    #[test]
+    fn a_hub_that_starts_is_shown_and_one_that_refuses_is_an_error() {
+        prepare();
+        let of = |hub| Status { json: false, hub: Some(hub), metrics: NOBODY.to_owned() }.run();
+        let starting =
+            r#"{"status": "starting", "version": "0.1.0", "uptime_ms": 900, "components": {"store": {"status": "ok"}}}"#;
+        assert!(of(server("503 Service Unavailable", starting)).is_ok());
+        let refused = r#"{"error": {"code": "unavailable", "message": "too many queries"}}"#;
+        let error = of(server("503 Service Unavailable", refused)).unwrap_err().to_string();
+        assert!(error.contains("503") && error.ends_with("too many queries"), "{error}");
+    }
+
+    #[test]
+    fn coverage_is_what_is_watched_and_what_is_not_seen() {
+        let ledger = json!({
+            "watched": {"hosts": 1, "processes": 7},
+            "items": [{"place": "probe.tcp", "what": "links", "count": 3, "reason": "beyond the limit"}],
+        });
+        let lines = ["watched      1 hosts, 7 processes", "not seen     probe.tcp: links (3): beyond the limit"];
+        assert_eq!(coverage(&ledger), lines);
+        assert!(coverage(&Value::Null).is_empty());
     }
 
     #[test]

@@ -178,13 +178,13 @@ impl AgentView for AgentPages {
         if !status.ready {
             return Component::new(Status::Starting, "the first collection is not done yet", last);
         }
+        let mut trouble = status.closed;
         let broken: Vec<&str> =
             self.agent.probes().iter().filter(|probe| probe.state == ProbeState::Failed).map(|probe| probe.name).collect();
-        if broken.is_empty() {
-            Component::ok(last)
-        } else {
-            Component::new(Status::Degraded, format!("probes that failed: {}", broken.join(", ")), last)
+        if !broken.is_empty() {
+            trouble.push(format!("probes that failed: {}", broken.join(", ")));
         }
+        if trouble.is_empty() { Component::ok(last) } else { Component::new(Status::Degraded, trouble.join("; "), last) }
     }
 }
 

@@ -121,7 +121,8 @@ impl ProbeConfig {
     /// `version` must differ between any two contexts of a probe.
     pub fn context(&self, version: u64) -> RowContext {
         let custom_labels = self.custom_labels.iter().map(|(name, value)| (*name, Arc::from(value.as_str()))).collect();
-        let pod_labels = self.pod_labels.iter().filter_map(|name| intern(&exported_name(name))).collect();
+        let pod_labels =
+            self.pod_labels.iter().filter_map(|name| Some((Arc::from(name.as_str()), exported_label(name)?))).collect();
         RowContext { custom_labels, pod_labels, thresholds: self.thresholds(), version, ..RowContext::default() }
     }
 
@@ -130,7 +131,12 @@ impl ProbeConfig {
         let limit = |name| u32::try_from(self.number(name)).unwrap_or(0);
         let given =
             || Thresholds { latency_ms: limit("latency_thr"), drops: limit("drops_thr"), upper_percent: limit("res_upper_thr") };
-        (self.number("report_event") == 1).then(given)
+        self.reports_events().then(given)
+    }
+
+    /// Numbers past their thresholds are told as events.
+    pub fn reports_events(&self) -> bool {
+        self.number("report_event") == 1
     }
 
     /// Sub-probes that are on and that this version reports nothing for.
@@ -145,7 +151,17 @@ impl ProbeConfig {
     }
 }
 
-/// A pod's label as a label of a series: `app.kubernetes.io/name` becomes `app_kubernetes_io_name`.
+/// Names of labels that people may not give: each series has these from elsewhere, and must not have them twice.
+pub fn is_reserved(label: &str) -> bool {
+    label.starts_with("__") || matches!(label, "le" | "machine_id")
+}
+
+/// A pod's label as a label of a series; `None` for a name that is reserved, or one more than may be made.
+pub fn exported_label(name: &str) -> Option<&'static str> {
+    Some(exported_name(name)).filter(|name| !is_reserved(name)).and_then(|name| intern(&name))
+}
+
+/// `app.kubernetes.io/name` becomes `app_kubernetes_io_name`.
 fn exported_name(name: &str) -> String {
     let mut out: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if out.starts_with(|c: char| c.is_ascii_digit()) {
@@ -167,4 +183,21 @@ pub fn intern(name: &str) -> Option<&'static str> {
     let kept: &'static str = Box::leak(name.to_owned().into_boxed_str());
     names.push(kept);
     Some(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_pods_get_names_that_a_series_may_have_and_has_not_yet() {
+        assert_eq!(exported_label("app.kubernetes.io/name"), Some("app_kubernetes_io_name"));
+        assert_eq!(exported_label("7days"), Some("_7days"));
+        for reserved in ["machine_id", "machine-id", "le", "__name__", "_.x"] {
+            assert_eq!(exported_label(reserved), None, "{reserved}");
+        }
+        // What was saved before this was refused makes no second label of the name.
+        let config = ProbeConfig { pod_labels: vec!["le".into(), "tier".into()], ..ProbeConfig::default() };
+        assert_eq!(config.context(1).pod_labels, [("tier".into(), "tier")]);
+    }
 }

@@ -1,5 +1,6 @@
 //! `gala.toml`: the options of the command line by name, and a table `[probes.NAME]` per probe with the members of a PUT.
-//! A key nobody knows is an error with its line and the nearest known one; so is a value of the wrong shape.
+//! A key nobody knows is an error with its line and the nearest known one; so is a value of the wrong shape. A file of
+//! upstream's is told by its sections and read as such.
 //!
 //! ```toml
 //! interval = 10
@@ -22,6 +23,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::catalogue::PROBES;
+use super::{libconfig, upstream};
 
 /// Options of the command line that a file may set, spelled with `_` for `-`.
 pub const OPTIONS: [&str; 15] = [
@@ -42,6 +44,51 @@ pub const OPTIONS: [&str; 15] = [
     "store_size",
 ];
 
+/// What may stand behind an option's name.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Text,
+    Number,
+    TextOrNumber,
+    Switch,
+    OneOf(&'static [&'static str]),
+}
+
+impl Form {
+    fn of(option: &str) -> Self {
+        match option {
+            "insecure" | "no_auth" => Self::Switch,
+            "log_format" => Self::OneOf(&["text", "json"]),
+            "budget_cpu" => Self::Number,
+            "interval" | "retention" | "budget_memory" | "store_size" => Self::TextOrNumber,
+            _ => Self::Text,
+        }
+    }
+
+    fn admits(self, value: &DeValue<'_>) -> bool {
+        let is_number = matches!(value, DeValue::Integer(_) | DeValue::Float(_));
+        match self {
+            Self::Text => matches!(value, DeValue::String(_)),
+            Self::Number => is_number,
+            Self::TextOrNumber => is_number || matches!(value, DeValue::String(_)),
+            Self::Switch => matches!(value, DeValue::Boolean(_)),
+            Self::OneOf(known) => matches!(value, DeValue::String(text) if known.contains(&text.as_ref())),
+        }
+    }
+}
+
+impl std::fmt::Display for Form {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text => out.write_str("a text in quotes"),
+            Self::Number => out.write_str("a number, without quotes"),
+            Self::TextOrNumber => out.write_str("a text in quotes or a number"),
+            Self::Switch => out.write_str("true or false, without quotes"),
+            Self::OneOf(known) => write!(out, "\"{}\"", known.join("\" or \"")),
+        }
+    }
+}
+
 const SECTIONS: [&str; 5] = ["blacklist", "cmd", "params", "snoopers", "state"];
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -52,6 +99,13 @@ pub enum FileError {
     Wrong { path: PathBuf, line: usize, problem: String },
 }
 
+/// Something a file asks for that this version does not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub what: String,
+    pub reason: String,
+}
+
 /// What a file says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FileConfig {
@@ -59,16 +113,30 @@ pub struct FileConfig {
     options: BTreeMap<&'static str, String>,
     /// Each probe's section as the object of a PUT.
     pub probes: BTreeMap<String, Map<String, Value>>,
-    /// When the file was changed last.
+    /// When what names the probes was changed last.
     pub changed: Option<SystemTime>,
+    /// It is upstream's: nothing runs until it is asked for.
+    pub is_upstreams: bool,
+    pub notes: Vec<Note>,
 }
 
 impl FileConfig {
     pub fn load(path: &Path) -> Result<Self, FileError> {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| FileError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
+        let foreign = match libconfig::parse(&text) {
+            Ok(settings) if upstream::is_upstreams(&settings) => return upstream::read(&settings, path),
+            other => other.err(),
+        };
         let changed = std::fs::metadata(path).and_then(|about| about.modified()).ok();
-        Ok(Self { changed, ..Self::parse(&text, path)? })
+        match (Self::parse(&text, path), foreign) {
+            (Ok(config), _) => Ok(Self { changed, ..config }),
+            // What is called as upstream's file and is neither was meant to be that.
+            (Err(_), Some(problem)) if path.extension().is_some_and(|extension| extension == "conf") => {
+                Err(FileError::Wrong { path: path.to_owned(), line: problem.line, problem: problem.text })
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// `path` is for messages only.
@@ -92,8 +160,9 @@ impl FileConfig {
             let known = OPTIONS.iter().find(|known| **known == name);
             let known =
                 known.ok_or_else(|| wrong(key.span(), unknown("key", name, OPTIONS.iter().copied().chain(["probes"]))))?;
-            let text = scalar_text(value.get_ref());
-            let text = text.ok_or_else(|| wrong(value.span(), format!("{name} must be a text, a number, true or false")))?;
+            let form = Form::of(known);
+            let text = scalar_text(value.get_ref()).filter(|_| form.admits(value.get_ref()));
+            let text = text.ok_or_else(|| wrong(value.span(), format!("{name} must be {form}")))?;
             config.options.insert(known, text);
         }
         Ok(config)
@@ -132,6 +201,10 @@ impl FileConfig {
         }
         self.probes.insert(probe.to_owned(), object);
         Ok(())
+    }
+
+    pub(super) fn set(&mut self, option: &'static str, text: &str) {
+        self.options.insert(option, text.to_owned());
     }
 
     /// Text of an option, by its name in the file.
@@ -229,6 +302,15 @@ mod tests {
         assert!(parse("interval = 5\ninterval = 6\n").unwrap_err().contains("line 2"));
         assert!(parse("a = [1,\n").unwrap_err().contains("line"));
         assert!(parse("interval = [5]\n").unwrap_err().contains("line 1: interval must be a text"));
+        for (text, words) in [
+            ("insecure = \"yes\"", "insecure must be true or false, without quotes"),
+            ("log_format = \"xml\"", "log_format must be \"text\" or \"json\""),
+            ("log_format = true", "log_format must be \"text\" or \"json\""),
+            ("budget_cpu = \"2\"", "budget_cpu must be a number, without quotes"),
+            ("hub = 7070", "hub must be a text in quotes"),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), format!("configuration file gala.toml, line 1: {words}"));
+        }
         assert!(parse("probes = 1\n").unwrap_err().contains("must be a table"));
         let missing = FileConfig::load(Path::new("/no/such.toml")).unwrap_err().to_string();
         assert!(missing.contains("/no/such.toml cannot be read"), "{missing}");

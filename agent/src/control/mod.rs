@@ -1,15 +1,19 @@
 //! Configuration and life of the probes: what the REST API, the start and a reload change. A request works on a copy; the
 //! probe starts and stops in the requester's thread, so neither collection nor requests for other probes wait for it.
 
+pub mod answer;
 pub mod catalogue;
 pub mod config;
 pub mod file;
+pub mod libconfig;
 pub mod params;
 pub mod range;
+pub mod reload;
 pub mod request;
 pub mod rest;
 pub mod run_folder;
 pub mod saved;
+pub mod upstream;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,13 +23,15 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::ledger::Ledger;
 use crate::runtime::sampler::{Command, RunSpec, drop_caught, panic_text};
 use crate::runtime::status::{ProbeState, ProbeStatus};
+pub use answer::Answer;
 use catalogue::{PROBES, ProbeEntry};
 use config::ProbeConfig;
+use params::{Situation, period_of};
 use range::Mode;
 use request::Wish;
 use saved::{Saved, SavedFile, SavedProbe};
@@ -36,34 +42,6 @@ const SAMPLER_PATIENCE: Duration = Duration::from_secs(10);
 /// A probe may take this long to let go of its hooks; then it goes on by itself.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// What a request is answered with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    pub body: String,
-}
-
-impl Answer {
-    /// Upstream's words; parameters that were accepted and change nothing are named.
-    fn success(unused: &[&str]) -> Self {
-        let but = match unused {
-            [] => String::new(),
-            names => format!(", but this version of the probe has no use for {}", names.join(", ")),
-        };
-        Self { status: 200, body: format!("{{ \"result\": \"success\", \"message\":\"New config takes effect{but}\" }}\n") }
-    }
-
-    /// Upstream's form, blanks included, the text escaped.
-    pub fn failed(status: u16, message: &str) -> Self {
-        let message = Value::from(message);
-        Self { status, body: format!("{{ \"result\": \"failed\", \"message\":{message} }}\n") }
-    }
-
-    fn not_found() -> Self {
-        Self::failed(404, "url not found")
-    }
-}
-
 #[derive(Default)]
 struct Entry {
     config: ProbeConfig,
@@ -71,6 +49,8 @@ struct Entry {
     addressed: bool,
     /// Nobody but the agent configured it.
     unasked: bool,
+    /// The configuration file did, and nobody since.
+    from_file: bool,
     /// It is to run: keep-alive starts it again when it broke.
     wanted: bool,
 }
@@ -87,6 +67,10 @@ pub struct Control {
     saved: Option<Mutex<SavedFile>>,
     /// What was kept and is not in force yet, or cannot be: it stays kept.
     pending: Mutex<BTreeMap<String, SavedProbe>>,
+    /// Report period of the probes that run unasked.
+    interval: Mutex<Duration>,
+    /// Why nobody hears of events; `None` where somebody does.
+    events_lost: Option<&'static str>,
 }
 
 /// What is not seen when the configuration cannot be kept or taken back.
@@ -98,6 +82,8 @@ impl Control {
         statuses: Arc<Mutex<BTreeMap<&'static str, ProbeStatus>>>,
         ledger: Ledger,
         saved: Option<SavedFile>,
+        interval: Duration,
+        events_lost: Option<&'static str>,
     ) -> Self {
         let mut known = statuses.lock();
         for entry in &PROBES {
@@ -118,7 +104,13 @@ impl Control {
             versions: AtomicU64::new(0),
             saved: saved.map(Mutex::new),
             pending: Mutex::default(),
+            interval: Mutex::new(interval),
+            events_lost,
         }
+    }
+
+    fn situation(&self, running: bool) -> Situation {
+        Situation::new(running, *self.interval.lock())
     }
 
     pub fn get(&self, name: &str) -> Answer {
@@ -132,53 +124,49 @@ impl Control {
 
     /// A PUT; what it changes is kept over a restart.
     pub fn put(&self, name: &str, body: &[u8]) -> Answer {
-        let answer = self.put_once(name, body);
-        if answer.status == 200 {
-            self.save();
-        }
-        answer
-    }
-
-    fn put_once(&self, name: &str, body: &[u8]) -> Answer {
         if name.is_empty() {
             return Answer::not_found();
         }
         let Some(entry) = catalogue::find(name) else { return Answer::failed(400, &format!("invalid probe name {name}")) };
+        match request::parse_body(body).and_then(|object| self.ask(entry, &object, false)) {
+            Ok(()) => {
+                self.save();
+                Answer::success()
+            }
+            Err(message) => {
+                self.address(entry);
+                Answer::failed(400, &message)
+            }
+        }
+    }
+
+    /// After any PUT, a refused one too, GET shows everything.
+    fn address(&self, entry: &ProbeEntry) {
+        if let Some(known) = self.entries.lock().get_mut(entry.name) {
+            known.addressed = true;
+        }
+    }
+
+    /// Does what the object of a PUT asks.
+    fn ask(&self, entry: &'static ProbeEntry, object: &Map<String, Value>, from_file: bool) -> Result<(), String> {
         // A request in the first seconds changes what was kept, and does not begin anew.
-        if let Some(kept) = self.pending.lock().get(entry.name).filter(|kept| !kept.unasked).cloned()
-            && let Err(reason) = self.restore(entry.name, &kept.config)
+        let kept = self.pending.lock().get(entry.name).filter(|kept| !kept.unasked).cloned();
+        if let Some(kept) = kept
+            && let Err(reason) = self.restore(entry.name, &kept)
         {
             tracing::warn!("probe {}: its saved configuration is not taken: {reason}", entry.name);
         }
         let _gate = self.gates[entry.name].lock();
-        if let Some(known) = self.entries.lock().get_mut(entry.name) {
-            known.addressed = true;
-        }
-        match self.try_put(entry, body) {
-            Ok(unused) => Answer::success(&unused),
-            Err(message) => Answer::failed(400, &message),
-        }
-    }
-
-    /// Answers the parameters of the request that change nothing.
-    fn try_put(&self, entry: &'static ProbeEntry, body: &[u8]) -> Result<Vec<&'static str>, String> {
-        let object = request::parse_body(body)?;
-        if entry.start.is_none() {
-            return Err("not supported in the current version".to_owned());
-        }
+        self.address(entry);
         let before = self.entries.lock()[entry.name].config.clone();
-        let mut config = before.clone();
         let running = self.is_running(entry.name);
-        let wish = request::apply(&object, entry, &mut config, running)?;
-        let given = object.get("params").and_then(Value::as_object);
-        let is_given = |name: &&'static str| given.is_some_and(|given| given.contains_key(*name));
-        let unused = config.unused(entry.name).filter(is_given).collect();
+        let (config, wish) = draft(entry, object, before.clone(), self.situation(running))?;
         self.take_effect(entry, config, &before, wish, running)?;
         if let Some(known) = self.entries.lock().get_mut(entry.name) {
-            known.unasked = false;
+            (known.unasked, known.from_file) = (false, from_file);
         }
         self.pending.lock().remove(entry.name);
-        Ok(unused)
+        Ok(())
     }
 
     /// Runs, changes or stops the probe, then keeps the configuration.
@@ -227,6 +215,8 @@ impl Control {
         } else {
             self.ledger.clear(&place, "cluster_ip_backend=2");
         }
+        let lost = self.events_lost.filter(|_| config.reports_events());
+        self.ledger.set(&place, "events of report_event", lost.unwrap_or_default(), u64::from(lost.is_some()));
     }
 
     fn spec(&self, entry: &'static ProbeEntry, config: &ProbeConfig) -> Option<RunSpec> {
@@ -296,15 +286,16 @@ impl Control {
         self.statuses.lock().get(name).is_some_and(|status| status.state.is_running())
     }
 
-    /// Starts those of the probes that run unasked that `admitted` names, observing everything, with this report period.
-    /// What does not start is in the ledger.
-    pub fn start_unasked(&self, period: Duration, admitted: impl Fn(&str) -> bool) {
+    /// Starts those of the probes that run unasked that `admitted` names, observing everything. What does not start is in
+    /// the ledger.
+    pub fn start_unasked(&self, admitted: impl Fn(&str) -> bool) {
+        let period = period_of(*self.interval.lock());
         for entry in PROBES.iter().filter(|entry| entry.start.is_some() && admitted(entry.name)) {
             let Some(sub_probes) = entry.unasked else { continue };
             let sub_probes = sub_probes.iter().copied().filter(|name| entry.fills(name)).collect();
             let mut config = ProbeConfig { sub_probes, mode: Mode::Black, ..ProbeConfig::default() };
-            config.params.insert("report_period", Value::from(period.as_secs().clamp(1, 600)));
-            self.begin(entry, Entry { config, addressed: true, unasked: true, wanted: true });
+            config.params.insert("report_period", Value::from(period));
+            self.begin(entry, Entry { config, addressed: true, unasked: true, from_file: false, wanted: true });
         }
     }
 
@@ -317,7 +308,7 @@ impl Control {
         let configured = known.filter(|(_, known)| known.wanted || known.config != ProbeConfig::default());
         let probes = configured.map(|(entry, known)| {
             let config = saved::as_request(&known.config, entry, known.wanted);
-            (entry.name.to_owned(), SavedProbe { unasked: known.unasked, config })
+            (entry.name.to_owned(), SavedProbe { unasked: known.unasked, from_file: known.from_file, config })
         });
         let mut probes: BTreeMap<String, SavedProbe> = probes.collect();
         drop(entries);
@@ -355,48 +346,27 @@ impl Control {
     }
 
     /// Takes a probe back as it was. One that does not start yet stays wanted.
-    pub fn restore(&self, name: &str, config: &serde_json::Map<String, Value>) -> Result<(), String> {
-        let entry = catalogue::find(name).filter(|entry| entry.start.is_some());
-        let entry = entry.ok_or_else(|| format!("probe {name} is not supported in the current version"))?;
-        let mut restored = ProbeConfig::default();
-        let wanted = request::apply(config, entry, &mut restored, false)? == Wish::Running;
-        self.note_unused(entry, &restored);
-        self.begin(entry, Entry { config: restored, addressed: true, unasked: false, wanted });
+    pub fn restore(&self, name: &str, kept: &SavedProbe) -> Result<(), String> {
+        let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
+        let (config, wish) = draft(entry, &kept.config, ProbeConfig::default(), Situation::KEPT)?;
+        self.note_unused(entry, &config);
+        let wanted = wish == Wish::Running;
+        self.begin(entry, Entry { config, addressed: true, unasked: false, from_file: kept.from_file, wanted });
         Ok(())
     }
 
     /// As a PUT, also in that it is kept.
-    pub fn set(&self, name: &str, config: &serde_json::Map<String, Value>) -> Result<(), String> {
-        self.configure(name, config)?;
+    pub fn set(&self, name: &str, config: &Map<String, Value>) -> Result<(), String> {
+        let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
+        self.ask(entry, config, false)?;
         self.save();
         Ok(())
     }
 
-    /// Takes a configured probe (a section of the configuration file) as a PUT would, but for keeping it.
-    pub fn configure(&self, name: &str, section: &serde_json::Map<String, Value>) -> Result<(), String> {
+    /// Takes a section of the configuration file as a PUT would, but for keeping it.
+    pub fn configure(&self, name: &str, section: &Map<String, Value>) -> Result<(), String> {
         let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
-        let answer = self.put_once(entry.name, Value::Object(section.clone()).to_string().as_bytes());
-        if answer.status == 200 {
-            return Ok(());
-        }
-        let message =
-            serde_json::from_str::<Value>(&answer.body).ok().and_then(|body| Some(body["message"].as_str()?.to_owned()));
-        Err(message.unwrap_or(answer.body))
-    }
-
-    /// Gives probes that run unasked, and that nobody configured since, another report period.
-    pub fn set_unasked_period(&self, period: Duration) -> Result<(), String> {
-        for entry in PROBES.iter().filter(|entry| entry.start.is_some() && entry.unasked.is_some()) {
-            let unasked = self.entries.lock()[entry.name].unasked;
-            if unasked {
-                let _gate = self.gates[entry.name].lock();
-                let before = self.entries.lock()[entry.name].config.clone();
-                let mut config = before.clone();
-                config.params.insert("report_period", Value::from(period.as_secs().clamp(1, 600)));
-                self.take_effect(entry, config, &before, Wish::AsItIs, self.is_running(entry.name))?;
-            }
-        }
-        Ok(())
+        self.ask(entry, section, true)
     }
 
     fn begin(&self, entry: &'static ProbeEntry, begun: Entry) {
@@ -419,14 +389,33 @@ impl Control {
     /// Starts again what is to run and does not.
     pub fn keep_alive(&self) {
         for entry in &PROBES {
-            let wanted = self.entries.lock()[entry.name].wanted;
-            if wanted && !self.is_running(entry.name) {
-                let _gate = self.gates[entry.name].lock();
-                let config = self.entries.lock()[entry.name].config.clone();
-                if let Err(reason) = self.start(entry, &config) {
-                    tracing::debug!("probe {} does not start again: {reason}", entry.name);
-                }
+            let is_missing = || self.entries.lock()[entry.name].wanted && !self.is_running(entry.name);
+            if !is_missing() {
+                continue;
+            }
+            let _gate = self.gates[entry.name].lock();
+            // A request that held the gate may have stopped or started it.
+            if !is_missing() {
+                continue;
+            }
+            let config = self.entries.lock()[entry.name].config.clone();
+            if let Err(reason) = self.start(entry, &config) {
+                tracing::debug!("probe {} does not start again: {reason}", entry.name);
             }
         }
     }
+}
+
+/// What the object of a PUT makes of a configuration and asks of the probe's life, or what is wrong with it.
+fn draft(
+    entry: &ProbeEntry,
+    object: &Map<String, Value>,
+    mut config: ProbeConfig,
+    situation: Situation,
+) -> Result<(ProbeConfig, Wish), String> {
+    if entry.start.is_none() {
+        return Err("not supported in the current version".to_owned());
+    }
+    let wish = request::apply(object, entry, &mut config, situation)?;
+    Ok((config, wish))
 }

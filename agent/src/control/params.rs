@@ -1,6 +1,7 @@
 //! The parameters of probes: type, default, range, and which probe's answer shows them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Number, Value};
 
@@ -13,6 +14,8 @@ pub enum Check {
         max: i64,
         zero: bool,
     },
+    /// Seconds between two reports; how few is said by the [`Situation`].
+    Period,
     /// A power of two that may only change while the probe is stopped.
     RingBuffer,
     /// Shorter than this.
@@ -25,6 +28,34 @@ pub enum Check {
     },
     Protocols,
     Channel,
+}
+
+/// What a parameter meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Situation {
+    /// The probe runs.
+    pub running: bool,
+    /// Report periods from here on are taken, in seconds: those the agent itself reports are.
+    pub shortest_period: i64,
+}
+
+impl Situation {
+    /// What was in force before, whatever `--interval` is now.
+    pub const KEPT: Self = Self { running: false, shortest_period: 1 };
+
+    /// `interval` is the period of the probes that run unasked.
+    pub fn new(running: bool, interval: Duration) -> Self {
+        Self { running, shortest_period: period_of(interval).min(SHORTEST_PERIOD) }
+    }
+}
+
+/// Upstream's range of report periods, seconds.
+const SHORTEST_PERIOD: i64 = 5;
+const LONGEST_PERIOD: i64 = 600;
+
+/// An interval as a report period.
+pub fn period_of(interval: Duration) -> i64 {
+    i64::try_from(interval.as_secs()).unwrap_or(LONGEST_PERIOD).clamp(1, LONGEST_PERIOD)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +111,7 @@ pub static PARAMS: [ParamDef; 28] = [
     text("pyroscope_server", "localhost:4040", Check::Text { limit: 64 }, FLAME),
     number("report_cport", 0, 0, 1, Shown::For(&["tcp"])),
     number("report_event", 0, 0, 1, Shown::Always),
-    number("report_period", 60, 5, 600, Shown::Always),
+    ParamDef { name: "report_period", check: Check::Period, number: 60, text: "", shown: Shown::Always },
     number("res_lower_thr", 0, 0, 100, Shown::Always),
     number("res_upper_thr", 0, 0, 100, Shown::Always),
     ParamDef { name: "ringbuf_map_size", check: Check::RingBuffer, number: 1, text: "", shown: Shown::For(&["tcp", "socket"]) },
@@ -96,7 +127,7 @@ const RING_BUFFER_RANGE: (i64, i64) = (1, 32);
 impl ParamDef {
     pub fn default(&self) -> Value {
         match self.check {
-            Check::Number { .. } | Check::RingBuffer => Value::from(self.number),
+            Check::Number { .. } | Check::Period | Check::RingBuffer => Value::from(self.number),
             Check::Protocols => Value::Array(Vec::new()),
             Check::Text { .. } | Check::Path { .. } | Check::Channel => Value::from(self.text),
         }
@@ -121,29 +152,33 @@ impl ParamDef {
         }
     }
 
-    /// The value to store, or upstream's message. What is set already is always accepted, so that every answer of ours
-    /// can be sent back.
-    pub fn parse(&self, given: &Value, current: &Value, running: bool) -> Result<Value, String> {
+    /// The value to store, or upstream's message. What is set already and the default are always accepted, so that every
+    /// answer of ours can be sent back.
+    pub fn parse(&self, given: &Value, current: &Value, situation: Situation) -> Result<Value, String> {
         let name = self.name;
         let parsed = match self.check {
             Check::Number { min, max, zero } => {
-                let number = as_integer(given).ok_or_else(|| format!("params.{name} invalid data type"))?;
-                let is_off = zero && number == 0;
-                if !is_off && !(min..=max).contains(&number) {
-                    return Err(format!("params.{name} invalid value {number}, must be in [{min}, {max}]"));
+                let number = self.number_of(given)?;
+                if !(zero && number == 0) {
+                    self.in_range(number, min, max)?;
+                }
+                Value::from(number)
+            }
+            Check::Period => {
+                let number = self.number_of(given)?;
+                if current.as_i64() != Some(number) {
+                    self.in_range(number, situation.shortest_period, LONGEST_PERIOD)?;
                 }
                 Value::from(number)
             }
             Check::RingBuffer => {
                 let (min, max) = RING_BUFFER_RANGE;
-                let number = as_integer(given).ok_or_else(|| format!("params.{name} invalid data type"))?;
-                if !(min..=max).contains(&number) {
-                    return Err(format!("params.{name} invalid value {number}, must be in [{min}, {max}]"));
-                }
+                let number = self.number_of(given)?;
+                self.in_range(number, min, max)?;
                 if number.count_ones() != 1 {
                     return Err(format!("params.{name} invalid value {number}, must be power of 2"));
                 }
-                if running && current.as_i64() != Some(number) {
+                if situation.running && current.as_i64() != Some(number) {
                     return Err(format!("params.{name} invalid can only be changed when probe is stopped"));
                 }
                 Value::from(number)
@@ -160,8 +195,8 @@ impl ParamDef {
             }
             Check::Path { folder } => {
                 let text = self.text_of(given)?;
-                if current.as_str() == Some(text) {
-                    return Ok(current.clone());
+                if current.as_str() == Some(text) || self.text == text {
+                    return Ok(Value::from(text));
                 }
                 if is_unsafe(text) {
                     return Err(format!("params.{name} contains unsafe characters"));
@@ -184,6 +219,15 @@ impl ParamDef {
             }
         };
         Ok(parsed)
+    }
+
+    fn number_of(&self, given: &Value) -> Result<i64, String> {
+        as_integer(given).ok_or_else(|| format!("params.{} invalid data type", self.name))
+    }
+
+    fn in_range(&self, number: i64, min: i64, max: i64) -> Result<(), String> {
+        let told = || format!("params.{} invalid value {number}, must be in [{min}, {max}]", self.name);
+        (min..=max).contains(&number).then_some(()).ok_or_else(told)
     }
 
     fn text_of<'a>(&self, given: &'a Value) -> Result<&'a str, String> {
@@ -236,9 +280,30 @@ mod tests {
 
     use super::*;
 
+    const USUAL: Situation = Situation { running: false, shortest_period: SHORTEST_PERIOD };
+
     fn parse(name: &str, value: Value) -> Result<Value, String> {
         let param = find(name).unwrap();
-        param.parse(&value, &param.default(), false)
+        param.parse(&value, &param.default(), USUAL)
+    }
+
+    #[test]
+    fn periods_the_agent_itself_reports_are_accepted_back() {
+        let param = find("report_period").unwrap();
+        let short = Situation::new(false, Duration::from_secs(2));
+        assert_eq!(param.parse(&json!(2), &param.default(), short), Ok(json!(2)), "--interval 2");
+        let refused = param.parse(&json!(1), &param.default(), short);
+        assert_eq!(refused, Err("params.report_period invalid value 1, must be in [2, 600]".into()));
+        assert_eq!(param.parse(&json!(3), &json!(3), USUAL), Ok(json!(3)), "what is set already");
+        assert_eq!(param.parse(&json!(1), &param.default(), Situation::KEPT), Ok(json!(1)));
+        assert_eq!(Situation::new(false, Duration::from_secs(30)), USUAL, "a long interval forbids nothing");
+        assert_eq!((period_of(Duration::ZERO), period_of(Duration::from_secs(9000))), (1, 600));
+    }
+
+    #[test]
+    fn a_path_goes_back_to_its_default() {
+        let param = find("elf_path").unwrap();
+        assert_eq!(param.parse(&json!(""), &json!("/proc"), USUAL), Ok(json!("")));
     }
 
     #[test]
@@ -263,6 +328,7 @@ mod tests {
     #[test]
     fn the_ring_buffer_is_a_power_of_two_and_fixed_while_running() {
         let param = find("ringbuf_map_size").unwrap();
+        let running = Situation { running: true, ..USUAL };
         assert_eq!(
             parse("ringbuf_map_size", json!(3)),
             Err("params.ringbuf_map_size invalid value 3, must be power of 2".into())
@@ -271,9 +337,9 @@ mod tests {
             parse("ringbuf_map_size", json!(64)),
             Err("params.ringbuf_map_size invalid value 64, must be in [1, 32]".into())
         );
-        let refused = param.parse(&json!(8), &json!(1), true);
+        let refused = param.parse(&json!(8), &json!(1), running);
         assert_eq!(refused, Err("params.ringbuf_map_size invalid can only be changed when probe is stopped".into()));
-        assert_eq!(param.parse(&json!(1), &json!(1), true), Ok(json!(1)));
+        assert_eq!(param.parse(&json!(1), &json!(1), running), Ok(json!(1)));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::catalogue::{Observes, ProbeEntry};
-use super::config::{ProbeConfig, intern};
-use super::params::{self, as_integer, is_unsafe};
+use super::config::{ProbeConfig, exported_label, intern, is_reserved};
+use super::params::{self, Situation, as_integer, is_unsafe};
 use super::range::{Mode, NameEntry, Objects, short_id};
 
 pub const MAX_BODY: usize = 1_048_576;
@@ -98,13 +98,13 @@ fn without_comments(json: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Applies a request to a copy of the configuration. `running` is the probe's state now.
-pub fn apply(object: &Map<String, Value>, entry: &ProbeEntry, config: &mut ProbeConfig, running: bool) -> Checked<Wish> {
+/// Applies a request to a copy of the configuration.
+pub fn apply(object: &Map<String, Value>, entry: &ProbeEntry, config: &mut ProbeConfig, situation: Situation) -> Checked<Wish> {
     if !SECTIONS.iter().any(|section| object.contains_key(*section)) {
         return Err("Bad request".to_owned());
     }
     // What we answered is accepted back whatever the rules for new requests say.
-    if Value::Object(object.clone()) == config.answer(entry, running) {
+    if Value::Object(object.clone()) == config.answer(entry, situation.running) {
         return Ok(Wish::AsItIs);
     }
     let (command, snoopers) = (section(object, "cmd")?, section(object, "snoopers")?);
@@ -128,7 +128,7 @@ pub fn apply(object: &Map<String, Value>, entry: &ProbeEntry, config: &mut Probe
         return Err(format!("the snooper for {} cannot be empty", entry.name));
     }
     if let Some(given) = given_params {
-        apply_params(given, config, running)?;
+        apply_params(given, config, situation)?;
     }
     let wish = match object.get("state") {
         None => Wish::AsItIs,
@@ -278,7 +278,8 @@ fn apply_labels(given: &Map<String, Value>, config: &mut ProbeConfig) -> Checked
         return Err(error());
     }
     if !names.is_empty() {
-        let texts = names.iter().map(|name| name.as_str().filter(|name| !name.is_empty()).map(str::to_owned).ok_or_else(error));
+        let fits = |name: &&str| !name.is_empty() && exported_label(name).is_some();
+        let texts = names.iter().map(|name| name.as_str().filter(fits).map(str::to_owned).ok_or_else(error));
         config.pod_labels = texts.collect::<Checked<Vec<_>>>()?;
     }
     Ok(())
@@ -289,16 +290,16 @@ fn label_name(name: &str) -> Option<&'static str> {
     static SHAPE: std::sync::LazyLock<Option<Regex>> =
         std::sync::LazyLock::new(|| Regex::new("^[a-zA-Z_][a-zA-Z0-9_]{0,63}$").ok());
     let fits = SHAPE.as_ref().is_some_and(|shape| shape.is_match(name));
-    (fits && !name.starts_with("__") && !matches!(name, "le" | "machine_id")).then(|| intern(name)).flatten()
+    (fits && !is_reserved(name)).then(|| intern(name)).flatten()
 }
 
-fn apply_params(given: &Map<String, Value>, config: &mut ProbeConfig, running: bool) -> Checked<()> {
+fn apply_params(given: &Map<String, Value>, config: &mut ProbeConfig, situation: Situation) -> Checked<()> {
     let mut known_any = given.is_empty();
     for (name, value) in given {
         let Some(param) = params::find(name) else { continue };
         known_any = true;
         let current = config.param(param);
-        config.params.insert(param.name, param.parse(value, &current, running)?);
+        config.params.insert(param.name, param.parse(value, &current, situation)?);
     }
     if known_any { Ok(()) } else { Err("Bad request".to_owned()) }
 }

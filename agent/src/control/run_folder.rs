@@ -1,9 +1,12 @@
-//! The run folder: PID file with its lock, so that one agent at a time works with one folder. It goes at the end.
+//! The run folder: PID file with its lock, so that one agent at a time works with one folder. It goes at the end. Others must
+//! not be able to put anything there, nor a link where the file belongs.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Error, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 const PID_FILE: &str = "gala-gopher.pid";
 
@@ -12,7 +15,17 @@ pub enum RunFolderError {
     #[error("run folder {folder} is held by pid {pid}: stop that agent or choose another folder with --run-dir")]
     Held { folder: PathBuf, pid: String },
     #[error("run folder {folder} cannot be used ({source}): choose another one with --run-dir")]
-    Unusable { folder: PathBuf, source: std::io::Error },
+    Unusable { folder: PathBuf, source: Error },
+}
+
+/// `/run/gala_gopher` for root, else below the user's own run folder, else in the data folder: never where everybody writes.
+pub fn default_run_dir(data: &Path) -> PathBuf {
+    let of_user = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
+    match of_user {
+        _ if rustix::process::geteuid().is_root() => PathBuf::from("/run/gala_gopher"),
+        Some(folder) => PathBuf::from(folder).join("gala_gopher"),
+        None => data.join("run"),
+    }
 }
 
 /// Held while it lives.
@@ -21,17 +34,23 @@ pub struct RunFolder {
     folder: PathBuf,
     /// The lock; closed after the file is removed, so that a successor never locks a file that is going.
     _file: File,
-    made: bool,
+    /// It goes at the end.
+    own: bool,
 }
 
 impl RunFolder {
-    pub fn acquire(folder: &Path) -> Result<Self, RunFolderError> {
+    /// Makes the folder when it is missing and locks it. One that was `given` and was there stays at the end.
+    pub fn acquire(folder: &Path, given: bool) -> Result<Self, RunFolderError> {
         let unusable = |source| RunFolderError::Unusable { folder: folder.to_owned(), source };
         let made = !folder.exists();
-        fs::create_dir_all(folder).map_err(unusable)?;
+        // Upstream's scripts and systemd's unit know the folder of root as readable for its group.
+        let mode = if rustix::process::geteuid().is_root() { 0o750 } else { 0o700 };
+        DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(unusable)?;
+        check_owner(folder).map_err(unusable)?;
         let path = folder.join(PID_FILE);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(&path).map_err(unusable)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o640);
+        let mut file = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(&path).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -44,7 +63,7 @@ impl RunFolder {
         }
         file.set_len(0).map_err(unusable)?;
         write!(file, "{}", std::process::id()).map_err(unusable)?;
-        Ok(Self { folder: folder.to_owned(), _file: file, made })
+        Ok(Self { folder: folder.to_owned(), _file: file, own: made || !given })
     }
 
     pub fn path(&self) -> &Path {
@@ -52,10 +71,26 @@ impl RunFolder {
     }
 }
 
+/// Who else may write there could put the lock out of its place.
+fn check_owner(folder: &Path) -> Result<(), Error> {
+    let about = fs::symlink_metadata(folder)?;
+    let own = rustix::process::geteuid().as_raw();
+    if !about.is_dir() {
+        return Err(Error::other("it is no folder but a link or a file"));
+    }
+    if about.uid() != own {
+        return Err(Error::other(format!("it belongs to user {} and not to user {own}", about.uid())));
+    }
+    if about.mode() & 0o002 != 0 {
+        return Err(Error::other("everybody may write there"));
+    }
+    Ok(())
+}
+
 impl Drop for RunFolder {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.folder.join(PID_FILE));
-        if self.made {
+        if self.own {
             // Only if nobody else put something there.
             let _ = fs::remove_dir(&self.folder);
         }
@@ -70,17 +105,17 @@ mod tests {
     fn a_second_holder_is_refused_with_the_pid_of_the_first() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("run");
-        let first = RunFolder::acquire(&folder).unwrap();
-        let error = RunFolder::acquire(&folder).unwrap_err().to_string();
+        let first = RunFolder::acquire(&folder, false).unwrap();
+        let error = RunFolder::acquire(&folder, false).unwrap_err().to_string();
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
         drop(first);
         assert!(!folder.exists(), "the folder goes at the end");
-        RunFolder::acquire(&folder).unwrap();
+        RunFolder::acquire(&folder, false).unwrap();
     }
 
     #[test]
     fn a_folder_that_cannot_be_made_is_named() {
-        let error = RunFolder::acquire(Path::new("/proc/gala")).unwrap_err().to_string();
+        let error = RunFolder::acquire(Path::new("/proc/gala"), false).unwrap_err().to_string();
         assert!(error.contains("/proc/gala") && error.contains("--run-dir"), "{error}");
     }
 
@@ -88,7 +123,44 @@ mod tests {
     fn a_stale_pid_file_is_taken_over() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(PID_FILE), "999999").unwrap();
-        let held = RunFolder::acquire(folder.path()).unwrap();
+        let held = RunFolder::acquire(folder.path(), true).unwrap();
         assert_eq!(fs::read_to_string(held.path().join(PID_FILE)).unwrap(), std::process::id().to_string());
+    }
+
+    #[test]
+    fn what_a_killed_one_left_goes_at_the_next_end() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("run");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(PID_FILE), "999999").unwrap();
+        drop(RunFolder::acquire(&folder, false).unwrap());
+        assert!(!folder.exists());
+        fs::create_dir(&folder).unwrap();
+        drop(RunFolder::acquire(&folder, true).unwrap());
+        assert!(folder.exists(), "one that was named and was there belongs to somebody else");
+    }
+
+    #[test]
+    fn a_link_where_the_file_belongs_is_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, precious) = (parent.path().join("run"), parent.path().join("precious"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, folder.join(PID_FILE)).unwrap();
+        assert!(RunFolder::acquire(&folder, true).is_err());
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        let words = RunFolder::acquire(&link, true).unwrap_err().to_string();
+        assert!(words.contains("no folder but a link"), "{words}");
+    }
+
+    #[test]
+    fn a_folder_everybody_writes_to_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let words = RunFolder::acquire(folder.path(), true).unwrap_err().to_string();
+        assert!(words.contains("everybody may write there") && words.contains("--run-dir"), "{words}");
     }
 }

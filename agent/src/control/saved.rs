@@ -27,6 +27,9 @@ const VERSION: u32 = 1;
 pub struct SavedProbe {
     /// It ran unasked and nobody configured it: it starts with what is usual then.
     pub unasked: bool,
+    /// The configuration file said so, and nobody by REST since: without the file's word it does not run again.
+    #[serde(default)]
+    pub from_file: bool,
     /// The object of a PUT.
     pub config: Map<String, Value>,
 }
@@ -140,10 +143,11 @@ mod tests {
 
     use super::*;
     use crate::control::catalogue;
+    use crate::control::params::Situation;
     use crate::control::request::{Wish, apply, parse_body};
 
     fn probe(config: Value) -> SavedProbe {
-        SavedProbe { unasked: false, config: config.as_object().unwrap().clone() }
+        SavedProbe { unasked: false, from_file: false, config: config.as_object().unwrap().clone() }
     }
 
     #[test]
@@ -192,14 +196,16 @@ mod tests {
             ("socket", r#"{"cmd":{"probe":["tcp_socket"]},"blacklist":{}}"#),
             ("ksli", r#"{"params":{"dev_name":"eth0"}}"#),
             ("baseinfo", r#"{"params":{"elf_path":"/proc","report_period":30}}"#),
+            // As `--interval 2` makes it.
+            ("io", r#"{"cmd":{"probe":["io_count"]},"params":{"report_period":2}}"#),
         ];
         for (name, body) in cases {
             let entry = catalogue::find(name).unwrap();
             let mut config = ProbeConfig::default();
-            apply(&parse_body(body.as_bytes()).unwrap(), entry, &mut config, false).unwrap();
+            apply(&parse_body(body.as_bytes()).unwrap(), entry, &mut config, Situation::KEPT).unwrap();
             let mut back = ProbeConfig::default();
             let wanted = !config.sub_probes.is_empty();
-            let wish = apply(&as_request(&config, entry, wanted), entry, &mut back, false).unwrap();
+            let wish = apply(&as_request(&config, entry, wanted), entry, &mut back, Situation::KEPT).unwrap();
             assert_eq!(back, config, "{body}");
             assert_eq!(wish, if wanted { Wish::Running } else { Wish::Stopped });
         }

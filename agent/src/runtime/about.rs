@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::metrics;
-use super::status::{ProbeState, ProbeStatus};
+use super::status::{ProbeState, ProbeStatus, Pulse};
 use crate::budget::BudgetReport;
 use crate::ledger::Ledger;
 use crate::sinks::latest::Latest;
@@ -21,10 +20,12 @@ pub struct AgentStatus {
     pub version: &'static str,
     pub uptime_ms: u64,
     pub machine_id: String,
-    /// Ports are open and a first report was collected.
+    /// Ports are open and a first report was collected, or there is none to collect.
     pub ready: bool,
     pub metrics_listen: Option<SocketAddr>,
     pub rest_listen: Option<SocketAddr>,
+    /// Ports nobody chose that could not be opened, and why.
+    pub closed: Vec<String>,
     /// Rows and series the exporter shows.
     pub rows: usize,
     pub series: usize,
@@ -40,11 +41,12 @@ pub struct About {
     pub(super) machine_id: Arc<str>,
     pub(super) metrics_listen: Option<SocketAddr>,
     pub(super) rest_listen: Option<SocketAddr>,
+    pub(super) closed: Arc<[String]>,
     pub(super) latest: Arc<Latest>,
     pub(super) statuses: Arc<Mutex<BTreeMap<&'static str, ProbeStatus>>>,
     pub(super) budget: Arc<Mutex<BudgetReport>>,
     pub(super) ledger: Ledger,
-    pub(super) ready: Arc<AtomicBool>,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl About {
@@ -58,6 +60,7 @@ impl About {
             ready: self.is_ready(),
             metrics_listen: self.metrics_listen,
             rest_listen: self.rest_listen,
+            closed: self.closed.to_vec(),
             rows,
             series,
             probes_running: statuses.values().filter(|status| status.state.is_running()).count(),
@@ -73,7 +76,7 @@ impl About {
     }
 
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.pulse.is_ready()
     }
 
     /// Own cost, losses and blind spots as metrics.

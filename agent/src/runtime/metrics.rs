@@ -75,6 +75,7 @@ pub fn render(status: &AgentStatus, probes: &[ProbeStatus], ledger: &[LedgerLine
         }
     };
     per_probe("probe_cpu_seconds_total", "counter", "CPU time of a probe's reports.", &|probe| probe.cpu_ns as f64 / 1e9);
+    per_probe("probe_cpu_ratio", "gauge", "Share of one core of a probe's reports.", &|probe| probe.cpu_ratio);
     per_probe("probe_bpf_cpu_ratio", "gauge", "Share of one core of a probe's BPF programs.", &|probe| probe.bpf_cpu_ratio);
     per_probe("probe_map_bytes", "gauge", "Bytes of a probe's BPF maps.", &|probe| probe.map_bytes as f64);
     per_probe("probe_rows", "gauge", "Rows of a probe's last report.", &|probe| probe.rows as f64);

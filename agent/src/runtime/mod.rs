@@ -5,9 +5,12 @@
 //! and ends.
 
 pub mod about;
+mod connections;
 pub mod enrich;
 pub mod metrics;
+mod ports;
 pub mod sampler;
+mod serve;
 pub mod status;
 pub mod thresholds;
 
@@ -15,7 +18,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,25 +25,27 @@ use crossbeam_channel::Sender;
 use gala_model::ObservationSink;
 use gala_model::exposition::Style;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::budget::{Accountant, BudgetReport, Limits, THREAD_PREFIX};
+use crate::control::catalogue::PROBES;
+use crate::control::file::Note;
+pub use crate::control::run_folder::default_run_dir;
 use crate::control::run_folder::{RunFolder, RunFolderError};
 use crate::control::saved::SavedFile;
-use crate::control::{Control, rest};
+use crate::control::{Control, reload};
 use crate::identity::Identity;
-use crate::ledger::{Ledger, LedgerLine};
+use crate::ledger::{Ledger, LedgerLine, now_ms};
 use crate::sinks::exporter;
 use crate::sinks::latest::{DEFAULT_MAX_ROWS, Latest};
 use crate::sinks::push::Push;
 use about::About;
 pub use about::AgentStatus;
 use enrich::Enricher;
+use ports::Port;
 use sampler::{Command, Sampler};
-use status::ProbeStatus;
-
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+use serve::Servers;
+use status::{ProbeStatus, Pulse};
 
 /// How long `stop` waits for a thread; a probe that hangs must not keep the program.
 const STOP_PATIENCE: Duration = Duration::from_millis(1400);
@@ -55,10 +59,15 @@ pub struct AgentConfig {
     /// `None` turns the exporter off; port 0 picks a free one.
     pub metrics_listen: Option<SocketAddr>,
     pub rest_listen: Option<SocketAddr>,
+    /// Whether the agent starts without the port when it is taken: for an address nobody chose.
+    pub metrics_required: bool,
+    pub rest_required: bool,
     /// Report period of the probes that run unasked.
     pub interval: Duration,
     pub limits: Limits,
     pub run_dir: PathBuf,
+    /// Somebody named it: it stays at the end if it was there.
+    pub run_dir_given: bool,
     /// Kept state of the agent; made when missing.
     pub state_dir: PathBuf,
     /// Whether probes run that nobody asked for.
@@ -67,6 +76,8 @@ pub struct AgentConfig {
     pub probes: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
     /// When the file that configures them was changed: what was configured by REST before gives way to it.
     pub probes_changed: Option<SystemTime>,
+    /// What the configuration asks for in vain.
+    pub notes: Vec<Note>,
     /// Whether what is configured by REST is kept in the state folder.
     pub keep: bool,
     /// Where a hub takes remote write, e.g. `http://hub:7070`.
@@ -82,13 +93,17 @@ impl Default for AgentConfig {
         Self {
             metrics_listen: Some(SocketAddr::from(([127, 0, 0, 1], 8888))),
             rest_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9999))),
+            metrics_required: true,
+            rest_required: true,
             interval: Duration::from_secs(5),
             limits: Limits::default(),
-            run_dir: default_run_dir(),
+            run_dir: default_run_dir(Path::new("/var/lib/gala")),
+            run_dir_given: false,
             state_dir: PathBuf::from("/var/lib/gala"),
             run_unasked: true,
             probes: BTreeMap::new(),
             probes_changed: None,
+            notes: Vec::new(),
             keep: true,
             hub: None,
             alone: true,
@@ -98,25 +113,33 @@ impl Default for AgentConfig {
     }
 }
 
-/// `/run/gala_gopher` for root, else below the user's own run folder.
-pub fn default_run_dir() -> PathBuf {
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/run/gala_gopher");
+impl AgentConfig {
+    /// What it says of the probes.
+    fn said(&self) -> reload::Said<'_> {
+        reload::Said { sections: &self.probes, run_unasked: self.run_unasked, interval: self.interval }
     }
-    std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from).join("gala_gopher")
+
+    /// Whether a hub can be pushed to at this address; nothing is asked there.
+    pub fn check_hub(url: &str) -> Result<(), AgentError> {
+        let checked = crate::sinks::push::address(url);
+        checked.map(drop).map_err(|reason| AgentError::Hub { url: url.to_owned(), reason })
+    }
 }
+
+/// Why events of an agent alone go nowhere.
+const NO_EVENTS: &str = "an agent without a hub has nowhere to put events; `gala up` has one in the same process";
 
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     #[error(transparent)]
     RunFolder(#[from] RunFolderError),
-    #[error("{what} cannot listen on {address} ({source}): choose another address with {option}, or `off`")]
-    Listen { what: &'static str, address: SocketAddr, option: &'static str, source: std::io::Error },
+    #[error("{what} cannot listen on {address} ({reason}): choose another address with {option}, or `off`")]
+    Listen { what: &'static str, address: SocketAddr, option: &'static str, reason: String },
     #[error("state folder {folder} cannot be made ({source}): choose another one with --data")]
     State { folder: PathBuf, source: std::io::Error },
     #[error("configuration of probe {probe}: {message}")]
     Probe { probe: String, message: String },
-    #[error("hub {url} is no address to push to: {reason}; give one like http://127.0.0.1:7070")]
+    #[error("hub {url:?} is no address to push to: {reason}; give one like http://127.0.0.1:7070")]
     Hub { url: String, reason: String },
     #[error("{what} cannot change while the agent runs: restart it")]
     NeedsRestart { what: &'static str },
@@ -127,20 +150,47 @@ pub enum AgentError {
 pub struct Agent;
 
 impl Agent {
-    /// Opens the ports, then starts the probes in the background; `sink` gets everything that is observed.
+    /// Locks the run folder and starts in it.
     pub fn start(config: AgentConfig, sink: Arc<dyn ObservationSink>) -> Result<AgentHandle, AgentError> {
-        let run_folder = RunFolder::acquire(&config.run_dir)?;
+        let run_folder = RunFolder::acquire(&config.run_dir, config.run_dir_given)?;
+        Self::start_in(run_folder, config, sink)
+    }
+
+    /// Opens the ports, then starts the probes in the background; `sink` gets everything that is observed.
+    pub fn start_in(
+        run_folder: RunFolder,
+        config: AgentConfig,
+        sink: Arc<dyn ObservationSink>,
+    ) -> Result<AgentHandle, AgentError> {
         make_private(&config.state_dir)?;
         let ledger = Ledger::default();
         note_missing_rights(&ledger);
+        note_in_vain(&ledger, &config.notes);
         let latest = Arc::new(Latest::new(config.max_rows));
         let statuses = Arc::new(Mutex::new(BTreeMap::new()));
         let budget = Arc::new(Mutex::new(BudgetReport::default()));
         let (commands, received) = crossbeam_channel::unbounded();
         let saved = config.keep.then(|| SavedFile::new(&config.state_dir));
-        let control = Arc::new(Control::new(commands.clone(), Arc::clone(&statuses), ledger.clone(), saved));
-        let exporter = listen("the metric exporter", "--metrics-listen", config.metrics_listen)?;
-        let rest = listen("the REST API", "--rest-listen", config.rest_listen)?;
+        let events_lost = (config.alone && config.hub.is_none()).then_some(NO_EVENTS);
+        let control = Control::new(commands.clone(), Arc::clone(&statuses), ledger.clone(), saved, config.interval, events_lost);
+        let control = Arc::new(control);
+        let mut closed = Vec::new();
+        let exporter = Port {
+            place: "exporter",
+            what: "the metric exporter",
+            option: "--metrics-listen",
+            address: config.metrics_listen,
+            required: config.metrics_required,
+        };
+        let exporter = exporter.open(&ledger, &mut closed)?;
+        let rest = Port {
+            place: "rest",
+            what: "the REST API",
+            option: "--rest-listen",
+            address: config.rest_listen,
+            required: config.rest_required,
+        };
+        let rest = rest.open(&ledger, &mut closed)?;
 
         let mut sinks = vec![sink];
         let push = config.hub.as_deref().map(|url| {
@@ -153,9 +203,10 @@ impl Agent {
         let machine_id = Arc::clone(identity.machine_id());
         let enricher = Enricher::new(identity, Arc::clone(&latest), ledger.clone());
         let accountant = Accountant::new(config.limits, config.alone, Arc::clone(&budget));
-        let ready = Arc::new(AtomicBool::new(false));
+        let pulse = Arc::new(Pulse::default());
+        pulse.turn(now_ms());
         let sampler =
-            Sampler::new(received, enricher, sinks, Arc::clone(&statuses), ledger.clone(), accountant, Arc::clone(&ready));
+            Sampler::new(received, enricher, sinks, Arc::clone(&statuses), ledger.clone(), accountant, Arc::clone(&pulse));
         let sampling = spawn("gala-agent-sample", move || sampler.run())?;
 
         let about = About {
@@ -163,17 +214,18 @@ impl Agent {
             machine_id,
             metrics_listen: address_of(&exporter),
             rest_listen: address_of(&rest),
+            closed: closed.into(),
             latest,
             statuses,
             budget,
             ledger: ledger.clone(),
-            ready,
+            pulse: Arc::clone(&pulse),
         };
         let (stop_http, stopped) = oneshot::channel();
         // In one process with a hub, that one serves them.
         let own = config.alone.then(|| about.clone());
         let source = exporter::Source { latest: Arc::clone(&about.latest), style: config.style, own };
-        let servers = Servers { exporter, rest, source, control: Arc::clone(&control) };
+        let servers = Servers { exporter, rest, source, control: Arc::clone(&control), ledger: ledger.clone() };
         let serving = spawn("gala-agent-http", move || servers.run(stopped))?;
 
         let (stop_push, push_stopped) = oneshot::channel();
@@ -181,7 +233,13 @@ impl Agent {
 
         let starting = {
             let (control, ledger, config) = (Arc::clone(&control), ledger.clone(), config.clone());
-            spawn("gala-agent-start", move || start_probes(&control, &ledger, &config))?
+            spawn("gala-agent-start", move || {
+                start_probes(&control, &ledger, &config);
+                // Where nothing runs there is no first report to wait for.
+                if !PROBES.iter().any(|entry| control.is_running(entry.name)) {
+                    pulse.set_ready();
+                }
+            })?
         };
         Ok(AgentHandle {
             about,
@@ -195,24 +253,28 @@ impl Agent {
 }
 
 /// What was saved wins, unless the configuration file is newer, which then wins for the probes it names. Without either,
-/// what runs unasked.
+/// what runs unasked. What only the file asked for ends with its section.
 fn start_probes(control: &Control, ledger: &Ledger, config: &AgentConfig) {
-    let saved = control.load_saved();
+    let mut saved = control.load_saved();
     let file_is_newer = |written: SystemTime| config.probes_changed.is_some_and(|changed| changed > written);
     let mut left_to_file = config.probes.clone();
     let complain = |name: &str, what: &str, message: &str| {
         ledger.add(&format!("probe.{name}"), what, message, 1);
         tracing::warn!("probe {name}: {what} is not taken: {message}");
     };
-    if let Some(saved) = &saved {
+    if let Some(saved) = &mut saved {
         let newer = file_is_newer(saved.written);
-        for (name, probe) in saved.probes.iter().filter(|(_, probe)| !probe.unasked) {
-            if newer && config.probes.contains_key(name) {
+        saved.probes.retain(|name, probe| {
+            let is_named = config.probes.contains_key(name);
+            let is_void = if is_named { newer && !probe.unasked } else { probe.from_file };
+            if is_void {
                 control.forget_kept(name);
-                continue;
             }
+            !is_void
+        });
+        for (name, probe) in saved.probes.iter().filter(|(_, probe)| !probe.unasked) {
             left_to_file.remove(name);
-            if let Err(message) = control.restore(name, &probe.config) {
+            if let Err(message) = control.restore(name, probe) {
                 complain(name, "its saved configuration", &message);
             }
         }
@@ -220,8 +282,7 @@ fn start_probes(control: &Control, ledger: &Ledger, config: &AgentConfig) {
     if config.run_unasked {
         // One that is not kept is new since, or was not known yet.
         let kept = |name: &str| saved.as_ref().and_then(|saved| saved.probes.get(name));
-        let admitted = |name: &str| kept(name).is_none_or(|probe| probe.unasked);
-        control.start_unasked(config.interval, admitted);
+        control.start_unasked(|name| kept(name).is_none_or(|probe| probe.unasked));
     }
     for (name, section) in &left_to_file {
         if let Err(message) = control.configure(name, section) {
@@ -298,8 +359,13 @@ impl AgentHandle {
         &self.control
     }
 
+    /// When the sampling thread last went round, milliseconds since 1970; it does at least once a second.
+    pub fn last_turn_ms(&self) -> i64 {
+        self.about.pulse.turned_ms()
+    }
+
     /// Takes what may change while running: the configured probes and the period of those that run unasked. What needs a
-    /// restart is refused by name, and nothing changes then.
+    /// restart is refused by name, a section that is wrong too, and nothing changes then.
     pub fn reload(&self, new: AgentConfig) -> Result<(), AgentError> {
         let mut old = self.config.lock();
         let fixed = [
@@ -313,16 +379,10 @@ impl AgentHandle {
         if let Some((what, _)) = fixed.iter().find(|(_, differs)| *differs) {
             return Err(AgentError::NeedsRestart { what });
         }
-        if new.run_unasked && old.interval != new.interval {
-            let told = self.control.set_unasked_period(new.interval);
-            told.map_err(|message| AgentError::Probe { probe: "those that run unasked".to_owned(), message })?;
-        }
-        for (name, section) in &new.probes {
-            if old.probes.get(name) != Some(section) {
-                let told = self.control.configure(name, section);
-                told.map_err(|message| AgentError::Probe { probe: name.clone(), message })?;
-            }
-        }
+        let plan = self.control.plan(old.said(), new.said());
+        let plan = plan.map_err(|(probe, message)| AgentError::Probe { probe, message })?;
+        self.control.carry_out(plan);
+        note_in_vain(&self.about.ledger, &new.notes);
         *old = new;
         Ok(())
     }
@@ -380,63 +440,15 @@ fn note_missing_rights(ledger: &Ledger) {
     }
 }
 
-fn listen(
-    what: &'static str,
-    option: &'static str,
-    address: Option<SocketAddr>,
-) -> Result<Option<std::net::TcpListener>, AgentError> {
-    let Some(address) = address else { return Ok(None) };
-    let failed = |source| AgentError::Listen { what, address, option, source };
-    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    let chosen = listener.local_addr().map_err(failed)?;
-    tracing::info!("{what} listens on http://{chosen}");
-    Ok(Some(listener))
+/// What the configuration asks for and this version does not do.
+fn note_in_vain(ledger: &Ledger, notes: &[Note]) {
+    ledger.clear_place("configuration");
+    for Note { what, reason } in notes {
+        ledger.add("configuration", what, reason, 1);
+        tracing::warn!("not supported here: {what}: {reason}");
+    }
 }
 
 fn address_of(listener: &Option<std::net::TcpListener>) -> Option<SocketAddr> {
     listener.as_ref().and_then(|listener| listener.local_addr().ok())
-}
-
-struct Servers {
-    exporter: Option<std::net::TcpListener>,
-    rest: Option<std::net::TcpListener>,
-    source: exporter::Source,
-    control: Arc<Control>,
-}
-
-impl Servers {
-    fn run(self, stopped: oneshot::Receiver<()>) {
-        let built = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .thread_name("gala-agent-work")
-            .max_blocking_threads(8)
-            .build();
-        let runtime = match built {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::error!("exporter and REST API are off: {error}");
-                return;
-            }
-        };
-        runtime.block_on(async move {
-            if let Some(listener) = self.exporter.and_then(|listener| TcpListener::from_std(listener).ok()) {
-                tokio::spawn(async move { axum::serve(listener, exporter::router(self.source)).await });
-            }
-            if let Some(listener) = self.rest.and_then(|listener| TcpListener::from_std(listener).ok()) {
-                let router = rest::router(Arc::clone(&self.control));
-                tokio::spawn(async move { axum::serve(listener, router).await });
-            }
-            let control = self.control;
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(KEEP_ALIVE).await;
-                    let control = Arc::clone(&control);
-                    let _ = tokio::task::spawn_blocking(move || control.keep_alive()).await;
-                }
-            });
-            let _ = stopped.await;
-        });
-        runtime.shutdown_background();
-    }
 }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -12,7 +11,7 @@ use gala_model::{Event, Observation, ObservationSink};
 use parking_lot::Mutex;
 
 use super::enrich::{Enricher, RowContext};
-use super::status::{ProbeState, ProbeStatus};
+use super::status::{ProbeState, ProbeStatus, Pulse};
 use crate::budget::{Accountant, RunningView, Shed};
 use crate::control::range::Range;
 use crate::ledger::{Ledger, now_ms};
@@ -69,7 +68,7 @@ pub struct Sampler {
     pub statuses: Arc<Mutex<BTreeMap<&'static str, ProbeStatus>>>,
     pub ledger: Ledger,
     pub accountant: Accountant,
-    pub first_collected: Arc<AtomicBool>,
+    pub pulse: Arc<Pulse>,
     running: Vec<Running>,
     swept: Instant,
 }
@@ -82,24 +81,15 @@ impl Sampler {
         statuses: Arc<Mutex<BTreeMap<&'static str, ProbeStatus>>>,
         ledger: Ledger,
         accountant: Accountant,
-        first_collected: Arc<AtomicBool>,
+        pulse: Arc<Pulse>,
     ) -> Self {
-        Self {
-            commands,
-            enricher,
-            sinks,
-            statuses,
-            ledger,
-            accountant,
-            first_collected,
-            running: Vec::new(),
-            swept: Instant::now(),
-        }
+        Self { commands, enricher, sinks, statuses, ledger, accountant, pulse, running: Vec::new(), swept: Instant::now() }
     }
 
     /// Runs until told to stop; every probe is dropped before it returns.
     pub fn run(mut self) {
         loop {
+            self.pulse.turn(now_ms());
             let wait = self.next_wait();
             match self.commands.recv_timeout(wait) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -238,7 +228,7 @@ impl Sampler {
                 for loss in running.probe.losses() {
                     self.ledger.set(&place, loss.key, &loss.what, loss.count);
                 }
-                self.first_collected.store(true, Ordering::Release);
+                self.pulse.set_ready();
                 true
             }
         }

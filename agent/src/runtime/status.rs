@@ -1,5 +1,6 @@
 //! How each probe stands: state, hooks, cost, losses. What `status`, the hub's agent page and the REST state read.
 
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -55,6 +56,33 @@ impl ProbeState {
             (false, false) => Self::Off,
         };
         (state, missing.join("; "))
+    }
+}
+
+/// Signs of life of the sampling thread.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    ready: AtomicBool,
+    turned_ms: AtomicI64,
+}
+
+impl Pulse {
+    /// A first report was collected, or there is none to collect.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// When the thread last went round, milliseconds since 1970; at least once a second.
+    pub fn turned_ms(&self) -> i64 {
+        self.turned_ms.load(Ordering::Acquire)
+    }
+
+    pub fn turn(&self, at_ms: i64) {
+        self.turned_ms.store(at_ms, Ordering::Release);
     }
 }
 

@@ -34,6 +34,18 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 
 const PLACE: &str = "push";
 
+/// Where to write to, or what is wrong with an address.
+pub fn address(hub: &str) -> Result<Url, String> {
+    let mut url = Url::parse(hub).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("scheme {} is not http or https", url.scheme()));
+    }
+    if matches!(url.path(), "" | "/") {
+        url.set_path("/api/v1/write");
+    }
+    Ok(url)
+}
+
 struct Request {
     body: Vec<u8>,
     samples: u64,
@@ -58,13 +70,7 @@ pub struct Push {
 impl Push {
     /// `hub` is the address of a hub (`http://hub:7070`) or the whole address of a remote-write receiver.
     pub fn new(hub: &str, ledger: Ledger) -> Result<Arc<Self>, String> {
-        let mut url = Url::parse(hub).map_err(|error| error.to_string())?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("scheme {} is not http or https", url.scheme()));
-        }
-        if matches!(url.path(), "" | "/") {
-            url.set_path("/api/v1/write");
-        }
+        let url = address(hub)?;
         Ok(Arc::new(Self { url, pending: Mutex::new(Pending::default()), more: Notify::new(), ledger }))
     }
 

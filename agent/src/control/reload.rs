@@ -1,0 +1,169 @@
+//! The configuration file read again: every section is tried on a copy first, and one that is wrong leaves all as it was.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::catalogue::{self, PROBES, ProbeEntry};
+use super::config::ProbeConfig;
+use super::params::{Situation, period_of};
+use super::request::Wish;
+use super::{Control, Entry, draft};
+
+/// Each named probe's section of a file.
+pub type Sections = BTreeMap<String, Map<String, Value>>;
+
+/// What a file says of the probes.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    pub sections: &'a Sections,
+    /// Whether probes run that nobody asked for.
+    pub run_unasked: bool,
+    pub interval: Duration,
+}
+
+/// What is to be done, found right as a whole.
+pub struct Plan {
+    steps: Vec<Step>,
+    run_unasked: bool,
+    /// They did not until now.
+    begin_unasked: bool,
+    interval: Duration,
+}
+
+enum Step {
+    Take(&'static ProbeEntry, ProbeConfig, Wish),
+    /// Nobody asks for it any more.
+    GiveUp(&'static ProbeEntry),
+}
+
+/// The probe that was refused, and why.
+pub type Refusal = (String, String);
+
+/// Whether a section would be taken at the start; nothing runs for it. The error says the reason and what to write instead.
+pub fn check_section(name: &str, section: &Map<String, Value>, interval: Duration) -> Result<(), String> {
+    let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
+    let drafted = draft(entry, section, ProbeConfig::default(), Situation::new(false, interval));
+    drafted.map(drop).map_err(|reason| match instead(entry, &reason) {
+        Some(fix) => format!("{}; {fix}", reason.trim_end_matches('.')),
+        None => reason,
+    })
+}
+
+/// Upstream's messages name the fault alone.
+fn instead(entry: &ProbeEntry, reason: &str) -> Option<String> {
+    let starts = |beginning: &str| reason.starts_with(beginning);
+    if starts("not supported") {
+        return Some("remove the section".to_owned());
+    }
+    if starts("the snooper for") {
+        return Some("`blacklist = {}` observes everything, `snoopers` what it lists".to_owned());
+    }
+    if starts("unsupported probe range") || starts("invalid probe ranges") {
+        return Some(match entry.sub_probes {
+            [] => "cmd.probe must be [] or absent here".to_owned(),
+            names => format!("cmd.probe may name {}", names.join(", ")),
+        });
+    }
+    if reason == "Bad request" {
+        return Some("a path must exist, and one of cmd, snoopers, blacklist, params, state must be there".to_owned());
+    }
+    None
+}
+
+impl Control {
+    /// Finds out what a changed file asks for, or which section is wrong; changes nothing.
+    pub fn plan(&self, old: Said<'_>, new: Said<'_>) -> Result<Plan, Refusal> {
+        let mut steps = Vec::new();
+        for (name, section) in new.sections.iter().filter(|(name, section)| old.sections.get(*name) != Some(*section)) {
+            let refused = |message| (name.clone(), message);
+            let entry = catalogue::find(name).ok_or_else(|| refused(format!("invalid probe name {name}")))?;
+            // Where probes run unasked a section changes those; else it says all there is to say, as at the start.
+            let base = if new.run_unasked { self.entries.lock()[entry.name].config.clone() } else { ProbeConfig::default() };
+            let situation = Situation::new(self.is_running(entry.name), new.interval);
+            let (config, wish) = draft(entry, section, base, situation).map_err(refused)?;
+            steps.push(Step::Take(entry, config, wish));
+        }
+        let entries = self.entries.lock();
+        for entry in PROBES.iter().filter(|entry| !new.sections.contains_key(entry.name)) {
+            let known = &entries[entry.name];
+            if (old.sections.contains_key(entry.name) && known.from_file) || (known.unasked && !new.run_unasked) {
+                steps.push(Step::GiveUp(entry));
+            } else if old.sections.contains_key(entry.name) {
+                tracing::warn!(
+                    "probe {}: its section is gone from the configuration file, but it was configured by REST since and stays so",
+                    entry.name
+                );
+            }
+        }
+        drop(entries);
+        Ok(Plan {
+            steps,
+            run_unasked: new.run_unasked,
+            begin_unasked: new.run_unasked && !old.run_unasked,
+            interval: new.interval,
+        })
+    }
+
+    /// Does what was planned. A probe that does not start is in the ledger and is tried again.
+    pub fn carry_out(&self, plan: Plan) {
+        *self.interval.lock() = plan.interval;
+        for step in plan.steps {
+            match step {
+                Step::Take(entry, config, wish) => self.take_section(entry, config, wish),
+                Step::GiveUp(entry) => self.give_up(entry),
+            }
+        }
+        if plan.run_unasked {
+            self.set_unasked_period(plan.interval);
+        }
+        if plan.begin_unasked {
+            self.start_unasked(|_| true);
+        }
+    }
+
+    fn take_section(&self, entry: &'static ProbeEntry, config: ProbeConfig, wish: Wish) {
+        let _gate = self.gates[entry.name].lock();
+        self.address(entry);
+        let before = self.entries.lock()[entry.name].config.clone();
+        let running = self.is_running(entry.name);
+        let outcome = self.take_effect(entry, config.clone(), &before, wish, running);
+        if let Some(known) = self.entries.lock().get_mut(entry.name) {
+            (known.unasked, known.from_file) = (false, true);
+            if outcome.is_err() {
+                (known.config, known.wanted) = (config, true);
+            }
+        }
+        self.forget_kept(entry.name);
+        if let Err(reason) = outcome {
+            tracing::warn!("probe {}: {reason}", entry.name);
+        }
+    }
+
+    fn give_up(&self, entry: &'static ProbeEntry) {
+        let _gate = self.gates[entry.name].lock();
+        if self.is_running(entry.name) {
+            self.stop(entry.name);
+        }
+        self.entries.lock().insert(entry.name, Entry { addressed: true, ..Entry::default() });
+        self.forget_kept(entry.name);
+        tracing::info!("probe {} is stopped: the configuration file does not name it any more", entry.name);
+    }
+
+    /// Gives probes that run unasked, and that nobody configured since, another report period.
+    fn set_unasked_period(&self, period: Duration) {
+        for entry in PROBES.iter().filter(|entry| entry.start.is_some() && entry.unasked.is_some()) {
+            let _gate = self.gates[entry.name].lock();
+            let before = match &self.entries.lock()[entry.name] {
+                known if known.unasked => known.config.clone(),
+                _ => continue,
+            };
+            let mut config = before.clone();
+            config.params.insert("report_period", Value::from(period_of(period)));
+            if let Err(reason) = self.take_effect(entry, config, &before, Wish::AsItIs, self.is_running(entry.name)) {
+                tracing::warn!("probe {}: {reason}", entry.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The command line from outside: what is wrong usage, what a check of the configuration tells, upstream's file and words.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn gala(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_gala")).args(words).stdin(Stdio::null()).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_value_that_cannot_be_read_is_wrong_usage_and_names_its_option() {
+    for words in [
+        &["up", "--interval", "abc"][..],
+        &["up", "--interval", "601"],
+        &["up", "--listen", "nowhere"],
+        &["agent", "--metrics-listen", "8888"],
+        &["agent", "--budget-cpu", "-1"],
+        &["agent", "--hub", "ftp://hub"],
+        &["hub", "--retention", "7y"],
+        &["hub", "--log", "gala=loud"],
+        &["query", "up", "--range", "x"],
+        &["ctl", "probe", "set", "tcp"],
+        &["ctl", "probe", "tcp", "put", "{}"],
+    ] {
+        let output = gala(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", said(&output));
+        if let Some(option) = words.iter().find(|word| word.starts_with("--")) {
+            assert!(said(&output).contains(option), "{words:?}: {}", said(&output));
+        }
+    }
+}
+
+#[test]
+fn version_and_help_of_the_agent_are_no_failure() {
+    let version = gala(&["agent", "-v"]);
+    assert!(version.status.success() && said(&version).contains("\nCOMMIT_SHA1="), "{}", said(&version));
+    assert!(gala(&["agent", "-h"]).status.success());
+}
+
+fn check(folder: &Path, name: &str, text: &str) -> Output {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    gala(&["agent", "--check-config", "--config_path", path.to_str().unwrap()])
+}
+
+#[test]
+fn a_check_tells_every_fault_and_takes_upstreams_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = check(folder.path(), "gala.toml", "retention = \"7y\"\n[probes.io]\nstate = \"runing\"\n[probes.jvm]\n");
+    assert_eq!(broken.status.code(), Some(1));
+    for words in ["retention \"7y\"", "[probes.io]: invalid state runing", "[probes.jvm]: "] {
+        assert!(said(&broken).contains(words), "{}", said(&broken));
+    }
+    let switch = check(folder.path(), "gala.toml", "interval = 5\ninsecure = \"yes\"\n");
+    assert!(said(&switch).contains("line 2: insecure must be true or false"), "{}", said(&switch));
+    let upstream =
+        "global =\n{\n    log_level = \"info\";\n    rest_api_on = true;\n};\nevent =\n{\n    out_channel = \"kafka\";\n};\n";
+    let taken = check(folder.path(), "gala-gopher.conf", upstream);
+    assert!(taken.status.success(), "{}", said(&taken));
+    assert!(said(&taken).contains("not supported here: events to kafka"), "{}", said(&taken));
+    let missing = gala(&["agent", "-c", "/no/such/gala-gopher.conf"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(said(&missing).contains("/no/such/gala-gopher.conf"), "{}", said(&missing));
+}
+
+struct Agent {
+    process: Child,
+    rest: String,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// An agent on free ports, configured by upstream's files.
+fn agent(folder: &Path) -> Agent {
+    let (conf, data, run) = (folder.join("gala-gopher.conf"), folder.join("data"), folder.join("run"));
+    std::fs::write(&conf, "global = { log_level = \"info\"; };\n").unwrap();
+    std::fs::write(folder.join("probes.init"), "baseinfo {\"cmd\":{\"probe\":[\"cpu\"]}, \"state\":\"running\"}\n").unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_gala"))
+        .args(["agent", "--metrics-listen", "off", "--rest-listen", "127.0.0.1:0", "-c"])
+        .arg(conf)
+        .arg("--data")
+        .arg(data)
+        .arg("--run-dir")
+        .arg(run)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(process.stderr.take().unwrap());
+    let mut lines = log.lines().map_while(Result::ok);
+    let rest =
+        lines.find_map(|line| Some(format!("http://{}", line.split_once("agent REST     http://")?.1.trim_end_matches('/'))));
+    std::thread::spawn(move || lines.for_each(drop));
+    Agent { process, rest: rest.expect("the log says where it listens") }
+}
+
+#[test]
+fn gopher_ctls_words_print_what_the_agent_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = agent(folder.path());
+    let ctl = |words: &[&str]| {
+        let output = gala(&[&["ctl", "--rest", &agent.rest], words].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let success = "{ \"result\": \"success\", \"message\":\"New config takes effect\" }\n";
+    assert_eq!(ctl(&["probe", "set", "ksli", "{\"params\":{\"report_period\":7}}"]), (Some(0), success.to_owned()));
+    let shown = ctl(&["probe", "get", "ksli"]);
+    assert!(shown.1.contains("\"report_period\":7") && shown.1.ends_with("\"state\":\"stopped\"}\n"), "{shown:?}");
+    assert_eq!(ctl(&["probe", "ksli"]), shown);
+    let refusal = "{ \"result\": \"failed\", \"message\":\"invalid state on: must be running or stopped\" }\n".to_owned();
+    assert_eq!(ctl(&["probe", "set", "ksli", "{\"state\":\"on\"}"]), (Some(1), refusal.clone()));
+    assert_eq!(ctl(&["--ignore-refusal", "probe", "ksli", "set", "{\"state\":\"on\"}"]), (Some(0), refusal));
+    let unknown = "{ \"result\": \"failed\", \"message\":\"Failed to get probe config\" }\n".to_owned();
+    assert_eq!(ctl(&["probe", "get", "nosuch"]), (Some(1), unknown));
+    // Upstream's file starts what `probes.init` names and nothing else.
+    let begun = std::time::Instant::now();
+    while !ctl(&["probe", "get", "baseinfo"]).1.contains("\"state\":\"running\"") {
+        assert!(begun.elapsed().as_secs() < 30, "baseinfo does not run: {:?}", ctl(&["probes"]));
+    }
+    let probes = ctl(&["probes"]).1;
+    assert_eq!(probes.lines().filter(|line| line.ends_with(" running")).count(), 1, "{probes}");
+}
