@@ -1,7 +1,9 @@
 //! The demo for people and the series for `docs/accuracy.md`: let a service run, hurt it, see what the product says, heal.
 
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,15 +14,23 @@ use crate::host::{self, Disk};
 use crate::redis::{self, Redis};
 use crate::say;
 use crate::scenario::{Fault, Truth, inject};
-use crate::undo::{Undo, spawn};
-use crate::watch::{Product, end_on_signal, now_ms, wait_for};
+use crate::undo::{Undo, spawn_logged};
+use crate::watch::{Product, STOP, end_on_signal, now_ms, wait_for};
 
 const PORT_MEMORY: u16 = 16_379;
 const PORT_DISK: u16 = 16_380;
 /// Detection promises an incident within this time.
 const DETECT_PATIENCE: Duration = Duration::from_secs(60);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(300);
-const WARM_PATIENCE: Duration = Duration::from_secs(900);
+const UP_PATIENCE: Duration = Duration::from_secs(30);
+/// Where processes come and go, nine of ten KPIs never are warm.
+const WARM_PATIENCE: Duration = Duration::from_secs(480);
+/// The service's first reports are in by then, so that health knows of its KPIs.
+const FIRST_LOOK_MS: i64 = 30_000;
+/// Sixty reports of a KPI and a few more.
+const WARM_AFTER_MS: i64 = 330_000;
+/// The service begins so much later than what else a fresh hub watches.
+const BEHIND_MS: i64 = 30_000;
 
 #[derive(Args)]
 pub struct Demo {
@@ -54,6 +64,8 @@ pub struct Stage {
 
 /// What came of one fault.
 struct Outcome {
+    /// Id of the incident that names the right cause, else of the first.
+    incident: Option<String>,
     seen_after: Option<Duration>,
     right_after: Option<Duration>,
     cause: String,
@@ -67,9 +79,35 @@ impl Demo {
         let stages = build_stages(&[self.fault], &mut undo)?;
         wait_until_warm(&product)?;
         let outcome = run_once(self.fault, &stages[0], &product)?;
-        say(&format!("open http://{}/incidents to see it; cleaning up", self.hub));
+        show(&product, outcome.incident.as_deref());
         let right = outcome.right_after.is_some();
         Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Says where the incident is to be seen, and leaves time for it while that is so.
+fn show(product: &Product, incident: Option<&str>) {
+    if let Some(id) = incident {
+        say(&format!("the incident: http://{}/incidents/{id}", product.address));
+    }
+    if product.is_ours && incident.is_some() && std::io::stdin().is_terminal() {
+        say("the interface ends with this program: press Enter when you have seen it");
+        wait_for_enter();
+    }
+    say("cleaning up");
+}
+
+/// Ctrl-C serves too.
+fn wait_for_enter() {
+    let (send, entered) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_line(&mut String::new());
+        let _ = send.send(());
+    });
+    while !STOP.load(Ordering::Relaxed) {
+        if entered.recv_timeout(Duration::from_millis(200)) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            return;
+        }
     }
 }
 
@@ -109,35 +147,49 @@ fn seconds(time: Option<Duration>) -> String {
     time.map_or_else(|| "not".to_owned(), |time| format!("{:.0} s", time.as_secs_f64()))
 }
 
-pub fn prepare(gala: &std::path::Path, hub: &str, undo: &mut Undo) -> Result<Product> {
+pub fn prepare(gala: &Path, hub: &str, undo: &mut Undo) -> Result<Product> {
     if !rustix::process::geteuid().is_root() {
         bail!("faults need root: they make a network namespace, a small disk and control groups; run it with sudo");
     }
     end_on_signal()?;
-    let product = Product { address: hub.to_owned() };
+    let mut product = Product { address: hub.to_owned(), is_ours: false };
     if product.get("/health").is_err() {
         say(&format!("starting {} up", gala.display()));
-        start_product(gala, hub, undo)?;
+        product.is_ours = true;
+        start_product(gala, &product, undo)?;
+    } else {
+        let up = wait_for(UP_PATIENCE, || Ok(product.is_up().then_some(())))?;
+        up.with_context(|| format!("the hub at {hub} is still starting after {} s", UP_PATIENCE.as_secs()))?;
     }
-    let up = wait_for(Duration::from_secs(30), || Ok(product.is_up().then_some(())))?;
-    up.with_context(|| format!("no hub at {hub} after 30 s"))?;
     say(&format!("the interface is at http://{hub}/"));
     Ok(product)
 }
 
-/// Starts an instance that shares no file, socket or port with another one and leaves nothing behind.
-fn start_product(gala: &std::path::Path, hub: &str, undo: &mut Undo) -> Result<()> {
+/// Starts an instance that shares no file, socket or port with another one and leaves nothing behind; returns when it is up.
+fn start_product(gala: &Path, product: &Product, undo: &mut Undo) -> Result<()> {
     let dir = std::env::temp_dir().join(format!("gala-lab-hub-{}", std::process::id()));
-    let (data, run) = (dir.join("data").display().to_string(), dir.join("run").display().to_string());
+    let (data, run, log) = (dir.join("data").display().to_string(), dir.join("run").display().to_string(), dir.join("log"));
     for folder in [&data, &run] {
         std::fs::create_dir_all(folder).with_context(|| folder.clone())?;
     }
     undo.remove_later(dir);
-    let gala = gala.display().to_string();
+    let (gala, hub) = (gala.display().to_string(), &product.address);
     let command =
         [&gala, "up", "--listen", hub, "--metrics-listen", "off", "--rest-listen", "off", "--data", &data, "--run-dir", &run];
-    undo.kill_later(spawn(&command)?);
-    Ok(())
+    let mut child = spawn_logged(&command, &log)?;
+    let up = wait_for(UP_PATIENCE, || {
+        if let Some(status) = child.try_wait().context("the started program")? {
+            bail!("{gala} up ended ({status}): {}", last_line(&log));
+        }
+        Ok(product.is_up().then_some(()))
+    });
+    undo.kill_later(child);
+    up?.with_context(|| format!("no hub at {hub} after {} s; its last word: {}", UP_PATIENCE.as_secs(), last_line(&log)))
+}
+
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
 }
 
 /// One server without and one with a disk, as the faults need; both with a steady client.
@@ -188,20 +240,32 @@ pub fn wait_until_warm(product: &Product) -> Result<()> {
     say("waiting until detection knows what is usual (a KPI is judged from its 60th sample, some 5 minutes)");
     let begun = now_ms();
     let mut shown = 0;
+    // A hub that watches for long knows nearly all but this service; a fresh one learns it with the rest.
+    let mut was_warm = None;
+    let mut until_ms = None;
     let warm = wait_for(WARM_PATIENCE, || {
         let (warm, total, at_ms) = product.warmth()?;
-        let passed = (now_ms() - begun) / 1000;
+        let now = now_ms();
+        let passed = (now - begun) / 1000;
         if passed >= shown + 30 {
             shown = passed;
-            let left = at_ms.map_or_else(String::new, |at| format!(", about {} s to go", ((at - now_ms()) / 1000).max(0)));
+            let left = at_ms.map_or_else(String::new, |at| format!(", about {} s to go", ((at - now) / 1000).max(0)));
             say(&format!("  {passed} s: {warm} of {total} KPIs are warm{left}"));
         }
-        // The service's own KPIs began with it: sixty reports and a few more. Short-lived processes keep others from it.
-        let enough = passed >= 330 && warm > 0;
-        Ok(enough.then_some(()))
+        if now < begun + FIRST_LOOK_MS {
+            return Ok(None);
+        }
+        let most_warm = total > 0 && warm * 10 >= total * 9;
+        let was_warm = *was_warm.get_or_insert(most_warm);
+        if !most_warm {
+            return Ok(None);
+        }
+        let rest_ms = if was_warm { WARM_AFTER_MS } else { BEHIND_MS };
+        let until = *until_ms.get_or_insert(at_ms.map_or(now, |at| at.min(now + rest_ms)));
+        Ok((now >= until).then_some(()))
     })?;
     if warm.is_none() {
-        say("  detection is not warm in every part; going on");
+        say("  not nine of ten KPIs are warm, processes that come and go have theirs; going on");
     }
     Ok(())
 }
@@ -213,11 +277,13 @@ fn run_once(fault: Fault, stage: &Stage, product: &Product) -> Result<Outcome> {
     let truth = inject(fault, &stage.redis, stage.disk.as_ref(), &mut harm)?;
     let since = || Duration::from_millis((now_ms() - injected_ms).max(0) as u64);
     let mut seen_after = None;
+    let mut shown = None;
     let mut last_cause = "none".to_owned();
     let right_after = wait_for(DETECT_PATIENCE, || {
         let incidents = product.incidents_since(injected_ms)?;
         if !incidents.is_empty() && seen_after.is_none() {
             seen_after = Some(since());
+            shown = id_of(&incidents[0]);
             say(&format!(
                 "  {:>3.0} s  incident: {}",
                 since().as_secs_f64(),
@@ -231,8 +297,13 @@ fn run_once(fault: Fault, stage: &Stage, product: &Product) -> Result<Outcome> {
                 last_cause = text;
             }
         }
-        Ok(incidents.iter().any(|incident| is_right(fault, &truth, &incident["cause"])).then(since))
+        let right = incidents.iter().find(|incident| is_right(fault, &truth, &incident["cause"]));
+        shown = right.and_then(id_of).or(shown.take());
+        Ok(right.map(|_| since()))
     })?;
+    if let Some(id) = &shown {
+        say(&format!("  it is shown at http://{}/incidents/{id}", product.address));
+    }
     say(match right_after {
         Some(_) => "  that is right; healing",
         None => "  the right cause was not named in time; healing",
@@ -247,7 +318,11 @@ fn run_once(fault: Fault, stage: &Stage, product: &Product) -> Result<Outcome> {
         Some(after) => say(&format!("  closed {:.0} s after healing", after.as_secs_f64())),
         None => say("  the incident is still open after 5 minutes"),
     }
-    Ok(Outcome { seen_after, right_after, cause: last_cause, closed_after })
+    Ok(Outcome { incident: shown, seen_after, right_after, cause: last_cause, closed_after })
+}
+
+fn id_of(incident: &Value) -> Option<String> {
+    incident["id"].as_str().map(str::to_owned)
 }
 
 fn is_right(fault: Fault, truth: &Truth, cause: &Value) -> bool {
@@ -259,4 +334,20 @@ pub fn cause_text(cause: &Value) -> String {
     let text = |name: &str| cause[name].as_str().unwrap_or("");
     let probability = cause["probability"].as_f64().unwrap_or(0.0) * 100.0;
     format!("{} {} ({}, {probability:.0} %)", text("entity_type"), text("entity_name"), text("category"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_said_last_is_shown() {
+        let dir = std::env::temp_dir().join(format!("gala-lab-test-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let log = dir.join("log");
+        assert_eq!(last_line(&log), "it said nothing");
+        std::fs::write(&log, "one\ngala: port 7070 is taken\n\n").unwrap();
+        assert_eq!(last_line(&log), "gala: port 7070 is taken");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -78,3 +78,9 @@ pub fn run(command: &[&str]) -> Result<String> {
 pub fn spawn(command: &[&str]) -> Result<Child> {
     quiet(command).spawn().with_context(|| format!("{} cannot be started; is it installed?", command[0]))
 }
+
+/// The same, with what it says kept in a file.
+pub fn spawn_logged(command: &[&str], log: &std::path::Path) -> Result<Child> {
+    let said = std::fs::File::create(log).with_context(|| log.display().to_string())?;
+    quiet(command).stderr(said).spawn().with_context(|| format!("{} cannot be started; is it installed?", command[0]))
+}

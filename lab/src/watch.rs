@@ -15,6 +15,8 @@ pub static STOP: AtomicBool = AtomicBool::new(false);
 pub struct Product {
     /// `127.0.0.1:7070`
     pub address: String,
+    /// This program started it, and it ends with it.
+    pub is_ours: bool,
 }
 
 impl Product {
