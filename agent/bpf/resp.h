@@ -5,7 +5,7 @@
  * A command is `*<n>\r\n` and n times `$<length>\r\n<bytes>\r\n`, or one line of text ("inline"). The parser keeps its
  * place between pieces, so a command may be cut anywhere, inside a number too, and pipelined commands are each counted.
  * Only the lengths are read; argument bytes are jumped over and never kept. Of the first argument, the command's name,
- * the letters are kept.
+ * the letters are kept. CLIENT REPLY OFF and SKIP, after which a client gets no answers, are understood.
  */
 #ifndef GALA_RESP_H
 #define GALA_RESP_H
@@ -28,6 +28,20 @@ enum resp_line {
 	RESP_LINE_BAD = -2,
 };
 
+enum resp_word {
+	RESP_COMMAND = 1,
+	/* The argument behind CLIENT, and the one behind CLIENT REPLY. */
+	RESP_OF_CLIENT = 2,
+	RESP_OF_REPLY = 3,
+};
+
+enum resp_quiet {
+	/* No command is answered until CLIENT REPLY ON. */
+	RESP_OFF = 1,
+	/* Commands that are not answered came since the owner looked. */
+	RESP_UNANSWERED = 2,
+};
+
 struct resp_bytes {
 	__u8 at[RESP_CARRY];
 };
@@ -40,8 +54,8 @@ struct resp_parser {
 	/* Commands that ended; the owner takes them out. Kept here, not at the run: the verifier counts what is on its stack. */
 	__u32 complete;
 	__u8 carried;
-	/* The next argument is the command's name. */
-	__u8 at_name;
+	/* What the next argument is, an enum resp_word; 0 where that does not matter. */
+	__u8 word;
 	/* Inside a command given as a line of text. */
 	__u8 in_line;
 	/* Not RESP here. */
@@ -49,6 +63,8 @@ struct resp_parser {
 	/* Right-aligned start of a line whose end has not come yet. */
 	__u8 carry[RESP_CARRY];
 	char name[RESP_NAME];
+	/* Of enum resp_quiet; the owner takes RESP_UNANSWERED out. */
+	__u8 quiet;
 	/* The bytes behind `name` where they are fewer than eight, else 0. */
 	__u64 raw_name;
 };
@@ -71,7 +87,7 @@ static __always_inline void resp_reset(struct resp_parser *parser)
 	parser->arguments = 0;
 	parser->skip = 0;
 	parser->carried = 0;
-	parser->at_name = 0;
+	parser->word = 0;
 	parser->in_line = 0;
 	parser->broken = 0;
 }
@@ -197,6 +213,40 @@ static __always_inline void resp_name(struct resp_parser *parser, const __u8 *by
 	*(__u32 *)(parser->name + sizeof(head)) = tail;
 }
 
+/* Words as eight letters, the first one lowest. */
+#define RESP_SMALL 0x202020202020ULL
+#define RESP_SMALL_CLIENT 0x746e65696c63ULL
+#define RESP_REPLY 0x594c504552ULL
+#define RESP_WORD_ON 0x4e4fULL
+#define RESP_WORD_OFF 0x46464fULL
+#define RESP_WORD_SKIP 0x50494b53ULL
+
+/* A command's name, or what stands behind CLIENT and CLIENT REPLY. */
+static __always_inline void resp_word(struct resp_parser *parser, const __u8 *bytes, __u32 length)
+{
+	__u8 place = parser->word;
+	__u64 word;
+
+	parser->word = 0;
+	if (place == RESP_COMMAND) {
+		resp_name(parser, bytes, length);
+		if ((parser->raw_name | RESP_SMALL) == RESP_SMALL_CLIENT)
+			parser->word = RESP_OF_CLIENT;
+		return;
+	}
+	word = resp_letters(resp_first(*(const __u64 *)bytes, length));
+	if (place == RESP_OF_CLIENT) {
+		if (word == RESP_REPLY)
+			parser->word = RESP_OF_REPLY;
+	} else if (word == RESP_WORD_OFF) {
+		parser->quiet = RESP_OFF | RESP_UNANSWERED;
+	} else if (word == RESP_WORD_SKIP) {
+		parser->quiet |= RESP_UNANSWERED;
+	} else if (word == RESP_WORD_ON && parser->quiet) {
+		parser->quiet = RESP_UNANSWERED;
+	}
+}
+
 /* One step: an argument with its length before it, a count of arguments or a bit of an inline command. 1 ends the piece. */
 static long resp_step(__u32 index, struct resp_run *run)
 {
@@ -255,7 +305,7 @@ static long resp_step(__u32 index, struct resp_run *run)
 		}
 		if (!parser->arguments) {
 			parser->arguments = number;
-			parser->at_name = 1;
+			parser->word = RESP_COMMAND;
 			resp_advance(run, used);
 			return 0;
 		}
@@ -273,7 +323,7 @@ static long resp_step(__u32 index, struct resp_run *run)
 		}
 		line = &piece->bytes[pos];
 	}
-	if (parser->at_name) {
+	if (parser->word) {
 		__u32 length = parser->skip - 2;
 
 		if (left < length && left < RESP_NAME) {
@@ -282,8 +332,7 @@ static long resp_step(__u32 index, struct resp_run *run)
 			resp_carry(run);
 			return 1;
 		}
-		parser->at_name = 0;
-		resp_name(parser, line, length < left ? length : left);
+		resp_word(parser, line, length < left ? length : left);
 	}
 	left = parser->skip < left ? parser->skip : left;
 	parser->skip -= left;

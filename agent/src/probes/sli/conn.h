@@ -14,8 +14,6 @@
 #define SLI_DELAYED_ACK 50000000ULL
 /* A request without an answer is told of from here on. */
 #define SLI_WAITS_LONG 100000000ULL
-/* So many commands without an answer, and the client does not want any (CLIENT REPLY OFF). */
-#define SLI_DEAF 4096
 /* Data packets without a command before a connection is taken for something else. */
 #define SLI_TRIES 3
 
@@ -34,6 +32,10 @@ enum {
 	OWNED = 4,
 	/* The application's reading was seen: `sched` is that of the waiting commands, `arrived` their TS2. */
 	READ = 8,
+	/* `follower` is valid. */
+	FOLLOWED = 16,
+	/* The application read on after it had read the waiting commands, and wrote no answer in between. */
+	PASSED = 32,
 };
 
 /*
@@ -68,6 +70,8 @@ struct conn {
 	__u16 family;
 	struct resp_parser parser;
 	__s32 fd;
+	/* Sequence number after a command that came when all waiting ones before it were read. */
+	__u32 follower;
 	__u16 client_port;
 	__u8 server[16];
 	__u8 client[16];
@@ -116,6 +120,37 @@ static __always_inline void serve(const struct sock *sk)
 	served[port >> 3] |= 1 << (port & 7);
 }
 
+/* Process of each listening port, for connections that nobody has accepted. When full, they stay nameless. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 8192);
+	__type(key, struct port_key);
+	__type(value, __u32);
+} owners SEC(".maps");
+
+static __always_inline void own_port(const struct sock *sk, __u32 tgid, __u64 flags)
+{
+	struct port_key port = port_of(sk);
+
+	bpf_map_update_elem(&owners, &port, &tgid, flags);
+}
+
+static __always_inline void disown_port(const struct sock *sk)
+{
+	struct port_key port = port_of(sk);
+
+	bpf_map_delete_elem(&owners, &port);
+}
+
+static __always_inline __u32 owner_of(const struct sock *sk)
+{
+	struct port_key port = port_of(sk);
+	__u32 *tgid = bpf_map_lookup_elem(&owners, &port);
+
+	return tgid ? *tgid : 0;
+}
+
 static __always_inline struct conn *conn_of(struct sock *sk)
 {
 	return is_served(sk) ? RECORD_OF(conns, sk) : NULL;
@@ -139,16 +174,8 @@ static __always_inline bool before(__u32 a, __u32 b)
 	return (__s32)(a - b) < 0;
 }
 
-static __noinline int new_method(struct conn *conn, struct sli_key *key)
-{
-	struct sli_requests fresh = {};
-
-	if (!conn || !key)
-		return 0;
-	__builtin_memcpy(fresh.server, conn->server, 16);
-	bpf_map_update_elem(&methods, key, &fresh, BPF_NOEXIST);
-	return 0;
-}
+/* Too large for the stack. */
+static const struct sli_requests no_requests;
 
 static __always_inline struct sli_requests *requests_of(struct conn *conn)
 {
@@ -159,9 +186,11 @@ static __always_inline struct sli_requests *requests_of(struct conn *conn)
 	found = bpf_map_lookup_elem(&methods, &key);
 	if (found)
 		return found;
-	new_method(conn, &key);
+	bpf_map_update_elem(&methods, &key, &no_requests, BPF_NOEXIST);
 	found = bpf_map_lookup_elem(&methods, &key);
-	if (!found)
+	if (found)
+		__builtin_memcpy(found->server, conn->server, 16);
+	else
 		COUNT(counters.methods_lost);
 	return found;
 }
@@ -209,6 +238,11 @@ static __noinline int finish(struct conn *conn, struct tcp_sock *tp, __u64 acked
 	requests->errors += conn->errors;
 	if (waits_on_purpose(conn->parser.name))
 		return 0;
+	if (conn->parser.quiet) {
+		/* Among them are commands that nobody answers, since whenever. A second answer, and the server did not obey. */
+		conn->parser.quiet = conn->parser.quiet & RESP_UNANSWERED ? conn->parser.quiet & RESP_OFF : 0;
+		return 0;
+	}
 	if (acked) {
 		__u64 send = acked - conn->written;
 

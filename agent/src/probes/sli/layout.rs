@@ -26,7 +26,7 @@ impl Config {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct Key {
     pub tgid: u32,
@@ -48,11 +48,15 @@ pub struct Requests {
     pub timed: u64,
     pub send_sum: u64,
     pub acknowledged: u64,
-    buckets: [u32; BUCKETS],
-    _pad: u32,
+    buckets: [u64; BUCKETS],
 }
 
 impl Requests {
+    /// Of a server that answered none.
+    pub fn none(server: [u8; 16]) -> Self {
+        Self { server, ..Self::default() }
+    }
+
     /// Adds what another processor counted.
     pub fn add(&mut self, other: &Self) {
         if self.server == [0; 16] {
@@ -76,8 +80,7 @@ impl Requests {
         if self.timed == 0 {
             return Histogram::default();
         }
-        let counts = self.buckets.iter().map(|count| u64::from(*count)).collect();
-        Histogram { edges: LATENCY_EDGES_NS, counts, sum: self.latency_sum, max: self.latency_max }
+        Histogram { edges: LATENCY_EDGES_NS, counts: self.buckets.to_vec(), sum: self.latency_sum, max: self.latency_max }
     }
 }
 
@@ -85,6 +88,7 @@ impl Requests {
 #[repr(C)]
 pub struct Connection {
     pub tgid: u32,
+    /// -1 while it is not known; then only `oldest` is told.
     pub fd: i32,
     pub server_port: u16,
     pub client_port: u16,
@@ -97,6 +101,13 @@ pub struct Connection {
     pub latency_first: u64,
     pub latency_max: u64,
     pub oldest: u64,
+}
+
+impl Key {
+    /// Whether the kernel side read the command's name.
+    pub fn is_named(&self) -> bool {
+        self.method[0] != 0
+    }
 }
 
 impl Connection {
@@ -125,7 +136,7 @@ pub fn method(bytes: [u8; METHOD]) -> String {
 const _: () = {
     assert!(size_of::<Config>() == 256);
     assert!(size_of::<Key>() == 20);
-    assert!(size_of::<Requests>() == 176);
+    assert!(size_of::<Requests>() == 256);
     assert!(size_of::<Connection>() == 88);
     assert!(LATENCY_EDGES_NS.len() == EDGES);
 };
@@ -160,6 +171,15 @@ mod tests {
         one.add(&other);
         assert_eq!((one.requests, one.timed, one.latency_sum, one.latency_max), (3, 3, 50_010, 50_000));
         assert_eq!((one.server, one.histogram().counts[0]), ([9; 16], 4));
+    }
+
+    #[test]
+    fn a_bucket_counts_on_beyond_32_bits() {
+        let mut one = Requests { timed: 1 << 32, ..Requests::default() };
+        one.buckets[3] = u64::from(u32::MAX);
+        let other = Requests { timed: 1, ..one };
+        one.add(&other);
+        assert_eq!((one.histogram().counts[3], one.histogram().count()), (0x1_ffff_fffe, 0x1_ffff_fffe));
     }
 
     #[test]

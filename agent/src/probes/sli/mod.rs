@@ -3,6 +3,7 @@
 //! The kernel side (`sli.bpf.c`) follows each server-side connection and adds up per process, port and command; this side
 //! reads the sums and, once a period, lets it print the connections.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -96,6 +97,15 @@ const fn first_commands(rung: Rung, programs: &'static [&'static str]) -> Step {
 const APP: &str = "REDIS";
 /// Rows of single connections in one period; further ones are left to the sums.
 const MAX_CONNECTIONS: usize = 256;
+/// Rows of commands that wait and were never answered before.
+const MAX_FIRST_WAITS: usize = 64;
+
+/// The oldest request of a kind that waits for its answer.
+#[derive(Clone, Copy)]
+struct Wait {
+    ns: u64,
+    server: [u8; 16],
+}
 
 pub struct Sli {
     loaded: Loaded,
@@ -107,7 +117,7 @@ pub struct Sli {
     seen: Counters,
     connections_left_out: u64,
     /// Oldest request without an answer by process, port and command, of the period being collected.
-    oldest: HashMap<Key, u64>,
+    oldest: HashMap<Key, Wait>,
     names: HashMap<[u8; 12], Arc<str>>,
     printed: Vec<u8>,
 }
@@ -155,13 +165,21 @@ impl Sli {
 
     fn push_sums(&mut self, out: &mut dyn RowSink) -> Result<()> {
         let Some(map) = self.methods.take() else { return Ok(()) };
+        let pushed = self.push_sums_of(&map, out);
+        self.methods = Some(map);
+        pushed
+    }
+
+    fn push_sums_of(&mut self, map: &MapHandle, out: &mut dyn RowSink) -> Result<()> {
         let mut gone = Vec::new();
+        let mut counted = HashSet::new();
         for bytes in map.keys() {
             let Some(key) = plain::read::<Key>(&bytes) else { continue };
-            if !Path::new("/proc").join(key.tgid.to_string()).exists() {
+            counted.insert(key);
+            if !exists(key.tgid) {
                 gone.push(bytes);
             } else if self.wanted(key.tgid)
-                && let Some(sums) = sums_of(&map, &bytes)?
+                && let Some(sums) = sums_of(map, &bytes)?
             {
                 out.push(&self.sums_row(&key, &sums));
             }
@@ -170,7 +188,11 @@ impl Sli {
             // Somebody else's removal is as good.
             let _ = map.delete(&bytes);
         }
-        self.methods = Some(map);
+        for (key, server) in first_waits(&self.oldest, &counted) {
+            if self.wanted(key.tgid) && exists(key.tgid) {
+                out.push(&self.sums_row(&key, &Requests::none(server)));
+            }
+        }
         Ok(())
     }
 
@@ -192,7 +214,7 @@ impl Sli {
             proc_nsec_count: sums.timed,
             send_nsec_sum: sums.send_sum,
             send_nsec_count: sums.acknowledged,
-            oldest_nsec: self.oldest.get(key).copied().unwrap_or(0),
+            oldest_nsec: self.oldest.get(key).map_or(0, |wait| wait.ns),
         }
     }
 
@@ -205,8 +227,8 @@ impl Sli {
         let rows = || printed.chunks_exact(size_of::<Connection>()).filter_map(plain::read::<Connection>);
         self.oldest.clear();
         for connection in rows().filter(|connection| connection.oldest > 0) {
-            let oldest = self.oldest.entry(connection.key()).or_default();
-            *oldest = connection.oldest.max(*oldest);
+            let wait = self.oldest.entry(connection.key()).or_insert(Wait { ns: 0, server: connection.server });
+            wait.ns = connection.oldest.max(wait.ns);
         }
         let mut rows = rows().filter(|connection| connection.latency_first > 0);
         for connection in rows.by_ref().take(MAX_CONNECTIONS) {
@@ -253,6 +275,20 @@ impl Sli {
         let value = map.lookup(plain::bytes(&0u32), MapFlags::ANY)?.unwrap_or_default();
         plain::read(&value).context("the counters of the sli object have another size")
     }
+}
+
+fn exists(tgid: u32) -> bool {
+    Path::new("/proc").join(tgid.to_string()).exists()
+}
+
+/// Commands that wait and have no sums, for none was answered yet, the longest first: whose, and the server's address. Bytes
+/// that nobody has read (a command without a name) are a request where the process's other connections speak Redis.
+fn first_waits(oldest: &HashMap<Key, Wait>, counted: &HashSet<Key>) -> Vec<(Key, [u8; 16])> {
+    let speaks = |key: &Key| counted.iter().any(|known| (known.tgid, known.server_port) == (key.tgid, key.server_port));
+    let mut waits: Vec<(&Key, &Wait)> = oldest.iter().filter(|(key, _)| !counted.contains(*key)).collect();
+    waits.retain(|(key, _)| key.is_named() || speaks(key));
+    waits.sort_by_key(|(key, wait)| (std::cmp::Reverse(wait.ns), **key));
+    waits.into_iter().take(MAX_FIRST_WAITS).map(|(key, wait)| (*key, wait.server)).collect()
 }
 
 /// What all processors counted under a key; `None` when it went meanwhile.
@@ -313,5 +349,40 @@ impl Probe for Sli {
 
     fn map_bytes(&self) -> u64 {
         self.loaded.map_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(tgid: u32, method: &[u8]) -> Key {
+        let mut name = [0; 12];
+        name[..method.len()].copy_from_slice(method);
+        Key { tgid, server_port: 6379, family: 2, method: name }
+    }
+
+    #[test]
+    fn a_command_that_waits_before_any_was_answered_has_a_row() {
+        let wait = |ns| Wait { ns, server: [1; 16] };
+        let oldest = HashMap::from_iter([(key(7, b"GET"), wait(5)), (key(7, b"HELLO"), wait(9)), (key(8, b"AUTH"), wait(9))]);
+        let counted = HashSet::from([key(7, b"GET")]);
+        let rows: Vec<Key> = first_waits(&oldest, &counted).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(rows, [key(7, b"HELLO"), key(8, b"AUTH")]);
+    }
+
+    #[test]
+    fn unread_bytes_are_a_request_where_the_process_speaks_redis() {
+        let wait = Wait { ns: 5, server: [1; 16] };
+        let oldest = HashMap::from_iter([(key(7, b""), wait), (key(8, b""), wait)]);
+        let rows = first_waits(&oldest, &HashSet::from([key(7, b"GET")]));
+        assert_eq!(rows, [(key(7, b""), [1; 16])]);
+    }
+
+    #[test]
+    fn rows_of_commands_never_answered_are_few() {
+        let oldest = (0..1000).map(|tgid| (key(tgid, b"GET"), Wait { ns: u64::from(tgid), server: [1; 16] })).collect();
+        let rows = first_waits(&oldest, &HashSet::new());
+        assert_eq!((rows.len(), rows[0].0.tgid), (MAX_FIRST_WAITS, 999));
     }
 }

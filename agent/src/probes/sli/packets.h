@@ -36,7 +36,7 @@ static long follow_piece(__u32 index, struct packet *packet)
 	__u32 zero = 0, length = packet->length;
 
 	/* The rest of a long argument needs no look. */
-	if (parser->skip > length && !parser->at_name) {
+	if (parser->skip > length && !parser->word) {
 		parser->skip -= length;
 		return 1;
 	}
@@ -126,8 +126,13 @@ int BPF_PROG(sli_packet, struct sock *sk, struct sk_buff *skb)
 		broke(conn);
 	if (conn->parser.complete) {
 		conn->flags |= PROVEN;
-		if (!conn->waiting)
+		if (!conn->waiting) {
+			conn->flags &= ~FOLLOWED;
 			conn->arrived = now ? now : bpf_ktime_get_ns();
+		} else if (!(conn->flags & FOLLOWED) && tp->copied_seq == tp->rcv_nxt) {
+			conn->flags |= FOLLOWED;
+			conn->follower = end;
+		}
 		conn->waiting += conn->parser.complete;
 		conn->parser.complete = 0;
 	}

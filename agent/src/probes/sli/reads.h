@@ -22,7 +22,7 @@
  * commands; further ones of the same read are a gap.
  */
 #ifdef BY_ADDRESS
-#define SLI_READ_STEPS 256
+#define SLI_READ_STEPS 240
 #else
 #define SLI_READ_STEPS (1 << 20)
 #endif
@@ -54,7 +54,7 @@ static __always_inline long next_piece(struct reading *reading)
 	__u32 length = rest->left;
 
 	/* The rest of a long argument needs no look. */
-	if (parser->skip > length && !parser->at_name) {
+	if (parser->skip > length && !parser->word) {
 		parser->skip -= length;
 		rest->left = 0;
 		return 1;
@@ -165,7 +165,9 @@ static __always_inline void was_read(struct sock *sk, const struct msghdr *msg, 
 			first = last;
 		conn->sched = first && first < now ? now - first : 0;
 		conn->arrived = now;
-		conn->flags |= READ;
+		conn->flags = (conn->flags | READ) & ~PASSED;
+	} else {
+		conn->flags |= PASSED;
 	}
 	conn->waiting += complete;
 }

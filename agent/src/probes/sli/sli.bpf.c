@@ -15,15 +15,20 @@
  *   tcp_sendmsg_locked    each write, with the answer's first bytes (TS3, errors); TS2 is the time that TCP itself took when
  *                         the application read (tcp_rcv_space_adjust refreshes tcp_clock_cache), so reading needs no hook.
  *   inet_sock_set_state   birth of an accepted connection, its end.
- *   iter/task_file        connections older than this program; descriptor numbers.
+ *   iter/task_file        connections older than this program; descriptor numbers; whose a listening port is.
  *   iter/bpf_sk_storage_map  the connections of the period for user space.
  *
  * Acknowledged late on purpose. An idle client acknowledges with its next request or after 40 ms (delayed ACK), so TS4 is
  * not when the answer arrived. Unless something was retransmitted or more than SLI_DELAYED_ACK passed, the way back counts
  * with the connection's smallest round trip at most. `send` keeps TS4 - TS3 as it was.
  *
- * Maps. `conns`: 330 bytes a server-side connection. `methods`: 200 bytes a processor and (process, port, command), 1024
- * of them; user space removes those of processes that ended.
+ * Who waits. The walk tells how long the oldest request of a connection has been waiting, also where nobody has accepted
+ * the connection: a server that hangs has such ones only, once its clients try again. Not waiting are clients that asked
+ * for no answers (CLIENT REPLY), and those whose server read further commands after the waiting ones without a word
+ * between: a server that hangs reads nothing more.
+ *
+ * Maps. `conns`: 340 bytes a server-side connection. `methods`: 280 bytes a processor and (process, port, command), 1024
+ * of them; user space removes those of processes that ended. `owners`: 60 bytes a listening port.
  *
  * Cost of a request on one host, as the kernel measures it: 1.5-1.6 us for four runs (two at each end), of which 75 ns a run
  * are the measuring itself. About 0.1 us are two looks at the clock; 5 ns each packet and write at any other socket.
@@ -31,7 +36,9 @@
  * Blind spots. Encrypted connections. Bytes that arrived out of order are not seen when they become readable: pipelined
  * commands in them are missed, counted as gaps. A packet that arrives between reading and writing makes TS2 too late. One
  * command of a batch names its times, and errors are told by the first answer of a batch. Commands that wait on purpose
- * (BLPOP, XREAD, SUBSCRIBE, WAIT ...) are counted and not timed.
+ * (BLPOP, XREAD, SUBSCRIBE, WAIT ...) are counted and not timed. A way back that grew by less than SLI_DELAYED_ACK shows
+ * only when the kernel has forgotten the smaller round trip (300 s): a client that thinks before it asks again, and
+ * acknowledges with that, looks the same from here.
  */
 #include "compat.h"
 #include "kernel.h"
@@ -153,6 +160,9 @@ int BPF_PROG(sli_state, struct sock *sk, int old, int new)
 		return 0;
 	if (new == TCP_LISTEN) {
 		serve(sk);
+		own_port(sk, bpf_get_current_pid_tgid() >> 32, BPF_ANY);
+	} else if (old == TCP_LISTEN) {
+		disown_port(sk);
 	} else if (old == TCP_SYN_RECV && new == TCP_ESTABLISHED) {
 		make_conn(sk, 0);
 	} else if (new == TCP_CLOSE) {
@@ -190,6 +200,8 @@ int sli_files(struct bpf_iter__task_file *ctx)
 	state = GET(sk, __sk_common.skc_state);
 	if (state == TCP_LISTEN) {
 		serve(sk);
+		/* A child that inherited the descriptor comes later. */
+		own_port(sk, task->tgid, BPF_NOEXIST);
 		return 0;
 	}
 	if (state != TCP_ESTABLISHED)
@@ -207,33 +219,61 @@ int sli_files(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
+/* Whether its commands were read and get no answer, now or ever, though all is well. */
+static __always_inline bool wants_no_answer(const struct sock *sk, const struct conn *conn)
+{
+	struct tcp_sock *tp;
+
+	if (conn->parser.quiet || conn->flags & PASSED || waits_on_purpose(conn->parser.name))
+		return true;
+	if (!(conn->flags & FOLLOWED))
+		return false;
+	tp = tcp_sock_of(sk);
+	return tp && !before(GET(tp, copied_seq), conn->follower);
+}
+
+/* For how long the oldest request waits; 0 when none does or not for long. */
+static __always_inline __u64 oldest_wait(const struct sock *sk, const struct conn *conn, bool accepted)
+{
+	/* Where the reading is followed, what nobody has read yet waits since its packet came. */
+	__u64 since = conn->waiting ? conn->arrived : conn->first_at;
+	__u8 state = GET(sk, __sk_common.skc_state);
+	__s64 age;
+
+	/* What the server itself closed waits for nothing. */
+	if (!since || (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT))
+		return 0;
+	if (accepted && conn->waiting && wants_no_answer(sk, conn))
+		return 0;
+	age = bpf_ktime_get_ns() - since;
+	return age > (__s64)SLI_WAITS_LONG ? age : 0;
+}
+
 SEC(WALK)
 int sli_walk(WALK_CONTEXT *ctx)
 {
 	struct sock *sk = WALKED_SOCKET(ctx);
 	struct sli_connection row = {};
 	struct conn *conn;
+	bool accepted;
 
 	if (!sk)
 		return 0;
 	conn = RECORD_OF(conns, sk);
-	if (!conn || conn->verdict != RESP)
+	if (!conn)
 		return 0;
-	if (conn->waiting < SLI_DEAF && !waits_on_purpose(conn->parser.name)) {
-		/* Where the reading is followed, what nobody has read yet waits since its packet came. */
-		__u64 since = conn->waiting ? conn->arrived : conn->first_at;
-		__s64 age = bpf_ktime_get_ns() - since;
-
-		if (since && age > (__s64)SLI_WAITS_LONG)
-			row.oldest = age;
-	}
+	accepted = GET(sk, sk_socket);
+	/* Of one that was never read only its process's other connections tell what it speaks. */
+	if (conn->verdict != RESP && (accepted || conn->verdict == OTHER))
+		return 0;
+	row.oldest = oldest_wait(sk, conn, accepted);
 	if (!conn->latency_first && !row.oldest)
 		return 0;
-	if (conn->fd < 0) {
+	row.tgid = conn->flags & OWNED ? conn->tgid : owner_of(sk);
+	if (!row.tgid || (conn->fd < 0 && conn->latency_first))
 		COUNT(counters.unnamed);
+	if (!row.tgid || (conn->fd < 0 && !row.oldest))
 		return 0;
-	}
-	row.tgid = conn->tgid;
 	row.fd = conn->fd;
 	row.server_port = conn->server_port;
 	row.client_port = conn->client_port;
@@ -241,10 +281,12 @@ int sli_walk(WALK_CONTEXT *ctx)
 	__builtin_memcpy(row.server, conn->server, 16);
 	__builtin_memcpy(row.client, conn->client, 16);
 	__builtin_memcpy(row.method, conn->parser.name, SLI_METHOD);
-	row.latency_first = conn->latency_first;
-	row.latency_max = conn->latency_max;
-	conn->latency_first = 0;
-	conn->latency_max = 0;
+	if (conn->fd >= 0) {
+		row.latency_first = conn->latency_first;
+		row.latency_max = conn->latency_max;
+		conn->latency_first = 0;
+		conn->latency_max = 0;
+	}
 	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;
 }

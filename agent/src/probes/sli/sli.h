@@ -35,13 +35,15 @@ struct sli_requests {
 	__u64 send_sum;
 	/* Requests whose acknowledgement was seen. */
 	__u64 acknowledged;
-	__u32 buckets[SLI_BUCKETS];
-	__u32 pad;
+	/* At 30,000 requests a second 32 bits would last 40 hours. */
+	__u64 buckets[SLI_BUCKETS];
 };
 
 /* One connection of the last period, printed by the walk. */
 struct sli_connection {
+	/* While nobody has accepted the connection: of the listener. */
 	__u32 tgid;
+	/* -1 while it has none that is known; then only `oldest` is told. */
 	__s32 fd;
 	__u16 server_port;
 	__u16 client_port;
@@ -58,7 +60,7 @@ struct sli_connection {
 };
 
 _Static_assert(sizeof(struct sli_key) == 20, "layout of sli_key");
-_Static_assert(sizeof(struct sli_requests) == 176, "layout of sli_requests");
+_Static_assert(sizeof(struct sli_requests) == 256, "layout of sli_requests");
 _Static_assert(sizeof(struct sli_connection) == 88, "layout of sli_connection");
 
 #endif

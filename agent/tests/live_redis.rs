@@ -1,0 +1,190 @@
+//! Who waits for a Redis and who does not: servers that are stopped or busy, clients that try again, clients that want no
+//! answers. Against the running kernel and a real server; needs root and `redis-server`.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gala_agent::kernel::Capabilities;
+use gala_agent::probes::{Probe, sli};
+
+use harness::{Rows, collect, settings, skip};
+use wait::{poll, wait_for};
+
+#[allow(dead_code)]
+#[path = "live_host/harness.rs"]
+mod harness;
+#[path = "common/wait.rs"]
+mod wait;
+
+/// Longer than a wait has to last to be told.
+const LONG: Duration = Duration::from_millis(400);
+
+const GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+const SET: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n";
+
+/// A Redis without persistence on a free port.
+struct Redis {
+    server: Child,
+    port: u16,
+}
+
+impl Redis {
+    /// `None` with a word where it cannot be watched here.
+    fn start() -> Option<Self> {
+        if let Some(reason) = Capabilities::probe().obstacle() {
+            skip(&reason);
+            return None;
+        }
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+        let arguments = ["--port", &port.to_string(), "--save", "", "--enable-debug-command", "yes"];
+        let mut command = Command::new("redis-server");
+        let Ok(server) = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+            skip("redis-server is not installed");
+            return None;
+        };
+        let redis = Self { server, port };
+        wait_for("an answer of redis-server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some(redis)
+    }
+
+    fn connect(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.port)).expect("connecting works")
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.server), signal).expect("the server lives");
+    }
+
+    /// Of one command at this server.
+    fn number(&self, rows: &Rows, method: &str, field: &str) -> Option<f64> {
+        let (pid, port) = (self.server.id().to_string(), self.port.to_string());
+        rows.sum("sli", &[("tgid", &pid), ("server_port", &port), ("method", method)], field)
+    }
+
+    /// Whether somebody is told to wait at this server, whatever for.
+    fn anybody_waits(&self, probe: &mut dyn Probe) -> bool {
+        let pid = self.server.id().to_string();
+        collect(probe, Duration::ZERO).sum("sli", &[("tgid", &pid)], "oldest_nsec").is_some_and(|ns| ns > 0.0)
+    }
+
+    fn wait_is_told(&self, probe: &mut dyn Probe, method: &str) {
+        let told = poll(|| {
+            let rows = collect(probe, Duration::ZERO);
+            self.number(&rows, method, "oldest_nsec").filter(|ns| *ns >= 100e6)
+        });
+        assert!(told.is_some(), "{method} waits");
+    }
+
+    fn nobody_waits_for_long(&self, probe: &mut dyn Probe) {
+        let begun = Instant::now();
+        wait_for("a while", || {
+            assert!(!self.anybody_waits(probe));
+            begun.elapsed() > LONG
+        });
+    }
+
+    /// Waits until the server has executed so many commands of the kind.
+    fn executed(&self, command: &str, calls: usize) {
+        let stats = format!("cmdstat_{command}:calls={calls},");
+        wait_for("the commands are executed", || {
+            let mut stream = self.connect();
+            stream.write_all(b"*2\r\n$4\r\nINFO\r\n$12\r\ncommandstats\r\n*1\r\n$4\r\nQUIT\r\n").expect("writing works");
+            let mut text = String::new();
+            stream.read_to_string(&mut text).is_ok() && text.contains(&stats)
+        });
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// Asks and reads the answer.
+fn ask(stream: &mut TcpStream, request: &[u8]) {
+    stream.write_all(request).expect("writing works");
+    assert!(stream.read(&mut [0; 4096]).expect("reading works") > 0);
+}
+
+fn reply(mode: &str) -> Vec<u8> {
+    format!("*3\r\n$6\r\nclient\r\n$5\r\nReply\r\n${}\r\n{mode}\r\n", mode.len()).into_bytes()
+}
+
+#[test]
+fn clients_that_try_again_at_a_stopped_server_wait_though_nobody_accepted_them() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    ask(&mut redis.connect(), GET);
+    let answered = poll(|| redis.number(&collect(&mut probe, Duration::ZERO), "GET", "requests_total").filter(|n| *n > 0.0));
+    assert_eq!(answered, Some(1.0));
+    redis.signal(rustix::process::Signal::STOP);
+    let (mut again, mut new) = (redis.connect(), redis.connect());
+    again.write_all(GET).expect("writing works");
+    // A command that this server never answered has a row too.
+    new.write_all(b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n").expect("writing works");
+    redis.wait_is_told(&mut probe, "GET");
+    redis.wait_is_told(&mut probe, "HELLO");
+    assert_eq!(redis.number(&collect(&mut probe, Duration::ZERO), "HELLO", "requests_total"), Some(0.0));
+    redis.signal(rustix::process::Signal::CONT);
+    assert!(again.read(&mut [0; 64]).expect("reading works") > 0);
+    assert!(new.read(&mut [0; 64]).expect("reading works") > 0);
+    assert!(poll(|| (!redis.anybody_waits(&mut probe)).then_some(())).is_some(), "nobody waits any more");
+}
+
+#[test]
+fn clients_that_want_no_answers_wait_for_none_and_are_not_timed() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let mut quiet = redis.connect();
+    quiet.write_all(&[reply("OFF"), SET.to_vec(), SET.to_vec()].concat()).expect("writing works");
+    redis.executed("set", 2);
+    redis.nobody_waits_for_long(&mut probe);
+    ask(&mut quiet, &reply("ON"));
+    let counted = poll(|| {
+        // What was acknowledged is counted.
+        ask(&mut quiet, GET);
+        let rows = collect(&mut probe, Duration::ZERO);
+        let counted = redis.number(&rows, "CLIENT", "requests_total").filter(|n| *n >= 4.0)?;
+        Some((counted, redis.number(&rows, "CLIENT", "sched_nsec_count"), redis.number(&rows, "GET", "sched_nsec_count")))
+    });
+    let (counted, timed, gets) = counted.expect("they are counted");
+    assert_eq!((counted, timed), (4.0, Some(0.0)));
+    assert!(gets.is_none_or(|gets| gets >= 1.0), "what is answered again is timed again");
+}
+
+#[test]
+fn clients_that_asked_for_no_answers_before_the_probe_came_are_known_by_their_server_reading_on() {
+    let Some(redis) = Redis::start() else { return };
+    let mut quiet = redis.connect();
+    quiet.write_all(&reply("OFF")).expect("writing works");
+    redis.executed("client|reply", 1);
+    let mut probe = sli::Sli::start(&settings());
+    for calls in 1..=3 {
+        quiet.write_all(SET).expect("writing works");
+        redis.executed("set", calls);
+    }
+    redis.nobody_waits_for_long(&mut probe);
+}
+
+#[test]
+fn a_busy_server_makes_its_clients_wait_whether_it_read_their_commands_or_not() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let (mut busy, mut other, mut quiet) = (redis.connect(), redis.connect(), redis.connect());
+    ask(&mut busy, GET);
+    ask(&mut other, GET);
+    quiet.write_all(&[reply("OFF"), SET.to_vec()].concat()).expect("writing works");
+    redis.executed("set", 1);
+    busy.write_all(b"*3\r\n$5\r\nDEBUG\r\n$5\r\nSLEEP\r\n$1\r\n3\r\n").expect("writing works");
+    redis.wait_is_told(&mut probe, "DEBUG");
+    // Read is only the first one; these wait unread, one of them behind it.
+    busy.write_all(GET).expect("writing works");
+    busy.write_all(SET).expect("writing works");
+    other.write_all(GET).expect("writing works");
+    redis.wait_is_told(&mut probe, "GET");
+    redis.wait_is_told(&mut probe, "SET");
+}
