@@ -88,6 +88,7 @@ pub const CPU_SHARES: usize = 4;
 #[repr(C)]
 pub struct CpuShare {
     pub cpu: u32,
+    /// 1 where the place is taken; of a process how many of its threads waited there.
     pub used: u32,
     pub ran_ns: u64,
     pub waited_ns: u64,

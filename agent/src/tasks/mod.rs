@@ -354,12 +354,14 @@ fn gather(at: Instant, records: impl Iterator<Item = (Record, Vec<Culprit>)>) ->
         process.usage.add(&record.usage);
         process.waits.add(&record.waits);
         for share in record.cpus.iter().filter(|share| share.ran_ns + share.waited_ns > 0) {
+            let waiting = u32::from(share.waited_ns > 0);
             match process.cpus.iter_mut().find(|known| known.cpu == share.cpu) {
                 Some(known) => {
+                    known.used += waiting;
                     known.ran_ns += share.ran_ns;
                     known.waited_ns += share.waited_ns;
                 }
-                None => process.cpus.push(*share),
+                None => process.cpus.push(CpuShare { used: waiting, ..*share }),
             }
         }
         process.blocked += u32::from(record.state & 0xff == UNINTERRUPTIBLE);

@@ -12,60 +12,93 @@ use crate::procfs::text::{fields, lines, number, signed};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
+/// Both clocks of a process, each rounded to ticks twice, agree to this many.
+const SAME_TICKS: u64 = 4;
+
+/// CPU time at one moment by both clocks.
+#[derive(Clone, Copy, Debug, Default)]
+struct CpuTime {
+    /// Of all threads, also those that ended, in whole ticks.
+    coarse_ns: u64,
+    /// Of the first thread; `None` where there are others.
+    fine_ns: Option<u64>,
+}
+
+impl CpuTime {
+    /// What was used since, by the finer clock where it counted the same. Never a difference between two clocks: they
+    /// part for good once a second thread has run.
+    fn since(self, before: Self, tick_ns: u64) -> u64 {
+        let coarse = self.coarse_ns.saturating_sub(before.coarse_ns);
+        let fine = self.fine_ns.zip(before.fine_ns).and_then(|(now, before)| now.checked_sub(before));
+        fine.filter(|fine| fine.abs_diff(coarse) <= SAME_TICKS * tick_ns).unwrap_or(coarse)
+    }
+}
+
+/// A process as it was read last.
+struct Known {
+    process: Process,
+    cpu_time: CpuTime,
+}
+
 #[derive(Default)]
 pub(super) struct Files {
-    before: HashMap<u32, Process>,
+    before: HashMap<u32, Known>,
     buffer: Vec<u8>,
 }
 
 impl Files {
     pub fn read(&mut self) -> Result<Vec<Process>> {
-        let mut processes = Vec::new();
+        let mut now: HashMap<u32, Known> = HashMap::default();
         for entry in fs::read_dir("/proc").context("reading /proc failed")?.flatten() {
             let Some(tgid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             // A process that ended meanwhile has no files any more.
-            if let Some(process) = self.read_one(tgid, &entry.path()) {
-                processes.push(process);
+            if let Some(known) = self.read_one(tgid, &entry.path()) {
+                now.insert(tgid, known);
             }
         }
+        self.before = now;
+        let mut processes: Vec<Process> = self.before.values().map(|known| known.process.clone()).collect();
         processes.sort_unstable_by_key(|process| process.tgid);
-        self.before = processes.iter().map(|process| (process.tgid, process.clone())).collect();
         Ok(processes)
     }
 
-    fn read_one(&mut self, tgid: u32, folder: &Path) -> Option<Process> {
+    fn read_one(&mut self, tgid: u32, folder: &Path) -> Option<Known> {
         let tick_ns = NS_PER_SECOND / rustix::param::clock_ticks_per_second().max(1);
         let mut process = parse_stat(crate::procfs::read_into(&folder.join("stat"), &mut self.buffer).ok()?, tick_ns)?;
         process.tgid = tgid;
-        let unchanged = self.before.get(&tgid).filter(|before| {
-            before.start_ns == process.start_ns
-                && (before.usage.utime_ns, before.usage.stime_ns) == (process.usage.utime_ns, process.usage.stime_ns)
+        let coarse_ns = process.usage.runtime_ns;
+        let before = self.before.get(&tgid).filter(|before| before.process.start_ns == process.start_ns);
+        let clocks = before.map(|before| (before.process.usage.runtime_ns, before.cpu_time));
+        let unchanged = before.filter(|before| {
+            let times = |usage: &Usage| (usage.utime_ns, usage.stime_ns);
+            times(&before.process.usage) == times(&process.usage)
         });
-        if let Some(before) = unchanged {
+        if let Some(Known { process: before, cpu_time }) = unchanged {
             let faults = (process.usage.minor_faults, process.usage.major_faults);
             process.usage = before.usage;
             (process.usage.minor_faults, process.usage.major_faults) = faults;
             process.io_known = before.io_known;
             process.files_limit = before.files_limit;
-            return Some(process);
+            return Some(Known { process, cpu_time: *cpu_time });
         }
-        self.read_rest(folder, &mut process);
-        Some(process)
+        let cpu_time = CpuTime { coarse_ns, fine_ns: self.read_rest(folder, &mut process) };
+        if let Some((runtime_ns, before)) = clocks {
+            process.usage.runtime_ns = runtime_ns + cpu_time.since(before, tick_ns);
+        }
+        Some(Known { process, cpu_time })
     }
 
-    fn read_rest(&mut self, folder: &Path, process: &mut Process) {
+    /// Answers the CPU time of the first thread where there is no other.
+    fn read_rest(&mut self, folder: &Path, process: &mut Process) -> Option<u64> {
+        let mut fine_ns = None;
         let mut read = |name: &str| -> Option<Vec<u8>> {
             let path: PathBuf = folder.join(name);
             crate::procfs::read_into(&path, &mut self.buffer).ok().map(<[u8]>::to_vec)
         };
         if let Some(text) = read("schedstat") {
             let mut columns = fields(&text).map(number);
-            let runtime = columns.next().flatten().unwrap_or(0);
+            fine_ns = columns.next().flatten().filter(|runtime| process.threads == 1 && *runtime > 0);
             process.usage.run_delay_ns = columns.next().flatten().unwrap_or(0);
-            // Of the first thread only, so of use only where there is no other.
-            if process.threads == 1 && runtime > 0 {
-                process.usage.runtime_ns = runtime;
-            }
         }
         if let Some(text) = read("io") {
             process.io_known = parse_io(&text, &mut process.usage);
@@ -73,6 +106,7 @@ impl Files {
         if let Some(text) = read("limits") {
             process.files_limit = parse_files_limit(&text);
         }
+        fine_ns
     }
 }
 
@@ -192,6 +226,41 @@ mod tests {
             parse_files_limit(b"Max open files            1024                 524288               files     \n"),
             Some(1024)
         );
+    }
+
+    #[test]
+    fn cpu_time_is_a_difference_of_one_clock() {
+        let time = |coarse_ms: u64, fine_us: Option<u64>| CpuTime {
+            coarse_ns: coarse_ms * 1_000_000,
+            fine_ns: fine_us.map(|us| us * 1000),
+        };
+        let since = |before: CpuTime, now: CpuTime| now.since(before, TICK_NS) / 1000;
+        assert_eq!(since(time(500, Some(501_250)), time(510, Some(519_750))), 18_500, "one thread: as fine as the kernel counts");
+        // Hours of threads that ended, of which the first thread's clock knows nothing.
+        let hours = 7_200_000;
+        assert_eq!(since(time(hours, None), time(hours + 20, Some(900_000))), 20_000);
+        assert_eq!(since(time(hours, Some(900_000)), time(hours + 20, None)), 20_000);
+        assert_eq!(since(time(hours, Some(900_000)), time(hours + 3000, Some(901_000))), 3_000_000, "a thread came and went");
+        assert_eq!(since(time(hours, Some(900_000)), time(hours + 10, Some(0))), 10_000);
+    }
+
+    #[test]
+    fn a_process_whose_threads_come_and_go_has_no_leap_of_cpu_time() {
+        let root = tempfile::tempdir().unwrap();
+        let mut files = Files::default();
+        let mut runtime_ms = |utime: u64, threads: u32, fine_ms: u64| {
+            let stat = format!("7 (x) S 1 1 1 0 -1 0 0 0 0 0 {utime} 0 0 0 20 0 {threads} 0 500 0 0");
+            fs::write(root.path().join("stat"), stat).unwrap();
+            fs::write(root.path().join("schedstat"), format!("{} 0 1\n", fine_ms * 1_000_000)).unwrap();
+            let known = files.read_one(7, root.path()).unwrap();
+            let runtime_ns = known.process.usage.runtime_ns;
+            files.before.insert(7, known);
+            runtime_ns / 1_000_000
+        };
+        // 2 h of CPU time in threads, 1 s in the first one.
+        let begin = runtime_ms(720_000, 4, 1000);
+        let steps = [runtime_ms(720_010, 1, 1100), runtime_ms(720_020, 1, 1195), runtime_ms(720_030, 2, 1290)];
+        assert_eq!(steps.map(|runtime| runtime - begin), [100, 195, 295]);
     }
 
     #[test]

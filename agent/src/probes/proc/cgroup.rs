@@ -89,6 +89,8 @@ struct Reading {
 pub(super) struct Groups {
     mounts: Option<Mounts>,
     before: HashMap<(PathBuf, PathBuf), Reading>,
+    /// For how long the group of a process was held back in the period, ns.
+    pub throttled: HashMap<u32, u64>,
 }
 
 impl Groups {
@@ -96,6 +98,7 @@ impl Groups {
     pub fn push(&mut self, processes: impl Iterator<Item = u32>, out: &mut dyn RowSink) {
         let mounts = self.mounts.get_or_insert_with(|| Mounts::parse(&fs::read("/proc/self/mounts").unwrap_or_default())).clone();
         let mut now: HashMap<(PathBuf, PathBuf), Reading> = HashMap::default();
+        self.throttled.clear();
         for tgid in processes.take(MAX_PROCESSES) {
             let Ok(membership) = fs::read(format!("/proc/{tgid}/cgroup")) else { continue };
             let Some((cgroup, cpu, memory)) = mounts.groups(&membership) else { continue };
@@ -105,7 +108,11 @@ impl Groups {
                 continue;
             }
             if let Some(before) = self.before.get(&key) {
-                out.push(&row(tgid, cgroup, before, reading));
+                let row = row(tgid, cgroup, before, reading);
+                if let Some(throttled_ns) = row.throttled_ns.filter(|ns| *ns > 0) {
+                    self.throttled.insert(tgid, throttled_ns);
+                }
+                out.push(&row);
             }
         }
         self.before = now;

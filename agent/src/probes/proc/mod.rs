@@ -118,7 +118,7 @@ impl Processes {
     /// The processes that cost each waiting one most.
     fn push_preemptions(&mut self, now: &Snapshot, elapsed_ns: f64, out: &mut dyn RowSink) {
         let floor_ns = (elapsed_ns * PREEMPTION_SHARE) as u64;
-        let mut rows = preempt::worst(now, &self.reported, floor_ns);
+        let mut rows = preempt::worst(now, &self.reported, &self.groups.throttled, floor_ns);
         self.rows_left_out += rows.len().saturating_sub(MAX_PREEMPTIONS) as u64;
         rows.truncate(MAX_PREEMPTIONS);
         for row in &rows {

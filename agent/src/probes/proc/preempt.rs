@@ -1,6 +1,7 @@
 //! Who ran while a process waited for a CPU. What the kernel side saw slice by slice is exact but ends 16 slices back and at
 //! the few who ran longest; the rest, as it comes with many runnable threads, is divided among those who ran on the same CPU
-//! in the period, by their run time there.
+//! in the period, by their run time there and never beyond it. For what a group's own quota held back nobody is charged: to
+//! the scheduler that is a wait too, and whoever ran meanwhile was not the reason.
 
 use std::collections::HashSet;
 
@@ -24,8 +25,9 @@ struct Charge {
 /// One who ran: its id, 0 when it ended meanwhile (ids of short-lived processes would make a new series each), and its name.
 type Culprit = (u32, String);
 
-/// Rows of the reported processes, the longest waits first; shorter ones than `floor_ns` are left out.
-pub(super) fn worst(now: &Snapshot, reported: &HashSet<u32>, floor_ns: u64) -> Vec<ProcPreempt> {
+/// Rows of the reported processes, the longest waits first; shorter ones than `floor_ns` are left out. `throttled` tells for
+/// how long the groups of processes were held back.
+pub(super) fn worst(now: &Snapshot, reported: &HashSet<u32>, throttled: &HashMap<u32, u64>, floor_ns: u64) -> Vec<ProcPreempt> {
     let alive: HashMap<u32, &Process> = now.processes.iter().map(|process| (process.tgid, process)).collect();
     let mut victims: HashMap<u32, HashMap<Culprit, Charge>> = HashMap::default();
     for pair in now.preemptions.iter().filter(|pair| reported.contains(&pair.victim)) {
@@ -41,7 +43,19 @@ pub(super) fn worst(now: &Snapshot, reported: &HashSet<u32>, floor_ns: u64) -> V
     }
     let runners = runners(now);
     for process in now.processes.iter().filter(|process| reported.contains(&process.tgid)) {
-        divide_rest(process, &runners, &alive, &mut victims, floor_ns);
+        let charges = victims.entry(process.tgid).or_default();
+        let waited: u64 = process.cpus.iter().map(|share| share.waited_ns).sum();
+        let held = throttled.get(&process.tgid).map_or(0, |held| waited.min(*held));
+        if held > 0 {
+            // Which of the slices fell into it is not known.
+            let others = (waited - held) as f64 / waited as f64;
+            charges.values_mut().for_each(|charge| charge.ns *= others);
+        }
+        let seen: f64 = charges.values().map(|charge| charge.ns).sum();
+        let rest = (waited - held) as f64 - seen;
+        if rest >= floor_ns as f64 {
+            divide_rest(process, rest, &runners, &alive, charges);
+        }
     }
     let mut rows: Vec<ProcPreempt> = Vec::new();
     for (tgid, charges) in victims {
@@ -74,31 +88,41 @@ fn runners(now: &Snapshot) -> HashMap<u32, Vec<(u32, u64)>> {
     runners
 }
 
-/// Charges what a process waited beyond the slices that were seen.
+/// Charges what a process waited beyond the slices that were seen. Nobody made one of its threads wait longer than it ran.
 fn divide_rest(
     process: &Process,
+    rest: f64,
     runners: &HashMap<u32, Vec<(u32, u64)>>,
     alive: &HashMap<u32, &Process>,
-    victims: &mut HashMap<u32, HashMap<Culprit, Charge>>,
-    floor_ns: u64,
+    charges: &mut HashMap<Culprit, Charge>,
 ) {
     let waited: u64 = process.cpus.iter().map(|share| share.waited_ns).sum();
-    let seen: f64 = victims.get(&process.tgid).map_or(0.0, |charges| charges.values().map(|charge| charge.ns).sum());
-    let rest = waited as f64 - seen;
-    if rest < floor_ns as f64 {
-        return;
-    }
+    let mut given: HashMap<u32, Given> = HashMap::default();
     for share in process.cpus.iter().filter(|share| share.waited_ns > 0) {
         let Some(ran) = runners.get(&share.cpu) else { continue };
         let others: u64 = ran.iter().filter(|(tgid, _)| *tgid != process.tgid).map(|(_, ns)| ns).sum();
         let rest_here = rest * share.waited_ns as f64 / waited as f64;
         for (tgid, ns) in ran.iter().filter(|(tgid, _)| *tgid != process.tgid) {
-            let name = alive.get(tgid).map(|other| other.name()).unwrap_or_default();
-            let charge = victims.entry(process.tgid).or_default().entry((*tgid, name)).or_default();
-            charge.ns += rest_here * *ns as f64 / others as f64;
-            charge.cpu = share.cpu;
+            let given = given.entry(*tgid).or_default();
+            given.ns += rest_here * *ns as f64 / others as f64;
+            given.most_ns += *ns as f64 * f64::from(share.used.max(1));
+            given.cpu = share.cpu;
         }
     }
+    for (tgid, given) in given {
+        let name = alive.get(&tgid).map(|other| other.name()).unwrap_or_default();
+        let charge = charges.entry((tgid, name)).or_default();
+        charge.ns += given.ns.min((given.most_ns - charge.ns).max(0.0));
+        charge.cpu = given.cpu;
+    }
+}
+
+/// What one who ran gets of the rest, and the most it can have cost in all.
+#[derive(Default)]
+struct Given {
+    ns: f64,
+    most_ns: f64,
+    cpu: u32,
 }
 
 #[cfg(test)]
@@ -125,7 +149,7 @@ mod tests {
     #[test]
     fn what_was_seen_is_charged_as_seen() {
         let processes = vec![process(7, "redis", &[(1, 500, 1000)]), process(9, "hog", &[(1, 1000, 0)])];
-        let rows = worst(&snapshot(processes, vec![pair(7, 9, 1000)]), &HashSet::from([7]), 10);
+        let rows = worst(&snapshot(processes, vec![pair(7, 9, 1000)]), &HashSet::from([7]), &HashMap::default(), 10);
         assert_eq!(rows.len(), 1);
         let row = &rows[0];
         assert_eq!((row.tgid, row.by_tgid, row.by_comm.as_str()), (7, 9, "hog"));
@@ -137,19 +161,48 @@ mod tests {
         let victim = process(7, "redis", &[(1, 100, 1000)]);
         let processes = vec![
             victim,
-            process(8, "big", &[(1, 300, 0)]),
-            process(9, "small", &[(1, 100, 0)]),
-            process(10, "far", &[(0, 900, 0)]),
+            process(8, "big", &[(1, 3000, 0)]),
+            process(9, "small", &[(1, 1000, 0)]),
+            process(10, "far", &[(0, 9000, 0)]),
         ];
-        let rows = worst(&snapshot(processes, Vec::new()), &HashSet::from([7]), 10);
+        let rows = worst(&snapshot(processes, Vec::new()), &HashSet::from([7]), &HashMap::default(), 10);
         let charged: Vec<(u32, u64)> = rows.iter().map(|row| (row.by_tgid, row.preempted_ns)).collect();
         assert_eq!(charged, [(8, 750), (9, 250)]);
+    }
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn who_hardly_ran_is_not_the_reason_of_a_long_wait() {
+        let waiting = |threads: u32| {
+            let mut victim = process(7, "redis", &[(1, SECOND / 2, 4 * SECOND)]);
+            victim.cpus[0].used = threads;
+            let others = [process(8, "sshd", &[(1, 1_000_000, 0)]), process(9, "hog", &[(1, 400_000_000, 0)])];
+            let now = snapshot([vec![victim], others.to_vec()].concat(), vec![pair(7, 9, 300_000_000)]);
+            let rows = worst(&now, &HashSet::from([7]), &HashMap::default(), 50_000_000);
+            rows.iter().map(|row| (row.by_tgid, row.preempted_ns)).collect::<Vec<_>>()
+        };
+        assert_eq!(waiting(1), [(9, 400_000_000)], "it was seen to run for 0.3 s of its 0.4 s");
+        assert_eq!(waiting(2), [(9, 800_000_000)], "two threads waited for the same one");
+    }
+
+    #[test]
+    fn for_what_its_own_quota_held_back_nobody_is_charged() {
+        let processes = vec![process(7, "redis", &[(1, SECOND / 2, 4 * SECOND)]), process(9, "busy", &[(1, 4 * SECOND, 0)])];
+        let now = snapshot(processes, vec![pair(7, 9, 2 * SECOND)]);
+        let charged = |throttled: u64| {
+            let rows = worst(&now, &HashSet::from([7]), &HashMap::from_iter([(7, throttled)]), 50_000_000);
+            rows.iter().map(|row| row.preempted_ns).collect::<Vec<_>>()
+        };
+        assert_eq!(charged(0), [4 * SECOND]);
+        assert_eq!(charged(3 * SECOND), [SECOND]);
+        assert!(charged(5 * SECOND).is_empty());
     }
 
     #[test]
     fn processes_that_ended_share_a_row_by_name() {
         let now = snapshot(vec![process(7, "redis", &[])], vec![pair(7, 20, 60), pair(7, 21, 50)]);
-        let rows = worst(&now, &HashSet::from([7]), 100);
+        let rows = worst(&now, &HashSet::from([7]), &HashMap::default(), 100);
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].by_tgid, rows[0].by_comm.as_str(), rows[0].preempted_ns), (0, "short", 110));
     }
@@ -157,7 +210,7 @@ mod tests {
     #[test]
     fn short_waits_and_unreported_processes_have_no_row() {
         let now = |ns| snapshot(vec![process(7, "redis", &[]), process(9, "hog", &[])], vec![pair(7, 9, ns)]);
-        assert!(worst(&now(99), &HashSet::from([7]), 100).is_empty());
-        assert!(worst(&now(990), &HashSet::new(), 100).is_empty());
+        assert!(worst(&now(99), &HashSet::from([7]), &HashMap::default(), 100).is_empty());
+        assert!(worst(&now(990), &HashSet::new(), &HashMap::default(), 100).is_empty());
     }
 }
