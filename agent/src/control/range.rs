@@ -49,6 +49,7 @@ pub struct Objects {
     pub pod_id: Vec<String>,
     /// At most 12 digits each.
     pub container_id: Vec<String>,
+    /// Parts of names.
     pub container_name: Vec<String>,
 }
 
@@ -61,8 +62,8 @@ impl Objects {
         self.len() == 0
     }
 
-    /// Whether one entry names the process; the entry's label comes with it.
-    fn admits(&self, pid: u32, facts: &ProcessFacts) -> Option<Option<&(&'static str, String)>> {
+    /// Whether one entry names the process; the entry's label comes with it. `container` is how its container is called.
+    fn admits(&self, pid: u32, facts: &ProcessFacts, container: Option<&str>) -> Option<Option<&(&'static str, String)>> {
         // `"` is compared as upstream escapes it.
         let named = self.proc_name.iter().find(|entry| {
             entry.regex.is_match(&facts.comm)
@@ -76,7 +77,8 @@ impl Objects {
             self.container_id.iter().any(|id| id == container.short_id())
                 || self.pod_id.iter().any(|id| !pod.is_empty() && same_uid(id, pod))
         });
-        (in_container || self.proc_id.contains(&pid)).then_some(None)
+        let in_named = container.is_some_and(|name| self.container_name.iter().any(|part| name.contains(part.as_str())));
+        (in_container || in_named || self.proc_id.contains(&pid)).then_some(None)
     }
 }
 
@@ -109,8 +111,9 @@ impl Range {
         let mut labels = HashMap::new();
         let own = std::process::id();
         for pid in all_pids(identity.proc_root()) {
-            let Some(facts) = identity.facts(pid, now) else { continue };
-            let Some(label) = self.objects.admits(pid, facts) else { continue };
+            let Some((facts, container)) = identity.facts(pid, now) else { continue };
+            let name = container.map(|container| &*container.name);
+            let Some(label) = self.objects.admits(pid, facts, name) else { continue };
             if pid == own || found.len() >= MAX_PROCESSES {
                 continue;
             }
@@ -151,7 +154,7 @@ mod tests {
 
     fn facts(comm: &str, cmdline: &str, container: Option<(&str, Option<&str>)>) -> ProcessFacts {
         let container = container.map(|(id, pod)| ContainerRef { id: id.into(), pod_uid: pod.map(Into::into) });
-        ProcessFacts { comm: comm.into(), cmdline: cmdline.into(), start_ticks: 1, container }
+        ProcessFacts { comm: comm.into(), cmdline: cmdline.into(), main: None, start_ticks: 1, container }
     }
 
     fn name(pattern: &str, cmdline: &str) -> Objects {
@@ -163,10 +166,10 @@ mod tests {
     #[test]
     fn names_are_searched_anywhere_and_command_lines_are_substrings() {
         let objects = name("java", "app1");
-        assert!(objects.admits(7, &facts("myjava", "java -jar app1.jar", None)).is_some());
-        assert!(objects.admits(7, &facts("myjava", "java -jar app2.jar", None)).is_none());
-        assert!(name("^java$", "").admits(7, &facts("myjava", "", None)).is_none());
-        assert_eq!(objects.admits(7, &facts("java", "app1", None)).unwrap().unwrap().1, "t1");
+        assert!(objects.admits(7, &facts("myjava", "java -jar app1.jar", None), None).is_some());
+        assert!(objects.admits(7, &facts("myjava", "java -jar app2.jar", None), None).is_none());
+        assert!(name("^java$", "").admits(7, &facts("myjava", "", None), None).is_none());
+        assert_eq!(objects.admits(7, &facts("java", "app1", None), None).unwrap().unwrap().1, "t1");
     }
 
     #[test]
@@ -175,9 +178,42 @@ mod tests {
         let process = facts("x", "", Some((id, Some("b1946ac9-2ad3-4f7e-9c61-0d8a0f3e5c21"))));
         let by_container = Objects { container_id: vec![short_id(id)], ..Objects::default() };
         let by_pod = Objects { pod_id: vec!["B1946AC92AD34F7E9C610D8A0F3E5C21".into()], ..Objects::default() };
-        assert!(by_container.admits(7, &process).is_some());
-        assert!(by_pod.admits(7, &process).is_some());
-        assert!(by_pod.admits(7, &facts("x", "", None)).is_none());
+        assert!(by_container.admits(7, &process, None).is_some());
+        assert!(by_pod.admits(7, &process, None).is_some());
+        assert!(by_pod.admits(7, &facts("x", "", None), None).is_none());
+    }
+
+    #[test]
+    fn every_entry_of_container_names_is_a_part_of_them() {
+        let objects = Objects { container_name: vec!["nothing".into(), "shop-db".into()], ..Objects::default() };
+        let admits = |name: Option<&str>| objects.admits(7, &facts("x", "", None), name).is_some();
+        assert!(admits(Some("/shop-db")) && admits(Some("old-shop-db-2")));
+        assert!(!admits(Some("/shop")) && !admits(Some("")) && !admits(None));
+    }
+
+    #[test]
+    fn processes_of_a_named_container_are_in_the_range() {
+        let id = "3f4b1a9c7d2e4f60819a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f70";
+        let (now, root) = (Instant::now(), tempfile::tempdir().unwrap());
+        let write = |path: String, text: String| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        for (pid, cgroup) in [(7, format!("0::/docker/{id}\n")), (8, "0::/\n".to_owned())] {
+            write(format!("proc/{pid}/stat"), format!("{pid} (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0"));
+            write(format!("proc/{pid}/cgroup"), cgroup);
+        }
+        let text = r#"{"Name":"/shop-db","Config":{"Image":"redis:7"}}"#;
+        write(format!("var/lib/docker/containers/{id}/config.v2.json"), text.to_owned());
+        let mut identity = Identity::on_host(root.path(), &root.path().join("proc"), root.path(), now);
+        let objects = Objects { container_name: vec!["shop".into()], ..Objects::default() };
+        let (mut white, mut black) = (RowContext::default(), RowContext::default());
+        assert!(Range::new(Mode::White, &objects, Observes::Processes).refresh(&mut identity, now, &mut white));
+        assert!(Range::new(Mode::Black, &objects, Observes::Processes).refresh(&mut identity, now, &mut black));
+        let only = |set: &HashSet<u32>| *set == HashSet::from([7]);
+        assert!(matches!(&white.filter, Filter::Only(set) if only(set)), "{:?}", white.filter);
+        assert!(matches!(&black.filter, Filter::Except(set) if only(set)), "{:?}", black.filter);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod machine;
 pub mod process;
 pub mod runtimes;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use hashbrown::HashMap;
 use cgroup::ContainerRef;
 use machine::Machine;
 use process::{ProcessFacts, ProcessReader};
-use runtimes::Runtimes;
+use runtimes::{Names, Runtimes};
 
 /// Processes kept; four times what a busy host of 128 containers runs.
 const MAX_PROCESSES: usize = 16_384;
@@ -59,6 +60,31 @@ pub struct Container {
     pub name: Arc<str>,
     pub image: Arc<str>,
     pub pod: Option<Pod>,
+    /// What its runtime attached to a container of a pod.
+    labels: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl Container {
+    /// A label of its pod, as far as the runtime knows it.
+    pub fn label(&self, name: &str) -> Option<&Arc<str>> {
+        self.labels.get(name)
+    }
+
+    pub(crate) fn new(found: &ContainerRef, names: Names) -> Self {
+        let uid = found.pod_uid.as_deref();
+        Self {
+            id: found.short_id().into(),
+            pod: uid.map(|uid| Pod::new(uid, &names.pod, &names.pod_namespace)),
+            labels: uid.map(|uid| names.pod_labels(uid)).unwrap_or_default(),
+            name: names.name.into(),
+            image: names.image.into(),
+        }
+    }
+
+    /// Estimate of what it holds.
+    fn bytes(&self) -> usize {
+        256 + self.labels.iter().map(|(name, value)| name.len() + value.len() + 96).sum::<usize>()
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -110,12 +136,16 @@ pub struct Identity {
 impl Identity {
     /// `proc_root` is `/proc`; `state` is where a made-up machine id is kept.
     pub fn new(proc_root: &Path, state: &Path, now: Instant) -> Self {
+        Self::on_host(&host_root(), proc_root, state, now)
+    }
+
+    /// `host` is where the host's root is mounted.
+    pub(crate) fn on_host(host: &Path, proc_root: &Path, state: &Path, now: Instant) -> Self {
         let stat = std::fs::read_to_string(proc_root.join("stat")).unwrap_or_default();
-        let host = host_root();
-        let machine = Machine::read(&host, state);
+        let machine = Machine::read(host, state);
         Self {
             reader: ProcessReader::new(proc_root),
-            runtimes: Runtimes::new(&host, proc_root),
+            runtimes: Runtimes::new(host, proc_root),
             proc_root: proc_root.to_owned(),
             state: state.to_owned(),
             boot_time_s: process::parse_boot_time(&stat).unwrap_or(0),
@@ -171,10 +201,10 @@ impl Identity {
         self.processes.get(&pid).map(|known| &known.process)
     }
 
-    /// Facts of a process for matching an observation range.
-    pub fn facts(&mut self, pid: u32, now: Instant) -> Option<&ProcessFacts> {
+    /// Facts of a process, and its container, for matching an observation range.
+    pub fn facts(&mut self, pid: u32, now: Instant) -> Option<(&ProcessFacts, Option<&Container>)> {
         self.process(pid, now)?;
-        self.processes.get(&pid).map(|known| &known.facts)
+        self.processes.get(&pid).map(|known| (&known.facts, known.process.container.as_deref()))
     }
 
     /// The container with this (shortened) id, if one of its processes was seen.
@@ -211,7 +241,7 @@ impl Identity {
         let start_s = self.boot_time_s + facts.start_ticks / self.ticks_per_s.max(1);
         let process = Arc::new(Process {
             comm: facts.comm.as_str().into(),
-            cmdline: process::shown_cmdline(&facts.cmdline).into(),
+            cmdline: facts.shown_cmdline().into(),
             start_time: start_s.to_string().into(),
             container,
             generation: self.generation,
@@ -242,9 +272,7 @@ impl Identity {
             // Its runtime may forget a container before its last process ends.
             (Some(known), None) => known,
             (known, names) => {
-                let names = names.unwrap_or_default();
-                let pod = found.pod_uid.as_deref().map(|uid| Pod::new(uid, &names.pod, &names.pod_namespace));
-                let new = Container { id: short.into(), name: names.name.into(), image: names.image.into(), pod };
+                let new = Container::new(found, names.unwrap_or_default());
                 known.filter(|known| **known == new).unwrap_or_else(|| Arc::new(new))
             }
         };
@@ -277,7 +305,8 @@ impl Identity {
     pub fn bytes(&self) -> usize {
         let texts: usize =
             self.processes.values().map(|known| 2 * (known.facts.comm.len() + known.facts.cmdline.len()) + 256).sum();
-        texts + self.processes.len() * size_of::<Known>() + self.containers.len() * 256
+        let containers: usize = self.containers.values().map(|known| known.container.bytes()).sum();
+        texts + self.processes.len() * size_of::<Known>() + containers
     }
 }
 
@@ -313,9 +342,7 @@ mod tests {
         }
 
         fn identity(&self, now: Instant) -> Identity {
-            let mut identity = Identity::new(self.0.path(), self.0.path(), now);
-            identity.runtimes = Runtimes::new(self.0.path(), self.0.path());
-            identity
+            Identity::on_host(self.0.path(), self.0.path(), self.0.path(), now)
         }
 
         fn docker(&self, name: &str) {
@@ -390,6 +417,25 @@ mod tests {
         assert_eq!((&*first.id, &*first.name), (&ID[..12], ""));
         assert_eq!(&*first.pod.as_ref().unwrap().id, "b1946ac9-2ad3-4f7e-9c61-0d8a0f3e5c21");
         assert!(identity.container(ID).is_some());
+    }
+
+    #[test]
+    fn containers_of_pods_have_the_labels_of_their_runtime_and_those_of_the_kubelet() {
+        let now = Instant::now();
+        let fake = FakeProc::new();
+        let in_pod = format!("0::/kubepods/podb1946ac9-2ad3-4f7e-9c61-0d8a0f3e5c21/{ID}\n");
+        fake.process(7, "app", 1, &in_pod);
+        let bundle = fake.0.path().join(format!("run/containerd/io.containerd.runtime.v2.task/k8s.io/{ID}"));
+        fs::create_dir_all(&bundle).unwrap();
+        let text = r#"{"annotations":{"io.kubernetes.cri.container-name":"app","io.kubernetes.cri.sandbox-name":"p-1","io.kubernetes.cri.sandbox-namespace":"shop"}}"#;
+        fs::write(bundle.join("config.json"), text).unwrap();
+        let mut identity = fake.identity(now);
+        let container = identity.process(7, now).unwrap().container.clone().unwrap();
+        let label = |name: &str| container.label(name).map(|text| text.to_string());
+        assert_eq!(label("io.kubernetes.pod.name").as_deref(), Some("p-1"));
+        assert_eq!(label("io.kubernetes.pod.namespace").as_deref(), Some("shop"));
+        assert_eq!(label("io.kubernetes.pod.uid").as_deref(), Some("b1946ac9-2ad3-4f7e-9c61-0d8a0f3e5c21"));
+        assert_eq!((label("io.kubernetes.container.name").as_deref(), label("app")), (Some("app"), None));
     }
 
     #[test]

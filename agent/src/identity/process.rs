@@ -1,4 +1,4 @@
-//! Name, command line, start time and cgroup of a process from `/proc/<pid>/{stat,comm,cmdline,cgroup}` (proc(5)).
+//! Name, command line, main class, start time and cgroup of a process from `/proc/<pid>/{stat,comm,cmdline,cgroup}` (proc(5)).
 //! Parsers take bytes; the readers around them reuse one buffer.
 
 use std::fs::File;
@@ -19,6 +19,8 @@ pub struct ProcessFacts {
     pub comm: String,
     /// Blanks between arguments.
     pub cmdline: String,
+    /// Of a Java program: its class, module or jar.
+    pub main: Option<String>,
     /// Clock ticks since boot; with the pid it names the process for good.
     pub start_ticks: u64,
     pub container: Option<ContainerRef>,
@@ -39,9 +41,11 @@ impl ProcessReader {
     /// Everything; `None` when there is no such process (any more).
     pub fn read(&mut self, pid: u32) -> Option<ProcessFacts> {
         let (comm, start_ticks) = parse_stat(self.load(pid, "stat")?)?;
-        let cmdline = self.load(pid, "cmdline").map(parse_cmdline).unwrap_or_default();
+        let is_java = comm == "java";
+        let of_line = |raw: &[u8]| (parse_cmdline(raw), if is_java { java_main(raw) } else { None });
+        let (cmdline, main) = self.load(pid, "cmdline").map(of_line).unwrap_or_default();
         let container = self.load(pid, "cgroup").and_then(|text| cgroup::container_of(&String::from_utf8_lossy(text)));
-        Some(ProcessFacts { comm, cmdline, start_ticks, container })
+        Some(ProcessFacts { comm, cmdline, main, start_ticks, container })
     }
 
     /// Name and start only: one file, enough to see whether a pid is still the same process.
@@ -74,9 +78,55 @@ pub fn parse_cmdline(raw: &[u8]) -> String {
     text.chars().map(|c| if c == '\0' { ' ' } else { c }).collect()
 }
 
-/// The exported form of a command line.
-pub fn shown_cmdline(cmdline: &str) -> &str {
-    cmdline.char_indices().nth(MAX_CMDLINE).map_or(cmdline, |(at, _)| &cmdline[..at])
+/// Options of the Java launcher whose value is the next argument (java(1)).
+const JAVA_VALUED: [&str; 16] = [
+    "-cp",
+    "-classpath",
+    "--class-path",
+    "-p",
+    "--module-path",
+    "--upgrade-module-path",
+    "--add-modules",
+    "--limit-modules",
+    "--enable-native-access",
+    "--add-exports",
+    "--add-opens",
+    "--add-reads",
+    "--patch-module",
+    "--describe-module",
+    "-d",
+    "--source",
+];
+
+/// What a Java launcher runs, from its arguments as `/proc` has them: the first one that is no option, which is the jar's
+/// file behind `-jar`, else the class; or the module.
+pub fn java_main(raw: &[u8]) -> Option<String> {
+    let text = |argument: &[u8]| String::from_utf8_lossy(argument).into_owned();
+    let mut arguments = raw.split(|byte| *byte == 0).skip(1).map(text);
+    while let Some(argument) = arguments.next() {
+        if let Some(module) = argument.strip_prefix("--module=") {
+            return Some(module.to_owned());
+        }
+        if argument == "-m" || argument == "--module" {
+            return arguments.next().filter(|module| !module.is_empty());
+        }
+        // A file with further arguments (`@file`) names no class.
+        if !argument.is_empty() && !argument.starts_with(['-', '@']) {
+            return Some(argument);
+        }
+        if JAVA_VALUED.contains(&argument.as_str()) {
+            arguments.next();
+        }
+    }
+    None
+}
+
+impl ProcessFacts {
+    /// What is exported as the command line: of a Java program what it runs, for its options alone are longer.
+    pub fn shown_cmdline(&self) -> &str {
+        let whole = self.main.as_deref().unwrap_or(&self.cmdline);
+        whole.char_indices().nth(MAX_CMDLINE).map_or(whole, |(at, _)| &whole[..at])
+    }
 }
 
 /// Boot time in seconds since 1970 (`btime` of `/proc/stat`).
@@ -107,8 +157,47 @@ mod tests {
         assert_eq!(parse_cmdline(b"nginx: worker process\0\0\0"), "nginx: worker process");
         assert_eq!(parse_cmdline(b"java\0-jar\0a.jar\0"), "java -jar a.jar");
         assert_eq!(parse_cmdline(b""), "");
-        assert_eq!(shown_cmdline(&"\u{e9}".repeat(200)).chars().count(), MAX_CMDLINE);
-        assert_eq!(shown_cmdline("short"), "short");
+        assert_eq!(shown(&"\u{e9}".repeat(200), None).chars().count(), MAX_CMDLINE);
+        assert_eq!(shown("short", None), "short");
+    }
+
+    fn shown(cmdline: &str, main: Option<&str>) -> String {
+        let main = main.map(str::to_owned);
+        let facts = ProcessFacts { comm: "x".into(), cmdline: cmdline.into(), main, start_ticks: 1, container: None };
+        facts.shown_cmdline().to_owned()
+    }
+
+    #[test]
+    fn of_java_the_class_the_jar_or_the_module_is_shown() {
+        let main = |line: &str| java_main(line.replace(' ', "\0").as_bytes());
+        let kafka = "java -Xmx1G -XX:+UseG1GC -javaagent:/a.jar=x -cp /opt/a.jar:/opt/b.jar kafka.Kafka /etc/server.properties";
+        assert_eq!(main(kafka).as_deref(), Some("kafka.Kafka"));
+        assert_eq!(shown(kafka, Some("kafka.Kafka")), "kafka.Kafka");
+        assert_eq!(main("/usr/bin/java -jar -Dx=y /srv/app.jar --port 80").as_deref(), Some("/srv/app.jar"));
+        let modules = "java --module-path mods --add-opens java.base/java.lang=ALL-UNNAMED -m shop/org.shop.Main x";
+        assert_eq!(main(modules).as_deref(), Some("shop/org.shop.Main"));
+        assert_eq!(main("java --module=shop/org.shop.Main").as_deref(), Some("shop/org.shop.Main"));
+        assert_eq!(main("java --add-modules=ALL-SYSTEM @/etc/options Main").as_deref(), Some("Main"));
+        assert_eq!(java_main(b"java\0-cp\0/a b.jar\0Main Class\0").as_deref(), Some("Main Class"), "blanks are no ends");
+        for none in ["java -version", "java -cp", "java -m", "java", ""] {
+            assert_eq!(main(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn only_processes_named_java_are_asked_for_what_they_run() {
+        let root = tempfile::tempdir().unwrap();
+        let shown = |comm: &str| {
+            std::fs::create_dir_all(root.path().join("7")).unwrap();
+            let stat = format!("7 ({comm}) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0");
+            std::fs::write(root.path().join("7/stat"), stat).unwrap();
+            std::fs::write(root.path().join("7/cmdline"), b"java\0-Xmx1G\0-jar\0app.jar\0").unwrap();
+            let facts = ProcessReader::new(root.path()).read(7).unwrap();
+            assert_eq!(facts.cmdline, "java -Xmx1G -jar app.jar", "ranges compare the whole line");
+            facts.shown_cmdline().to_owned()
+        };
+        assert_eq!(shown("java"), "app.jar");
+        assert_eq!(shown("jsvc"), "java -Xmx1G -jar app.jar");
     }
 
     #[test]

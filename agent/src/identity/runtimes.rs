@@ -6,6 +6,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use serde::Deserialize;
@@ -18,6 +19,13 @@ const MAX_READ: u64 = 4 << 20;
 
 /// Names longer than this are cut: they go into every series of the container.
 const MAX_NAME: usize = 256;
+
+/// Labels kept of a container, and the bytes of them all: an image may carry any number.
+const MAX_LABELS: usize = 100;
+const MAX_LABEL_BYTES: usize = 16 << 10;
+
+/// Where CRI-O writes a container's labels, as JSON.
+const CRIO_LABELS: &str = "io.kubernetes.cri-o.Labels";
 
 /// Where a containerd keeps its bundles, for itself or inside another product.
 const CONTAINERD_ROOTS: [&str; 2] = ["run/containerd", "run/k3s/containerd"];
@@ -40,6 +48,7 @@ pub struct Names {
     pub image: String,
     pub pod: String,
     pub pod_namespace: String,
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The files of the runtimes of one host.
@@ -108,6 +117,7 @@ impl Runtimes {
             pod_namespace: label("io.kubernetes.pod.namespace"),
             name: found.name,
             image: found.config.image,
+            labels: found.config.labels,
         })
     }
 
@@ -127,6 +137,7 @@ impl Runtimes {
             image: first(&["io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName"]),
             pod: first(&["io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"]),
             pod_namespace: first(&["io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"]),
+            labels: bundle.annotations.get(CRIO_LABELS).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
         };
         // podman writes bundles too, without names.
         (names != Names::default()).then_some(names)
@@ -174,8 +185,34 @@ impl Names {
             name: cut(self.name),
             pod: cut(self.pod),
             pod_namespace: cut(self.pod_namespace),
+            labels: bounded_labels(self.labels),
         }
     }
+
+    /// Labels of its pod: those of the container, and what a kubelet attaches to each where the runtime keeps it elsewhere.
+    pub fn pod_labels(&self, uid: &str) -> BTreeMap<Arc<str>, Arc<str>> {
+        let kubelets = [
+            ("io.kubernetes.pod.name", self.pod.as_str()),
+            ("io.kubernetes.pod.namespace", &self.pod_namespace),
+            ("io.kubernetes.pod.uid", uid),
+            ("io.kubernetes.container.name", self.name.trim_start_matches('/')),
+        ];
+        let kubelets = kubelets.into_iter().filter(|(_, value)| !value.is_empty());
+        let own = self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        kubelets.chain(own).map(|(name, value)| (name.into(), value.into())).collect()
+    }
+}
+
+/// As many as fit, in the order of their names.
+fn bounded_labels(labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let fits = |text: &str| text.len() <= MAX_NAME;
+    let mut bytes = 0;
+    let kept = labels.into_iter().filter(|(name, value)| fits(name) && fits(value)).take(MAX_LABELS);
+    let kept = kept.take_while(|(name, value)| {
+        bytes += name.len() + value.len();
+        bytes <= MAX_LABEL_BYTES
+    });
+    kept.collect()
 }
 
 /// The name without its digest; of a bare id 12 digits.
@@ -292,19 +329,42 @@ mod tests {
     }
 
     fn expected(name: &str, image: &str, pod: &str, namespace: &str) -> Option<Names> {
-        Some(Names { name: name.into(), image: image.into(), pod: pod.into(), pod_namespace: namespace.into() })
+        let labels = BTreeMap::new();
+        let (pod, pod_namespace) = (pod.into(), namespace.into());
+        Some(Names { name: name.into(), image: image.into(), pod, pod_namespace, labels })
+    }
+
+    fn without_labels(names: Option<Names>) -> Option<Names> {
+        names.map(|names| Names { labels: BTreeMap::new(), ..names })
     }
 
     #[test]
     fn docker_names_start_with_a_slash_and_labels_name_the_pod() {
         let text = r#"{"StreamConfig":{},"ID":"x","Name":"/web","Config":{"Hostname":"h","Image":"redis:7@sha256:00","Labels":{"io.kubernetes.pod.name":"p","io.kubernetes.pod.namespace":"n"}}}"#;
         let at = |root: &str| format!("{root}/containers/{ID}/config.v2.json");
-        assert_eq!(names(&[(at("var/lib/docker"), text)]), expected("/web", "redis:7", "p", "n"));
+        assert_eq!(without_labels(names(&[(at("var/lib/docker"), text)])), expected("/web", "redis:7", "p", "n"));
         let daemon = ("etc/docker/daemon.json".to_owned(), r#"{"data-root":"/srv/d"}"#);
-        assert_eq!(names(&[(at("srv/d"), text), daemon]), expected("/web", "redis:7", "p", "n"));
+        assert_eq!(without_labels(names(&[(at("srv/d"), text), daemon])), expected("/web", "redis:7", "p", "n"));
         let mounts = "90 80 0:50 / / rw,relatime master:1 - overlay overlay rw,lowerdir=/x/overlay2/l/A,upperdir=/x/overlay2/b/diff,workdir=/x/overlay2/b/work\n";
         let mounted = ("proc/7/mountinfo".to_owned(), mounts);
-        assert_eq!(names(&[(at("x"), text), mounted]), expected("/web", "redis:7", "p", "n"));
+        assert_eq!(without_labels(names(&[(at("x"), text), mounted])), expected("/web", "redis:7", "p", "n"));
+    }
+
+    #[test]
+    fn labels_are_kept_as_the_runtime_has_them_within_bounds() {
+        let at = format!("var/lib/docker/containers/{ID}/config.v2.json");
+        let labels = |text: &str| names(&[(at.clone(), text)]).unwrap().labels;
+        let few = labels(r#"{"Name":"/web","Config":{"Labels":{"app.kubernetes.io/name":"shop","io.kubernetes.pod.name":"p"}}}"#);
+        assert_eq!(few.get("app.kubernetes.io/name").map(String::as_str), Some("shop"));
+        let many: Vec<String> = (0..1000).map(|n| format!(r#""l{n:04}":"{}""#, "x".repeat(200))).collect();
+        let many =
+            labels(&format!(r#"{{"Name":"/web","Config":{{"Labels":{{{},"long":"{}"}}}}}}"#, many.join(","), "x".repeat(999)));
+        let bytes: usize = many.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(many.len() <= MAX_LABELS && bytes <= MAX_LABEL_BYTES);
+        assert!(many.contains_key("l0000") && !many.contains_key("long"));
+        let crio = r#"{"annotations":{"io.kubernetes.container.name":"a","io.kubernetes.cri-o.Labels":"{\"tier\":\"db\"}"}}"#;
+        let path = format!("run/containers/storage/overlay-containers/{ID}/userdata/config.json");
+        assert_eq!(names(&[(path, crio)]).unwrap().labels.get("tier").map(String::as_str), Some("db"));
     }
 
     #[test]

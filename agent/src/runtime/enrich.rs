@@ -57,7 +57,8 @@ impl Filter {
 pub struct RowContext {
     pub filter: Filter,
     pub custom_labels: Vec<(&'static str, Arc<str>)>,
-    pub pod_labels: Vec<&'static str>,
+    /// Labels of pods: as the pod has it, and as it is exported.
+    pub pod_labels: Vec<(Arc<str>, &'static str)>,
     /// Label of the selector that chose a process.
     pub selector_labels: Arc<HashMap<u32, (&'static str, Arc<str>)>>,
     /// What numbers are judged by, where `report_event` asks for it.
@@ -357,7 +358,8 @@ fn add_container_names(container: Option<&Container>, context: &RowContext, labe
     if let Some(pod) = &container.pod {
         add_missing(labels, [("pod_id", &pod.id), ("pod", &pod.name), ("pod_namespace", &pod.namespace)]);
         let absent: Arc<str> = POD_LABEL_ABSENT.into();
-        add_missing(labels, context.pod_labels.iter().map(|name| (*name, &absent)));
+        let chosen = context.pod_labels.iter();
+        add_missing(labels, chosen.map(|(name, exported)| (*exported, container.label(name).unwrap_or(&absent))));
     }
 }
 
@@ -372,11 +374,15 @@ fn add_missing<'a>(labels: &mut Labels, more: impl IntoIterator<Item = (&'static
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use gala_model::Table;
     use gala_model::tables::proc::SliCpuNodeGauge;
     use gala_model::tables::tcp::TcpMetric;
 
     use super::*;
+    use crate::identity::cgroup::ContainerRef;
+    use crate::identity::runtimes::Names;
 
     #[test]
     fn what_belongs_to_a_sub_probe_that_is_off_is_left_out() {
@@ -391,6 +397,27 @@ mod tests {
         assert_eq!(kept(&others), (true, vec!["srtt", "rcv_rtt"]));
         assert_eq!(kept(&[&others[..], &["tcp_rtt"]].concat()), (false, vec![]));
         assert_eq!(kept(&["tcp_delay"]).1.len(), def.metrics().count());
+    }
+
+    #[test]
+    fn chosen_labels_of_a_pod_are_exported_as_it_has_them() {
+        let found = ContainerRef { id: "3f4b1a9c7d2e".into(), pod_uid: Some("u-1".into()) };
+        let own = BTreeMap::from([("app.kubernetes.io/name".to_owned(), "shop".to_owned())]);
+        let names = Names { pod: "p-1".into(), pod_namespace: "n".into(), labels: own, ..Names::default() };
+        let container = Container::new(&found, names);
+        let pod_labels = vec![
+            ("io.kubernetes.pod.name".into(), "io_kubernetes_pod_name"),
+            ("app.kubernetes.io/name".into(), "app_kubernetes_io_name"),
+            ("tier".into(), "tier"),
+            ("pod".into(), "pod"),
+        ];
+        let mut labels = Labels::new();
+        add_container_names(Some(&container), &RowContext { pod_labels, ..RowContext::default() }, &mut labels);
+        let label = |wanted: &str| labels.iter().filter(|(name, _)| *name == wanted).map(|(_, text)| &**text).collect::<Vec<_>>();
+        assert_eq!(label("io_kubernetes_pod_name"), ["p-1"]);
+        assert_eq!(label("app_kubernetes_io_name"), ["shop"]);
+        assert_eq!(label("tier"), ["not found"]);
+        assert_eq!(label("pod"), ["n/p-1"], "each name once, our own before theirs");
     }
 
     #[test]
