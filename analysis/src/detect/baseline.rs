@@ -26,6 +26,8 @@ const LONG_BINS: usize = 128;
 const LONG_STEP: f64 = 0.1;
 /// Samples after which the long memory has forgotten half: a day at 5 s.
 const LONG_HALF_LIFE: f64 = 17_280.0;
+/// Points are kept as short numbers: one more of something counted must still be one.
+const ROUNDING: f64 = 1e-4;
 /// Learnt samples between two sorts of the recent past.
 const REFRESH: u32 = 4;
 
@@ -206,12 +208,19 @@ impl Baseline {
         })
     }
 
+    /// Whether the load is so far below the usual that a peer that idles may be all there is to a value.
+    pub fn is_idle(&self, value: f64, load: f64, policy: &Policy) -> bool {
+        let Some(scaled) = self.scaled.filter(|_| policy.idle_below > 0.0) else { return false };
+        let beyond = value - self.unscale(scaled.middle);
+        load < policy.idle_below * scaled.load_high.exp_m1() && beyond < policy.floor + policy.idle_explains
+    }
+
     /// How far beyond the band a sample lies; `None` inside the band. A thin sample (of few events) must lie further out.
     pub fn excess(&self, point: Point, policy: &Policy, thin: bool) -> Option<Excess> {
         let scaled = self.scaled?;
         let value = f64::from(point.held);
         if policy.falls {
-            let absolute = scaled.middle.exp() - value.exp() >= policy.floor;
+            let absolute = scaled.middle.exp() - value.exp() >= policy.floor * (1.0 - ROUNDING);
             return (value < scaled.low && absolute).then(|| Excess {
                 spreads: (scaled.middle - value) / scaled.spread,
                 margin: scaled.low - value,
@@ -224,7 +233,7 @@ impl Baseline {
         let hardly_asked = if load < scaled.load_middle - 2.3 { 3f64.ln() } else { 0.0 };
         let (few, floors) = if thin { (2f64.ln(), 20.0) } else { (0.0, 1.0) };
         let high = scaled.high + more_load + hardly_asked.max(few);
-        let absolute = value.exp() - scaled.middle.exp() >= floors * policy.floor;
+        let absolute = value.exp() - scaled.middle.exp() >= floors * policy.floor * (1.0 - ROUNDING);
         (value > high && absolute).then(|| Excess {
             spreads: (value - scaled.middle) / scaled.spread,
             margin: value - high,

@@ -5,7 +5,7 @@ use gala_model::Bad;
 use serde::{Deserialize, Serialize};
 
 /// Samples before anything is judged.
-const FIRST_SAMPLE: u32 = 60;
+pub(super) const FIRST_SAMPLE: u32 = 60;
 /// Samples over which the mean forgets.
 const MEMORY: u32 = 240;
 /// Deviations from the mean that stand out.

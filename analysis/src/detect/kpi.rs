@@ -7,9 +7,9 @@ use gala_store::Labels;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::{Band, Baseline, Excess, Point};
-use super::buckets::Buckets;
-use super::meaning::{Input, Shape};
+use super::meaning::Shape;
 use super::policy::Policy;
+use super::report::{Report, ReportPart, Reports};
 
 /// A time before all others, with room for differences.
 pub const NEVER_MS: i64 = i64::MIN / 4;
@@ -17,12 +17,6 @@ pub const NEVER_MS: i64 = i64::MIN / 4;
 const LEARN_DELAY_MS: i64 = 60_000;
 /// Samples kept to describe a new normal.
 const NEWEST: usize = 60;
-/// Reports of one KPI that may be incomplete at once.
-const MAX_OPEN_REPORTS: usize = 8;
-/// A report whose parts did not all come within this time is judged as it is.
-const SETTLE_MS: i64 = 2_000;
-/// Longest time over which reports are put together.
-const MAX_POOL_MS: i64 = 60_000;
 /// An anomaly is clear when it lies a usual spread beyond the band; of a number that spreads more than this ...
 const STEADY_SPREAD: f64 = 0.12;
 /// ... so many readings in a row must.
@@ -32,9 +26,11 @@ const LASTING: u32 = 10;
 /// An anomaly is over when so little of its excess is left, and that within so many times the band's end.
 const WELL_SHARE: f64 = 0.05;
 const WELL_FACTOR: f64 = 3.0;
-/// A mean of fewer events must stand out further; so must a quantile with fewer beyond it.
-const THIN_BELOW: f64 = 30.0;
-const THIN_BEYOND: f64 = 6.0;
+/// The band's end is no more exact than this: what lies less far beyond it, in logarithms, is no anomaly, however long; what
+/// is not clear must lie twice as far.
+const MATERIAL: f64 = 0.05;
+/// Readings that say what is usual until there is a band.
+const EARLY: u32 = 12;
 /// Samples above this interval are scarce: two of three suffice.
 const SCARCE_FROM_MS: f64 = 30_000.0;
 
@@ -58,41 +54,6 @@ pub struct Reading {
     pub judged: bool,
     /// So few events that one odd one moves the mean.
     pub thin: bool,
-}
-
-/// One sample of a series that carries a KPI.
-#[derive(Clone, Copy, Debug)]
-pub struct ReportPart<'a> {
-    pub t_ms: i64,
-    pub input: Input,
-    pub amount: f64,
-    pub labels: &'a Labels,
-    /// When the sample was read from the store.
-    pub now_ms: i64,
-}
-
-/// Parts of one report, being put together.
-#[derive(Clone, Debug)]
-struct Report {
-    t_ms: i64,
-    over: f64,
-    under: f64,
-    has_over: bool,
-    /// Wall time at which the first part was read.
-    read_ms: i64,
-    /// Events up to each edge, for a quantile.
-    buckets: Buckets,
-    heaviest: f64,
-    heaviest_labels: Option<Labels>,
-}
-
-/// Events of several reports.
-#[derive(Clone, Debug)]
-struct Pool {
-    from_ms: i64,
-    over: f64,
-    under: f64,
-    buckets: Buckets,
 }
 
 /// An anomaly of the KPI while it lasts.
@@ -155,7 +116,12 @@ pub struct KpiState {
     #[serde(deserialize_with = "number_or_none")]
     pub value: f64,
     pub(super) interval_ms: f64,
-    first: Option<f64>,
+    /// The worst of the first readings; of what is reported only when it happens the mildest of all.
+    #[serde(default, alias = "first")]
+    early: Option<f64>,
+    /// How many of them there were.
+    #[serde(default)]
+    early_readings: u32,
 }
 
 fn number_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
@@ -166,8 +132,7 @@ fn number_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::E
 pub struct Kpi {
     pub policy: &'static Policy,
     pub shape: Shape,
-    reports: VecDeque<Report>,
-    pool: Option<Pool>,
+    reports: Reports,
     /// Readings in a row beyond the band.
     outside: u32,
     /// The series that carries most of the KPI now; names its entity.
@@ -180,8 +145,7 @@ impl Kpi {
         Self {
             policy,
             shape,
-            reports: VecDeque::new(),
-            pool: None,
+            reports: Reports::default(),
             outside: 0,
             lead: None,
             state: KpiState {
@@ -194,7 +158,8 @@ impl Kpi {
                 last_ms: NEVER_MS,
                 value: f64::NAN,
                 interval_ms: 0.0,
-                first: None,
+                early: None,
+                early_readings: 0,
             },
         }
     }
@@ -217,134 +182,48 @@ impl Kpi {
     /// Adds one part of a report; parts come in the order of their time. `amount` is what happened since the sample
     /// before where the series counts.
     pub fn add(&mut self, part: &ReportPart, patience: Patience, changes: &mut Vec<Change>) {
-        let ReportPart { t_ms, input, amount, labels, now_ms } = *part;
-        while self.reports.front().is_some_and(|report| t_ms - report.t_ms >= 1_000) {
-            self.settle_one(patience, changes);
+        while let Some(report) = self.reports.before(part.t_ms) {
+            self.judge_report(report, patience, changes);
         }
-        if t_ms <= self.state.last_ms || !amount.is_finite() {
-            return;
-        }
-        let at = match self.reports.iter().position(|report| (report.t_ms - t_ms).abs() < 1_000) {
-            Some(at) => at,
-            None => {
-                if self.reports.len() == MAX_OPEN_REPORTS {
-                    return;
-                }
-                let at = self.reports.partition_point(|report| report.t_ms < t_ms);
-                let report = Report {
-                    t_ms,
-                    over: 0.0,
-                    under: 0.0,
-                    has_over: false,
-                    read_ms: now_ms,
-                    buckets: Buckets::default(),
-                    heaviest: f64::NEG_INFINITY,
-                    heaviest_labels: None,
-                };
-                self.reports.insert(at, report);
-                at
-            }
-        };
-        let report = &mut self.reports[at];
-        match input {
-            Input::Over if matches!(self.shape, Shape::Quantile(_)) => {
-                let Some(edge) = labels.get("le").and_then(|edge| edge.parse().ok()) else { return };
-                report.buckets.add(edge, amount);
-                report.has_over = true;
-                report.under = report.buckets.events();
-                if amount > report.heaviest {
-                    report.heaviest = amount;
-                    report.heaviest_labels = Some(labels.clone());
-                }
-            }
-            Input::Over => {
-                // Who starts reports more than once in a second; one series is then one number, not several.
-                let again = self.shape == Shape::Number && report.heaviest_labels.as_ref() == Some(labels);
-                report.over += if again { (amount - report.heaviest).max(0.0) } else { amount };
-                report.has_over = true;
-                if amount > report.heaviest {
-                    report.heaviest = amount;
-                    report.heaviest_labels = Some(labels.clone());
-                }
-            }
-            Input::Under => report.under += amount,
+        if part.t_ms > self.state.last_ms && part.amount.is_finite() {
+            self.reports.add(part, self.shape);
         }
     }
 
     /// Judges every report that is complete.
     pub fn settle(&mut self, now_ms: i64, patience: Patience, changes: &mut Vec<Change>) {
-        while let Some(report) = self.reports.front() {
-            let settled = now_ms - report.t_ms >= SETTLE_MS || now_ms > report.read_ms;
-            if !settled {
-                break;
-            }
-            self.settle_one(patience, changes);
+        while let Some(report) = self.reports.complete(now_ms) {
+            self.judge_report(report, patience, changes);
         }
     }
 
-    fn settle_one(&mut self, patience: Patience, changes: &mut Vec<Change>) {
-        let Some(mut report) = self.reports.pop_front() else { return };
-        if !self.pool(&mut report) {
-            return;
+    fn judge_report(&mut self, report: Report, patience: Patience, changes: &mut Vec<Change>) {
+        if self.policy.absent_is_zero && self.shape == Shape::Share && report.is_spotless() {
+            self.was_at_rest();
         }
-        let Some(reading) = self.reading(&report) else { return };
+        let Some(report) = self.reports.pooled(report, self.shape, self.policy) else { return };
+        let step_ms = (report.t_ms - self.state.last_ms).clamp(1, 600_000) as f64;
+        let seconds = if self.state.interval_ms > 0.0 { self.state.interval_ms.min(step_ms) } else { step_ms } / 1e3;
+        let Some(reading) = report.reading(self.shape, self.policy, seconds) else { return };
         if self.lead.is_none() || (self.state.trouble.is_none() && report.heaviest > 0.0) {
             self.lead = report.heaviest_labels.or(self.lead.take());
         }
         changes.extend(self.take(reading, patience));
     }
 
-    /// Of few requests the mean says little: puts reports together until there are enough, for a minute at most.
-    fn pool(&mut self, report: &mut Report) -> bool {
-        if !matches!(self.shape, Shape::Mean | Shape::Quantile(_)) {
-            return true;
-        }
-        let fresh = || Pool { from_ms: report.t_ms, over: 0.0, under: 0.0, buckets: Buckets::default() };
-        let pool = self.pool.get_or_insert_with(fresh);
-        pool.over += report.over;
-        pool.under += report.under;
-        pool.buckets.merge(&report.buckets);
-        if pool.under < self.policy.events && report.t_ms - pool.from_ms < MAX_POOL_MS {
-            return false;
-        }
-        (report.over, report.under) = (pool.over, pool.under);
-        report.buckets = std::mem::take(&mut pool.buckets);
-        self.pool = None;
-        true
+    /// Whether nothing came of it yet, nor is under way.
+    pub fn is_new(&self) -> bool {
+        self.state.last_ms == NEVER_MS && self.reports.is_empty()
     }
 
-    fn reading(&self, report: &Report) -> Option<Reading> {
-        let step_ms = (report.t_ms - self.state.last_ms).clamp(1, 600_000) as f64;
-        let seconds = if self.state.interval_ms > 0.0 { self.state.interval_ms.min(step_ms) } else { step_ms } / 1e3;
-        let t_ms = report.t_ms;
-        match self.shape {
-            Shape::Mean => (report.has_over && report.under > 0.0).then(|| Reading {
-                t_ms,
-                value: report.over / report.under,
-                load: report.under / seconds,
-                judged: report.under >= self.policy.events,
-                thin: report.under < THIN_BELOW,
-            }),
-            Shape::Quantile(percent) => report.buckets.quantile(f64::from(percent) / 100.0).map(|value| Reading {
-                t_ms,
-                value,
-                load: report.under / seconds,
-                judged: report.under >= self.policy.events,
-                thin: report.under * f64::from(100 - percent) / 100.0 < THIN_BEYOND,
-            }),
-            Shape::Share => (report.has_over && report.under > 0.0).then(|| Reading {
-                t_ms,
-                // So few are none: they neither alarm nor help later ones to.
-                value: if report.over >= self.policy.events { (report.over / report.under).min(1.0) } else { 0.0 },
-                load: report.under / seconds,
-                judged: true,
-                thin: false,
-            }),
-            Shape::Number => {
-                let load = report.under;
-                report.has_over.then_some(Reading { t_ms, value: report.over, load, judged: true, thin: false })
-            }
-        }
+    /// Of what is reported only when it happens: whether it never was at rest, as far as is known.
+    pub fn is_habit(&self) -> bool {
+        self.policy.absent_is_zero && !self.state.early.is_some_and(|early| is_rest(self.policy, early))
+    }
+
+    /// It was at rest before the first report.
+    pub fn was_at_rest(&mut self) {
+        self.state.early = Some(0.0);
     }
 
     /// Takes one reading, later than all before.
@@ -361,25 +240,45 @@ impl Kpi {
         state.last_ms = reading.t_ms;
         state.value = reading.value;
         state.samples = state.samples.saturating_add(1);
-        let first = *state.first.get_or_insert(reading.value);
+        let early = *state.early.get_or_insert(reading.value);
         if !reading.judged {
+            return self.calm(reading.t_ms, patience);
+        }
+        if state.baseline.is_idle(reading.value, reading.load, self.policy) {
+            // Says nothing of the readings beside it; but that it idles now and then is usual.
+            state.last.clear();
+            let point = state.baseline.point(reading.value, reading.load);
+            self.learn(reading.t_ms, point);
             return self.calm(reading.t_ms, patience);
         }
         let Some(held) = self.held(&reading) else { return self.calm(reading.t_ms, patience) };
         let state = &mut self.state;
         let point = state.baseline.point(held, reading.load);
         let judged = state.samples >= self.policy.from_sample;
-        let excess = if judged { stands_out(self.policy, &state.baseline, first, held, reading.thin, point) } else { None };
-        state.newest.push_back(point);
-        if state.newest.len() > NEWEST {
-            state.newest.pop_front();
+        let excess = if judged { stands_out(self.policy, &state.baseline, early, held, reading.thin, point) } else { None };
+        if self.policy.absent_is_zero {
+            state.early = Some(early.min(reading.value));
         }
         self.learn(reading.t_ms, point);
         self.judge(reading, excess, patience)
     }
 
+    /// A reading that no longer counts among the last few. By then it is known whether it was a fault's.
+    fn note_early(&mut self, value: f64) {
+        let state = &mut self.state;
+        if self.policy.absent_is_zero || state.early_readings >= EARLY || state.trouble.is_some() {
+            return;
+        }
+        state.early_readings += 1;
+        state.early = Some(state.early.map_or(value, |early| self.policy.worse(early, value)));
+    }
+
     fn learn(&mut self, t_ms: i64, point: Point) {
         let state = &mut self.state;
+        state.newest.push_back(point);
+        if state.newest.len() > NEWEST {
+            state.newest.pop_front();
+        }
         let abnormal = state.trouble.is_some();
         state.waiting.push_back(Waiting { t_ms, point, abnormal });
         // Until there is a band nothing can be held back, unless a limit tells what is bad.
@@ -407,15 +306,16 @@ impl Kpi {
         if self.state.interval_ms > SCARCE_FROM_MS && !reading.thin {
             (needed, of) = (needed.min(2), of.min(3));
         }
-        let last = &mut self.state.last;
-        last.push_back(Recent { t_ms: reading.t_ms, value: reading.value });
-        while last.len() > of as usize {
-            last.pop_front();
+        self.state.last.push_back(Recent { t_ms: reading.t_ms, value: reading.value });
+        let is_old = |recent: &Recent| reading.t_ms - recent.t_ms > self.policy.within_ms;
+        while self.state.last.len() > of as usize || self.state.last.front().is_some_and(is_old) {
+            let Some(oldest) = self.state.last.pop_front() else { break };
+            self.note_early(oldest.value);
         }
         if self.policy.at_once.is_some_and(|limit| reading.value >= limit) {
             return Some(reading.value);
         }
-        let mut values: Vec<f64> = last.iter().map(|recent| recent.value).collect();
+        let mut values: Vec<f64> = self.state.last.iter().map(|recent| recent.value).collect();
         values.sort_by(f64::total_cmp);
         if !self.policy.falls {
             values.reverse();
@@ -428,6 +328,10 @@ impl Kpi {
             self.outside = 0;
             return self.calm(reading.t_ms, patience);
         };
+        if self.state.trouble.is_none() && excess.margin < MATERIAL {
+            self.outside = 0;
+            return None;
+        }
         self.outside += 1;
         if self.state.trouble.is_some_and(|trouble| self.is_nearly_well(trouble, reading.value)) {
             return self.calm(reading.t_ms, patience);
@@ -443,7 +347,7 @@ impl Kpi {
             return Some(Change::Continues(*trouble));
         }
         let clear = excess.margin >= excess.spread && (excess.spread < STEADY_SPREAD || self.outside >= UNSTEADY_READINGS);
-        if !clear && self.outside < LASTING {
+        if !clear && (self.outside < LASTING || excess.margin < 2.0 * MATERIAL) {
             return None;
         }
         let band = state.baseline.band().unwrap_or(Band { low: 0.0, middle: 0.0, high: self.policy.limit.unwrap_or(0.0) });
@@ -491,7 +395,7 @@ impl Kpi {
             let newest = std::mem::take(&mut state.newest);
             state.baseline.rebase(newest.iter().copied(), self.policy);
             state.newest = newest;
-            state.first = None;
+            (state.early, state.early_readings) = (None, 0);
         } else {
             // What came since the last bad reading is usual, at once: else what is left of the fault would open it again. Not
             // what the first calm samples held, which is still the fault's.
@@ -506,8 +410,13 @@ impl Kpi {
     }
 }
 
+/// Whether a value is far from its limit.
+fn is_rest(policy: &Policy, value: f64) -> bool {
+    policy.limit.is_some_and(|limit| value <= 0.5 * limit)
+}
+
 /// How far a value stands out, in spreads; `None` if it does not.
-fn stands_out(policy: &Policy, baseline: &Baseline, first: f64, value: f64, thin: bool, point: Point) -> Option<Excess> {
+fn stands_out(policy: &Policy, baseline: &Baseline, early: f64, value: f64, thin: bool, point: Point) -> Option<Excess> {
     let beyond = baseline.excess(point, policy, thin);
     let Some(limit) = policy.limit else { return beyond };
     let certain = Excess { spreads: policy.spreads, margin: f64::INFINITY, spread: 0.0 };
@@ -520,8 +429,15 @@ fn stands_out(policy: &Policy, baseline: &Baseline, first: f64, value: f64, thin
         let nearer = policy.factor < 1.1 && value - band.middle >= policy.floor;
         return beyond.map(|excess| Excess { margin: f64::INFINITY, ..excess }).or(nearer.then_some(certain));
     }
-    // What was beyond the limit when we came is how this host lives, until it gets worse.
-    let worse = if policy.falls { value < 0.9 * first } else { value > first + 0.5 * policy.floor };
-    let always = if policy.falls { first <= limit } else { first >= limit };
-    (!always || worse).then_some(certain)
+    if policy.absent_is_zero {
+        // What never was otherwise is how this host lives.
+        return is_rest(policy, early).then_some(certain);
+    }
+    // So is what was there from the start, until it gets worse.
+    let worse = if policy.falls {
+        value * policy.factor <= early
+    } else {
+        value >= policy.factor * early && value - early >= 0.5 * policy.floor
+    };
+    worse.then_some(certain)
 }

@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::EntityGraph;
 use super::evidence::Evidence;
-use super::kpi::{Change, End, Kpi, KpiState, NEVER_MS, Patience, ReportPart};
-use super::meaning::{Dictionary, Input, Meaning, Part, practical_unit, waits_by_design};
+use super::kpi::{Change, End, Kpi, KpiState, NEVER_MS, Patience};
+use super::meaning::{Dictionary, Input, KpiRole, Meaning, Part, practical_unit, waits_by_design};
+use super::policy::{Class, Group, at_side};
+use super::report::ReportPart;
+use super::room::Room;
 use super::route::{self, KpiEntry};
 use crate::incident::{Book, BookConfig, Incident, Related, rarity};
 
@@ -27,6 +30,8 @@ const MAX_RELATED: usize = 32;
 const STALE_NEWS_MS: i64 = 90_000;
 /// An incident keeps its host from learning for so long; what lasts longer may be how it is from now on.
 const HOLD_BACK_MS: i64 = 900_000;
+/// Who fails seldom may be silent for so long between two failures.
+const REST_MS: i64 = 60_000;
 /// Version of the saved state.
 const STATE_VERSION: u32 = 1;
 
@@ -84,12 +89,18 @@ pub(super) struct SeriesState {
     pub labels: Labels,
     pub meaning: Option<Arc<Meaning>>,
     pub last_ms: i64,
+    /// Time of the first sample.
+    since_ms: i64,
     /// Newest sample as evidence saw it.
     pub value: f64,
     raw: f64,
     pub(super) interval_ms: f64,
     odd_steps: u8,
     pub(super) kpis: Vec<(Arc<str>, Input)>,
+    /// There was no room for a KPI it carries.
+    pub(super) misses_kpis: bool,
+    /// Carries a KPI whose absence means zero.
+    from_rest: bool,
     pub evidence: Option<Evidence>,
 }
 
@@ -110,11 +121,12 @@ pub struct Detector {
     pub(super) series: Vec<SeriesState>,
     pub(super) kpis: BTreeMap<Arc<str>, KpiEntry>,
     /// KPIs of before the restart that have not spoken yet.
-    saved: BTreeMap<String, KpiState>,
+    pub(super) saved: BTreeMap<String, KpiState>,
     pub(super) book: Book,
     read_until_ms: Option<i64>,
     ticks: u64,
-    over_cap: u64,
+    pub(super) over_cap: u64,
+    pub(super) room: Room,
 }
 
 impl Detector {
@@ -129,6 +141,7 @@ impl Detector {
             read_until_ms: None,
             ticks: 0,
             over_cap: 0,
+            room: Room::default(),
             config,
         }
     }
@@ -184,6 +197,9 @@ impl Detector {
             series.extend(store.select(&buckets, range, MAX_SAMPLES)?);
             report.series = series.len();
             report.samples += self.read(series, piece_to_ms, &mut changes);
+            if self.room.is_crowded() {
+                self.sweep(piece_to_ms, &mut report);
+            }
             piece_from_ms = piece_to_ms + 1;
         }
         self.read_until_ms = Some(now_ms);
@@ -205,6 +221,7 @@ impl Detector {
 
     /// Feeds samples in the order of their time; answers how many were new.
     fn read(&mut self, series: Vec<gala_store::Series>, now_ms: i64, changes: &mut Vec<(Arc<str>, i64, Change)>) -> usize {
+        self.room.begin(now_ms);
         let mut samples: Vec<(i64, usize, f64)> = Vec::new();
         for one in &series {
             let newest = one.samples.last().map_or(NEVER_MS, |sample| sample.t_ms);
@@ -226,58 +243,80 @@ impl Detector {
         if let Some(index) = self.by_labels.get(labels) {
             return Some(*index);
         }
-        if self.series.len() >= self.config.max_series {
+        let meaning = self.dictionary.get(labels.metric()).cloned();
+        let is_app = meaning.as_ref().is_some_and(|meaning| meaning.roles.iter().any(|role| role.policy.class == Class::App));
+        if !self.has_room_for_series(is_app) {
             self.over_cap += 1;
             return None;
         }
-        let meaning = self.dictionary.get(labels.metric()).cloned();
-        let waits = labels.get("method").is_some_and(waits_by_design);
-        let kpis = meaning.as_ref().filter(|_| !waits).map_or_else(Vec::new, |meaning| self.join_kpis(labels, meaning));
+        let (kpis, misses_kpis) = meaning.as_ref().map_or_else(Default::default, |meaning| self.join_kpis(labels, meaning));
         let counts_only = meaning.as_ref().is_some_and(|meaning| meaning.part == Part::Bucket);
         let evidence = (kpis.is_empty() && !counts_only).then(|| {
             let unit = meaning.as_ref().map_or("", |meaning| meaning.field.unit);
             Evidence::new(practical_unit(unit))
         });
+        self.over_cap += u64::from(misses_kpis);
         let index = self.series.len();
         self.series.push(SeriesState {
             labels: labels.clone(),
+            from_rest: meaning.as_ref().is_some_and(|meaning| meaning.roles.iter().any(is_from_rest)),
             meaning,
             last_ms: NEVER_MS,
+            since_ms: i64::MAX,
             value: f64::NAN,
             raw: f64::NAN,
             interval_ms: 0.0,
             odd_steps: 0,
             kpis,
+            misses_kpis,
             evidence,
         });
         self.by_labels.insert(labels.clone(), index);
         Some(index)
     }
 
-    fn join_kpis(&mut self, labels: &Labels, meaning: &Arc<Meaning>) -> Vec<(Arc<str>, Input)> {
-        let mut joined = Vec::new();
+    /// The KPIs a series carries, and whether one of them found no room.
+    pub(super) fn join_kpis(&mut self, labels: &Labels, meaning: &Meaning) -> (Vec<(Arc<str>, Input)>, bool) {
+        let (mut joined, mut misses) = (Vec::new(), false);
+        if labels.get("method").is_some_and(waits_by_design) {
+            return (joined, misses);
+        }
         for role in &meaning.roles {
-            let Some((key, selected)) = route::group(labels, meaning.entity, role) else { continue };
+            let role = KpiRole { policy: at_side(role.policy, labels.get("role")), ..*role };
+            let Some((key, selected)) = route::group(labels, meaning.entity, &role) else { continue };
             if let Some(entry) = self.kpis.get_mut(key.as_str()) {
-                entry.source = route::source(meaning, role, labels.metric(), Some(&entry.source));
+                entry.source = route::source(&role, labels.metric(), Some(&entry.source));
                 joined.push((entry.key.clone(), role.input));
                 continue;
             }
-            if self.kpis.len() >= self.config.max_kpis {
-                self.over_cap += 1;
+            if !self.has_room_for_kpi(role.policy.class) {
+                misses = true;
                 continue;
             }
             let mut kpi = Kpi::new(role.shape, role.policy);
             if let Some(state) = self.saved.remove(&key) {
                 kpi.state = state;
             }
-            let source = route::source(meaning, role, labels.metric(), None);
+            let source = route::source(&role, labels.metric(), None);
             let key: Arc<str> = key.into();
-            let entry = KpiEntry { key: key.clone(), role: *role, entity: meaning.entity, labels: selected, source, kpi };
+            let heard_ms = self.room.now_ms();
+            let entry = KpiEntry { key: key.clone(), role, entity: meaning.entity, labels: selected, source, heard_ms, kpi };
             self.kpis.insert(key.clone(), entry);
             joined.push((key, role.input));
         }
-        joined
+        (joined, misses)
+    }
+
+    /// KPIs of a series that are reported only when something happens, and were at rest before `t_ms`: a program that fails
+    /// to reach the server it was connected to, the first error of a disk that has been there.
+    fn at_rest_before(&self, series: &SeriesState, t_ms: i64) -> Vec<Arc<str>> {
+        let was_at_rest = |entry: &KpiEntry| match entry.role.policy.group {
+            Group::Program => self.kpis.values().any(|other| route::is_connection_of(other, entry)),
+            _ => entry.kpi.is_new() && self.series.iter().any(|other| is_older(other, series, entry, t_ms)),
+        };
+        let over = series.kpis.iter().filter(|(_, input)| *input == Input::Over);
+        let entries = over.filter_map(|(key, _)| self.kpis.get(key));
+        entries.filter(|entry| entry.kpi.is_habit() && was_at_rest(entry)).map(|entry| entry.key.clone()).collect()
     }
 
     fn take(&mut self, t_ms: i64, index: usize, value: f64, now_ms: i64, changes: &mut Vec<(Arc<str>, i64, Change)>) {
@@ -287,6 +326,7 @@ impl Detector {
         let previous = std::mem::replace(&mut series.raw, value);
         let first = series.last_ms == NEVER_MS;
         series.last_ms = t_ms;
+        series.since_ms = series.since_ms.min(t_ms);
         let cumulative = series.meaning.as_ref().is_some_and(|meaning| meaning.is_cumulative());
         // A counter that fell was reset: what it counted meanwhile is not known.
         let amount = match (cumulative, first) {
@@ -295,8 +335,15 @@ impl Detector {
             (true, false) => value - previous,
             (false, _) => value,
         };
+        if series.from_rest && amount > 0.0 {
+            for key in self.at_rest_before(&self.series[index], t_ms) {
+                self.kpis.get_mut(&key).into_iter().for_each(|entry| entry.kpi.was_at_rest());
+            }
+        }
+        let series = &mut self.series[index];
         for (key, input) in &series.kpis {
             let Some(entry) = self.kpis.get_mut(key) else { continue };
+            entry.heard_ms = t_ms;
             let mut own = Vec::new();
             entry.kpi.add(&ReportPart { t_ms, input: *input, amount, labels: &series.labels, now_ms }, patience, &mut own);
             changes.extend(own.into_iter().map(|change| (key.clone(), entry.kpi.state.last_ms, change)));
@@ -316,6 +363,10 @@ impl Detector {
         for (key, entry) in &mut self.kpis {
             let mut own = Vec::new();
             entry.kpi.settle(now_ms, patience, &mut own);
+            // What is reported only when it happens is over when it is not reported.
+            if entry.role.policy.absent_is_zero && now_ms - entry.kpi.state.last_ms > patience.calm_ms + REST_MS {
+                own.extend(entry.kpi.calm(now_ms, patience));
+            }
             if entry.kpi.state.trouble.is_some() && now_ms - entry.kpi.state.last_ms > gone_ms {
                 own.extend(entry.kpi.gone());
             }
@@ -360,32 +411,6 @@ impl Detector {
         }
     }
 
-    /// Forgets what has no samples any more, and ends what a restart left open.
-    fn sweep(&mut self, now_ms: i64, report: &mut TickReport) {
-        for key in self.book.open_kpis() {
-            let silent = match self.kpis.get(key.as_str()) {
-                Some(entry) => entry.kpi.state.trouble.is_none(),
-                None => self.saved.get(&key).is_none_or(|state| now_ms - state.last_ms > self.config.gone_ms),
-            };
-            if silent {
-                report.note(self.book.end(&key, now_ms, End::Gone));
-            }
-        }
-        let forget_ms = self.config.forget_ms;
-        self.saved.retain(|_, state| now_ms - state.last_ms < 86_400_000);
-        self.kpis.retain(|_, entry| {
-            let keep_ms = if entry.kpi.state.samples >= 200 { 86_400_000 } else { forget_ms };
-            entry.kpi.state.last_ms == NEVER_MS || now_ms - entry.kpi.state.last_ms < keep_ms
-        });
-        if self.series.iter().any(|series| now_ms - series.last_ms >= forget_ms) {
-            let kpis = &self.kpis;
-            self.series.retain(|series| {
-                now_ms - series.last_ms < forget_ms && series.kpis.iter().all(|(key, _)| kpis.contains_key(key))
-            });
-            self.by_labels = self.series.iter().enumerate().map(|(index, series)| (series.labels.clone(), index)).collect();
-        }
-    }
-
     /// Attaches what else is abnormal to open incidents.
     fn relate(&mut self) {
         let open: Vec<(String, String, i64)> = self
@@ -422,6 +447,20 @@ impl Detector {
     }
 }
 
+fn is_from_rest(role: &KpiRole) -> bool {
+    role.policy.absent_is_zero && role.input == Input::Over
+}
+
+/// Whether a series told of what a KPI is of, or of the disk it is on, before.
+fn is_older(other: &SeriesState, series: &SeriesState, entry: &KpiEntry, t_ms: i64) -> bool {
+    let has_all = || {
+        let is_it = other.meaning.as_ref().is_some_and(|meaning| std::ptr::eq(meaning.entity, entry.entity));
+        is_it && entry.labels.iter().all(|(name, value)| other.labels.get(name) == Some(value))
+    };
+    let same = |name: &str| series.labels.get(name).is_some_and(|value| other.labels.get(name) == Some(value));
+    other.since_ms < t_ms - 1_000 && (has_all() || same("disk_name") && same("machine_id"))
+}
+
 impl SeriesState {
     /// Whether a sample came after the usual interval, so that a count over it compares with others; when the pace has
     /// changed for good, what is usual is learnt anew.
@@ -448,7 +487,7 @@ impl SeriesState {
 }
 
 impl TickReport {
-    fn note(&mut self, effect: Option<crate::incident::Effect>) {
+    pub(super) fn note(&mut self, effect: Option<crate::incident::Effect>) {
         use crate::incident::Effect;
         let (list, id) = match effect {
             None => return,

@@ -39,6 +39,8 @@ pub enum Shape {
 pub enum Input {
     Over,
     Under,
+    /// What was done meanwhile, where that is neither.
+    Load,
 }
 
 /// A number that may open an incident.
@@ -140,6 +142,10 @@ impl Dictionary {
                     let role = |input| KpiRole { shape: Shape::Mean, input, policy, metric: field.series.base, field };
                     self.role(field.series.sum, role(Input::Over));
                     self.role(field.series.count, role(Input::Under));
+                    let load = policy::load_of(table.entity, field.name);
+                    if let Some(load) = load.and_then(|name| table.metrics().find(|other| other.name == name)) {
+                        self.role(load.series.base, role(Input::Load));
+                    }
                 }
                 for (percent, policy) in quantile_policies(table.entity, field.name) {
                     self.add_quantile(table, field, *percent, policy);
@@ -167,12 +173,15 @@ impl Dictionary {
                 self.role(load.series.base, role(Input::Under));
             }
         }
-        let Some((rule, under)) = policy::share_rule(table.entity, field.name) else { return };
-        let below = |name: &&'static str| table.metrics().find(|other| other.name == *name);
-        let Some(under) = under.iter().find_map(below) else { return };
+        let Some((rule, wholes)) = policy::share_rule(table.entity, field.name) else { return };
+        let named = |name: &&'static str| table.metrics().find(|other| other.name == *name);
+        let whole = |names: &&[&'static str]| names.iter().map(named).collect::<Option<Vec<_>>>();
+        let Some(whole) = wholes.iter().find_map(whole) else { return };
         let role = |input| KpiRole { shape: Shape::Share, input, policy: rule, metric: field.series.base, field };
         self.role(field.series.base, role(Input::Over));
-        self.role(under.series.base, role(Input::Under));
+        for under in whole {
+            self.role(under.series.base, role(Input::Under));
+        }
     }
 }
 
@@ -188,6 +197,7 @@ fn latency_policy(entity: &str, field: &str) -> Option<&'static Policy> {
         }
         "endpoint_tcp" | "endpoint" => field.contains("estab").then_some(&policy::CONNECT_LATENCY),
         "block" => field.contains("req").then_some(&policy::DEVICE_LATENCY),
+        "tcp_link" => (field == "srtt").then_some(&policy::ROUND_TRIP),
         _ => None,
     }
 }
@@ -197,6 +207,17 @@ fn quantile_policies(entity: &str, field: &str) -> &'static [(u8, &'static Polic
     const REQUESTS: [(u8, &Policy); 2] = [(90, &policy::REQUEST_P90), (99, &policy::REQUEST_P99)];
     let requests = latency_policy(entity, field).is_some_and(|policy| std::ptr::eq(policy, &policy::REQUEST_LATENCY));
     if requests { &REQUESTS } else { &[] }
+}
+
+/// Interfaces that are made for containers, machines and tunnels, and whose link goes up and down with what uses them.
+const VIRTUAL_INTERFACES: [&str; 20] = [
+    "br-", "cali", "cilium", "cni", "docker", "dummy", "flannel", "ifb", "kube", "lxc", "lxdbr", "ovs", "podman", "tap", "tun",
+    "veth", "virbr", "vmnet", "vnet", "wg",
+];
+
+/// Whether an interface is one of those.
+pub fn comes_and_goes(interface: &str) -> bool {
+    VIRTUAL_INTERFACES.iter().any(|kind| interface.starts_with(kind))
 }
 
 /// One unit of what a person would notice, for evidence on metrics of that unit.

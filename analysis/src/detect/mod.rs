@@ -16,6 +16,8 @@ pub mod offline;
 pub mod past;
 pub mod policy;
 mod ranges;
+mod report;
+mod room;
 mod route;
 mod rows;
 

@@ -13,6 +13,19 @@ pub enum Class {
     Sys,
 }
 
+/// Which series are one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// All connections of a process.
+    Process,
+    /// Those of a process with one peer: of peers far and near a mean only tells how many of which there are.
+    Peer,
+    /// Those of all processes of one name: short-lived ones have no past of their own.
+    Program,
+    /// An interface that is there whether or not somebody runs.
+    Wire,
+}
+
 /// How one kind of number is judged.
 #[derive(Debug)]
 pub struct Policy {
@@ -38,6 +51,16 @@ pub struct Policy {
     pub falls: bool,
     /// More load explains more of it: a device that is asked for more takes longer.
     pub load_explains: f64,
+    pub group: Group,
+    /// Each part is a mean over the last few events already, which the load counts: few parts are enough.
+    pub smoothed: bool,
+    /// Below this share of the usual load a peer that idles explains up to `idle_explains` beyond `floor`.
+    pub idle_below: f64,
+    pub idle_explains: f64,
+    /// Reported only in periods in which it happened; in others it is zero.
+    pub absent_is_zero: bool,
+    /// Samples further apart than this say nothing of each other.
+    pub within_ms: i64,
 }
 
 impl Policy {
@@ -60,6 +83,12 @@ const BASE: Policy = Policy {
     events: 0.0,
     falls: false,
     load_explains: 0.0,
+    group: Group::Process,
+    smoothed: false,
+    idle_below: 0.0,
+    idle_explains: 0.0,
+    absent_is_zero: false,
+    within_ms: i64::MAX,
 };
 
 /// A service of microseconds is slower by so much whenever its host does something else as well.
@@ -73,6 +102,38 @@ const REQUEST_LATENCY_BASE: Policy = Policy { class: Class::App, spreads: 5.0, n
 pub static UNANSWERED: Policy =
     Policy { floor: 2e9, factor: 3.0, needed: (2, 3), from_sample: 2, limit: Some(5e9), ..REQUEST_LATENCY_BASE };
 pub static CONNECT_LATENCY: Policy = Policy { floor: 20e6, factor: 3.0, events: 2.0, load_explains: 0.4, ..BASE };
+/// Attempts of a program to reach a server that fail, once some have not: what never worked is how this host lives.
+/// Who is turned away asks again, often within the period, at worst after most of a minute. A restart is over sooner.
+pub static CONNECT_FAILURES: Policy = Policy {
+    severity: Severity::Error,
+    floor: 0.4,
+    factor: 2.0,
+    needed: (3, 4),
+    from_sample: 1,
+    limit: Some(0.5),
+    events: 3.0,
+    group: Group::Program,
+    absent_is_zero: true,
+    within_ms: 200_000,
+    ..BASE
+};
+/// Microseconds, as the end that opened the connection sees it: the peer's time to answer is in it, or the 40 ms after
+/// which the peer acknowledges without an answer. Fewer segments tell of a program that asks for heavier things.
+pub static ROUND_TRIP: Policy = Policy { idle_below: 0.15, idle_explains: 45_000.0, ..ROUND_TRIP_BASE };
+/// As the accepting end sees it: a client that has nothing to ask acknowledges late, after up to 40 or 200 ms by its
+/// system. So the less it asks, the longer the round trip looks, and only at the usual pace it means the way.
+pub static ACCEPTED_ROUND_TRIP: Policy = Policy { idle_below: 0.7, idle_explains: 235_000.0, ..ROUND_TRIP_BASE };
+const ROUND_TRIP_BASE: Policy = Policy {
+    floor: 15_000.0,
+    factor: 3.0,
+    needed: (4, 5),
+    // The kernel's mean has then forgotten nine tenths of what was before the report.
+    events: 16.0,
+    load_explains: 1.0,
+    group: Group::Peer,
+    smoothed: true,
+    ..BASE
+};
 pub static REQUEST_ERRORS: Policy = Policy {
     class: Class::App,
     floor: 0.01,
@@ -100,9 +161,11 @@ pub static LISTEN_OVERFLOW: Policy = Policy {
     at_once: Some(20.0),
     ..BASE
 };
-pub static KILLED: Policy = Policy { severity: Severity::Error, from_sample: 2, limit: Some(1.0), at_once: Some(1.0), ..BASE };
-pub static DEVICE_ERROR: Policy =
-    Policy { severity: Severity::Error, from_sample: 2, limit: Some(1.0), at_once: Some(1.0), ..BASE };
+pub static KILLED: Policy = KILLED_BASE;
+pub static DEVICE_ERROR: Policy = Policy { from_sample: 1, absent_is_zero: true, ..KILLED_BASE };
+const KILLED_BASE: Policy = Policy { severity: Severity::Error, from_sample: 2, limit: Some(1.0), at_once: Some(1.0), ..BASE };
+/// A minute of an interface's life first: one that was just made goes up, which is no news.
+pub static LINK_CHANGES: Policy = Policy { from_sample: 12, group: Group::Wire, ..KILLED_BASE };
 /// A share of something finite, in percent.
 pub static NEARLY_FULL: Policy = Policy {
     severity: Severity::Error,
@@ -137,11 +200,17 @@ pub fn number_rule(entity: &str, field: &str) -> Option<&'static Policy> {
         ("tcp_link", "tcp_oom") | ("net", "tcp_abort_on_memory") => &KILLED,
         ("tcp_link", "send_rsts" | "receive_rsts") => &RESETS,
         ("disk", "r_await" | "w_await" | "f_await") => &DEVICE_AWAIT,
+        ("nic", "carrier_changes") => &LINK_CHANGES,
         ("proc", "memory_oom_kills") => &KILLED,
         ("sli_container", "cpu_rundelay") => &CONTAINER_STALL,
         ("sli", "oldest_nsec") => &UNANSWERED,
         _ => return None,
     })
+}
+
+/// The rule for a number at one side of a connection.
+pub fn at_side(policy: &'static Policy, role: Option<&str>) -> &'static Policy {
+    if std::ptr::eq(policy, &ROUND_TRIP) && role == Some("server") { &ACCEPTED_ROUND_TRIP } else { policy }
 }
 
 /// The number of things asked for that explains a number of its own, where there is one.
@@ -150,19 +219,21 @@ pub fn load_of(entity: &str, field: &str) -> Option<&'static str> {
         ("disk", "r_await") => "rspeed",
         ("disk", "w_await") => "wspeed",
         ("disk", "f_await") => "fspeed",
+        ("tcp_link", "srtt") => "segs_out",
         _ => return None,
     })
 }
 
-/// The rule for a share, and the names of what it is a share of, best first.
-pub fn share_rule(entity: &str, field: &str) -> Option<(&'static Policy, &'static [&'static str])> {
+/// The rule for a share, and what it is a share of: sets of names that add up, best first.
+pub fn share_rule(entity: &str, field: &str) -> Option<(&'static Policy, &'static [&'static [&'static str]])> {
     Some(match (entity, field) {
-        ("sli" | "l7" | "l7_api" | "sermant_l7" | "sermant_l7_api", "errors_total") => (&REQUEST_ERRORS, &["requests_total"]),
-        ("l7" | "l7_api" | "sermant_l7" | "sermant_l7_api", "err_count") => (&REQUEST_ERRORS, &["resp_count", "req_count"]),
-        ("tcp_link", "retran_packets") => (&RETRANSMISSIONS, &["segs_out"]),
-        ("net", "tcp_retrans_segs") => (&RETRANSMISSIONS, &["tcp_out_segs"]),
-        ("nic", "rx_dropped" | "rx_errs") => (&DROPS, &["rx_packets"]),
-        ("nic", "tx_dropped" | "tx_errs" | "tc_sent_drop") => (&DROPS, &["tx_packets"]),
+        ("sli" | "l7" | "l7_api" | "sermant_l7" | "sermant_l7_api", "errors_total") => (&REQUEST_ERRORS, &[&["requests_total"]]),
+        ("l7" | "l7_api" | "sermant_l7" | "sermant_l7_api", "err_count") => (&REQUEST_ERRORS, &[&["resp_count"], &["req_count"]]),
+        ("endpoint_tcp" | "endpoint", "active_open_failed") => (&CONNECT_FAILURES, &[&["active_open", "active_open_failed"]]),
+        ("tcp_link", "retran_packets") => (&RETRANSMISSIONS, &[&["segs_out"]]),
+        ("net", "tcp_retrans_segs") => (&RETRANSMISSIONS, &[&["tcp_out_segs"]]),
+        ("nic", "rx_dropped" | "rx_errs") => (&DROPS, &[&["rx_packets"]]),
+        ("nic", "tx_dropped" | "tx_errs" | "tc_sent_drop") => (&DROPS, &[&["tx_packets"]]),
         _ => return None,
     })
 }

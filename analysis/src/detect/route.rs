@@ -8,11 +8,21 @@ use gala_store::Labels;
 
 use super::EntityGraph;
 use super::kpi::{Kpi, Trouble};
-use super::meaning::{Input, KpiRole, Meaning, Shape};
+use super::meaning::{Input, KpiRole, Shape, comes_and_goes};
+use super::policy::{Group, ROUND_TRIP};
 use crate::incident::{Source, Symptom, rarity};
 
 /// Keys that tell one connection from another; a KPI is of all connections together.
 const PER_CONNECTION: [&str; 4] = ["ins_id", "client_ip", "client_port", "toa_client_ip"];
+
+/// Whether a key tells KPIs of that kind apart.
+fn tells_apart(key: &str, group: Group) -> bool {
+    match group {
+        Group::Peer => key == "client_ip" || !PER_CONNECTION.contains(&key),
+        Group::Program => key != "tgid" && !PER_CONNECTION.contains(&key),
+        Group::Process | Group::Wire => !PER_CONNECTION.contains(&key),
+    }
+}
 
 /// A KPI with what it is of.
 #[derive(Debug)]
@@ -23,14 +33,27 @@ pub struct KpiEntry {
     /// Labels that select its series.
     pub labels: BTreeMap<String, String>,
     pub source: Source,
+    /// When the newest of its samples was taken.
+    pub heard_ms: i64,
     pub kpi: Kpi,
+}
+
+/// Whether a KPI is the round trip of connections that a program has with the server of another KPI.
+pub fn is_connection_of(entry: &KpiEntry, attempts: &KpiEntry) -> bool {
+    let same = |name: &&str| entry.labels.get(*name).is_some_and(|value| attempts.labels.get(*name) == Some(value));
+    std::ptr::eq(entry.role.policy, &ROUND_TRIP)
+        && entry.kpi.state.samples > 0
+        && ["machine_id", "comm", "server_ip", "server_port"].iter().all(same)
 }
 
 /// Key and selecting labels of the KPI that a series carries in a role.
 pub fn group(labels: &Labels, entity: &EntityType, role: &KpiRole) -> Option<(String, BTreeMap<String, String>)> {
+    if role.policy.group == Group::Wire && labels.get("dev_name").is_some_and(comes_and_goes) {
+        return None;
+    }
     let mut selected = BTreeMap::new();
     selected.insert("machine_id".to_owned(), labels.get("machine_id")?.to_owned());
-    for key in entity.keys.iter().filter(|key| !PER_CONNECTION.contains(key)) {
+    for key in entity.keys.iter().filter(|key| tells_apart(key, role.policy.group)) {
         if let Some(value) = labels.get(key) {
             selected.insert((*key).to_owned(), value.to_owned());
         }
@@ -51,21 +74,30 @@ pub fn group(labels: &Labels, entity: &EntityType, role: &KpiRole) -> Option<(St
 }
 
 /// The series names behind a KPI, as far as this series tells.
-pub fn source(meaning: &Meaning, role: &KpiRole, name: &str, known: Option<&Source>) -> Source {
+pub fn source(role: &KpiRole, name: &str, known: Option<&Source>) -> Source {
     let (mut over, mut under) = match known {
         Some(Source::Mean { over, under } | Source::Share { over, under }) => (over.clone(), under.clone()),
         _ => (String::new(), String::new()),
     };
     match role.input {
         Input::Over => over = name.to_owned(),
-        Input::Under => under = name.to_owned(),
+        Input::Under => under = sum_of(&under, name),
+        Input::Load => {}
     }
     match role.shape {
-        Shape::Mean => Source::Mean { over: meaning.field.series.sum.to_owned(), under: meaning.field.series.count.to_owned() },
+        Shape::Mean => Source::Mean { over: role.field.series.sum.to_owned(), under: role.field.series.count.to_owned() },
         Shape::Quantile(percent) => Source::Quantile { name: name.to_owned(), percent },
         Shape::Share => Source::Share { over, under },
-        Shape::Number => Source::Number { name: name.to_owned() },
+        Shape::Number => Source::Number { name: role.metric.to_owned() },
     }
+}
+
+/// Names that add up, as PromQL writes it.
+fn sum_of(known: &str, name: &str) -> String {
+    let mut names: Vec<&str> = known.split(" + ").filter(|known| !known.is_empty()).chain([name]).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(" + ")
 }
 
 /// External id of the entity a series speaks of.

@@ -36,10 +36,15 @@ fn noun(entity: &str, metric: &str, help: &str) -> (String, String) {
         ("endpoint_tcp" | "endpoint", name) if name.contains("estab") => {
             ("connection set-up time", "\u{5efa}\u{94fe}\u{65f6}\u{5ef6}")
         }
+        ("endpoint_tcp" | "endpoint", "active_open_failed") => {
+            ("failed connection attempts", "\u{5efa}\u{94fe}\u{5931}\u{8d25}\u{7387}")
+        }
         ("endpoint_tcp" | "endpoint", _) => ("dropped connection requests", "\u{5efa}\u{94fe}\u{8bf7}\u{6c42}\u{4e22}\u{5f03}"),
         ("net", name) if name.contains("listen") || name.contains("req_queue") => {
             ("dropped connection requests", "\u{5efa}\u{94fe}\u{8bf7}\u{6c42}\u{4e22}\u{5f03}")
         }
+        ("tcp_link", "srtt") => ("TCP round trip", "TCP \u{5f80}\u{8fd4}\u{65f6}\u{5ef6}"),
+        ("nic", "carrier_changes") => ("link state changes", "\u{7f51}\u{5361}\u{94fe}\u{8def}\u{72b6}\u{6001}\u{53d8}\u{5316}"),
         (_, name) if name.contains("retran") => ("retransmissions", "\u{91cd}\u{4f20}\u{7387}"),
         ("block" | "disk", name) if name.contains("await") || name.contains("latency") => ("I/O latency", "I/O \u{65f6}\u{5ef6}"),
         ("fs", _) => ("file system use", "\u{6587}\u{4ef6}\u{7cfb}\u{7edf}\u{4f7f}\u{7528}\u{7387}"),

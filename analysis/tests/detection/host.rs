@@ -38,7 +38,7 @@ pub struct Requests {
     pub oldest_nsec: u64,
 }
 
-/// Listening sockets
+/// Opening connections
 #[derive(Table, Debug)]
 #[table(name = "endpoint_tcp", entity = "endpoint_tcp", probe = "tcp")]
 pub struct Listener {
@@ -48,6 +48,42 @@ pub struct Listener {
     /// Connection requests dropped for a full accept queue
     #[gauge(unit = "count", per_period, bad = "up")]
     pub accept_overflow: u64,
+    /// Connections opened
+    #[gauge(unit = "count", per_period)]
+    pub active_open: u64,
+    /// Opens that failed
+    #[gauge(unit = "count", per_period, bad = "up")]
+    pub active_open_failed: u64,
+}
+
+/// Interfaces
+#[derive(Table, Debug)]
+#[table(name = "nic", entity = "nic", probe = "baseinfo")]
+pub struct Interface {
+    /// Interface
+    #[key]
+    pub dev_name: String,
+    /// Times the link went up or down
+    #[gauge(unit = "count", per_period, bad = "up")]
+    pub carrier_changes: u64,
+}
+
+/// Block devices
+#[derive(Table, Debug)]
+#[table(name = "io_err", entity = "block", probe = "io")]
+pub struct Device {
+    /// Major number
+    #[key]
+    pub major: u32,
+    /// First minor number
+    #[key]
+    pub first_minor: u32,
+    /// Requests
+    #[gauge(unit = "count", per_period)]
+    pub count_latency_req: u64,
+    /// Errors
+    #[gauge(unit = "count", per_period, bad = "up")]
+    pub err_count: u64,
 }
 
 /// File systems
@@ -96,10 +132,13 @@ pub struct Link {
     /// Segments sent
     #[gauge(unit = "segments", per_period)]
     pub segs_out: u64,
+    /// Round trip
+    #[histogram(unit = "us", per_period, bad = "up")]
+    pub srtt: Histogram,
 }
 
 pub fn tables() -> Vec<&'static TableDef> {
-    vec![Requests::def(), Listener::def(), FileSystem::def(), Process::def(), Link::def()]
+    vec![Requests::def(), Listener::def(), FileSystem::def(), Process::def(), Link::def(), Interface::def(), Device::def()]
 }
 
 /// A store in memory.

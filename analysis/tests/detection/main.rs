@@ -4,3 +4,5 @@ mod host;
 mod incidents;
 mod quiet;
 mod robust;
+mod room;
+mod way;
