@@ -98,6 +98,16 @@ fn loss_on_the_link_is_a_network_fault_of_the_link_or_its_interface() {
 }
 
 #[test]
+fn a_longer_way_is_a_network_fault_of_the_connection() {
+    let link = format!("tcp_link_{SERVER}_kv-server_server_10.0.0.2_10.0.0.1_0_6379_2");
+    let fault: Fault = |host, noise| {
+        host.rate *= 0.4;
+        host.srtt_us = noise.around(20_000.0, 0.1);
+    };
+    each(fault, &incident("tcp_link", "tcp_link_srtt"), |result| first_is(result, &link, "S4"));
+}
+
+#[test]
 fn a_disk_that_slows_down_with_less_to_do_is_the_cause_itself() {
     each(slow_disk, &incident("sli", "sli_latency_nsec"), |result| {
         first_is(result, "disk_vdb", "S3") || first_is(result, "block_253_16", "S3")
