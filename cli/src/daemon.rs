@@ -177,7 +177,7 @@ pub fn hub_config(common: &Common, options: &HubOptions, file: &FileConfig, topo
         listen,
         retention: duration("retention", &text(&options.retention, "retention", "7d"))?,
         store_bytes: bytes("store_size", &text(&options.store_size, "store_size", "2GiB"))?,
-        topology_period,
+        topology: crate::topology::config(file, topology_period)?,
         build: crate::BUILD,
     })
 }

@@ -11,6 +11,7 @@ mod options;
 mod query;
 mod status;
 mod store;
+mod topology;
 mod view;
 
 use std::path::PathBuf;

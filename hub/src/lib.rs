@@ -24,5 +24,6 @@ mod vocabulary;
 mod watch;
 mod words;
 
+pub use gala_analysis::topology::Config as TopologyConfig;
 pub use server::{Build, Hub, HubConfig, HubError};
 pub use state::{AgentView, Component, NotConfigured, Status};

@@ -47,8 +47,7 @@ pub struct HubConfig {
     pub listen: SocketAddr,
     pub retention: Duration,
     pub store_bytes: u64,
-    /// Time between two topology cycles.
-    pub topology_period: Duration,
+    pub topology: topology::Config,
     pub build: Build,
 }
 
@@ -113,7 +112,7 @@ impl Hub {
                 tracing::error!(%error, "the HTTP server ended");
             }
         });
-        let engine = Engine::start(state.clone(), config.topology_period).map_err(HubError::Thread)?;
+        let engine = Engine::start(state.clone(), period(&config)).map_err(HubError::Thread)?;
         let upkeep = Upkeep::start(state.store.clone())
             .map_err(|error| HubError::Store { dir: config.data_dir.display().to_string(), reason: error.to_string() })?;
         let sink = Arc::new(LocalIngest::new(state.store.clone(), on_event(&state), state.refused.clone()));
@@ -143,7 +142,7 @@ impl Hub {
         let fixed = [
             ("listen", old.listen != new.listen),
             ("data", old.data_dir != new.data_dir),
-            ("the topology's period", old.topology_period != new.topology_period),
+            ("[topology]", old.topology != new.topology),
         ];
         match fixed.into_iter().find(|(_, differs)| *differs) {
             Some((what, _)) => Err(HubError::NeedsRestart { what }),
@@ -205,8 +204,7 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
     let documents = Documents::open(&config.data_dir)?;
     let detector = engine::detector(&documents);
     let explanations: HashMap<String, RootCause> = documents.all(Shelf::Explanations).into_iter().collect();
-    let mut topology =
-        Topology::new(topology::Config { period_ms: config.topology_period.as_millis() as i64, ..topology::Config::default() });
+    let mut topology = Topology::new(config.topology.clone());
     history::load(&documents, topology.history_mut());
     let anomalies = RwLock::new(AnomalyLog::load(&documents));
     let asked = Mutex::new(AskedBook::load(&documents));
@@ -226,7 +224,7 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         usual_p99: UsualP99::default(),
         progress: Mutex::new(Progress::default()),
         turned: Mutex::new(Instant::now()),
-        topology_period: config.topology_period,
+        topology_period: period(config),
         events: Mutex::new(VecDeque::new()),
         stream: Stream::default(),
         agent: RwLock::new(None),
@@ -236,6 +234,11 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         about: Arc::new(RwLock::new(about(config))),
         started: Instant::now(),
     }))
+}
+
+/// Time between two topology cycles.
+fn period(config: &HubConfig) -> Duration {
+    Duration::from_millis(config.topology.period_ms.max(1).unsigned_abs())
 }
 
 fn about(config: &HubConfig) -> About {

@@ -1,4 +1,5 @@
-//! `gala.toml`: the options of the command line by name, and a table `[probes.NAME]` per probe with the members of a PUT.
+//! `gala.toml`: the options of the command line by name, a table `[topology]`, and a table `[probes.NAME]` per probe with the
+//! members of a PUT.
 //! A key nobody knows is an error with its line and the nearest known one; so is a value of the wrong shape. A file of
 //! upstream's is told by its sections and read as such.
 //!
@@ -44,6 +45,17 @@ pub const OPTIONS: [&str; 15] = [
     "store_size",
 ];
 
+/// Keys of `[topology]`, each an option of that name.
+const TOPOLOGY: [&str; 7] = [
+    "topology.alive_window",
+    "topology.edge_hold",
+    "topology.history_retention",
+    "topology.max_links_per_process",
+    "topology.offline_confirm",
+    "topology.offline_retention",
+    "topology.period",
+];
+
 /// What may stand behind an option's name.
 #[derive(Clone, Copy, Debug)]
 enum Form {
@@ -60,7 +72,9 @@ impl Form {
             "insecure" | "no_auth" => Self::Switch,
             "log_format" => Self::OneOf(&["text", "json"]),
             "budget_cpu" => Self::Number,
+            "topology.max_links_per_process" | "topology.offline_confirm" => Self::Number,
             "interval" | "retention" | "budget_memory" | "store_size" => Self::TextOrNumber,
+            name if name.starts_with("topology.") => Self::TextOrNumber,
             _ => Self::Text,
         }
     }
@@ -157,15 +171,36 @@ impl FileConfig {
                 }
                 continue;
             }
+            if name == "topology" {
+                let table = value.get_ref().as_table();
+                let table = table.ok_or_else(|| wrong(value.span(), "topology must be a table, [topology]".to_owned()))?;
+                for (key, value) in table.iter() {
+                    let name = format!("topology.{}", key.get_ref());
+                    let known = TOPOLOGY.iter().find(|known| **known == name);
+                    let known = known.ok_or_else(|| wrong(key.span(), unknown("key", &name, TOPOLOGY.iter().copied())))?;
+                    config.add_option(known, value, &wrong)?;
+                }
+                continue;
+            }
             let known = OPTIONS.iter().find(|known| **known == name);
-            let known =
-                known.ok_or_else(|| wrong(key.span(), unknown("key", name, OPTIONS.iter().copied().chain(["probes"]))))?;
-            let form = Form::of(known);
-            let text = scalar_text(value.get_ref()).filter(|_| form.admits(value.get_ref()));
-            let text = text.ok_or_else(|| wrong(value.span(), format!("{name} must be {form}")))?;
-            config.options.insert(known, text);
+            let tables = ["probes", "topology"];
+            let known = known.ok_or_else(|| wrong(key.span(), unknown("key", name, OPTIONS.iter().copied().chain(tables))))?;
+            config.add_option(known, value, &wrong)?;
         }
         Ok(config)
+    }
+
+    fn add_option(
+        &mut self,
+        option: &'static str,
+        value: &Spanned<DeValue<'_>>,
+        wrong: &dyn Fn(Range<usize>, String) -> FileError,
+    ) -> Result<(), FileError> {
+        let form = Form::of(option);
+        let text = scalar_text(value.get_ref()).filter(|_| form.admits(value.get_ref()));
+        let text = text.ok_or_else(|| wrong(value.span(), format!("{option} must be {form}")))?;
+        self.options.insert(option, text);
+        Ok(())
     }
 
     fn add_probe(

@@ -213,7 +213,7 @@ pub struct Observed {
 }
 
 /// How the topology is built; names follow the configuration keys `topology.*`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub period_ms: i64,
     pub alive_window_ms: i64,

@@ -8,13 +8,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use gala_hub::{Build, Hub, HubConfig};
+use gala_hub::{Build, Hub, HubConfig, TopologyConfig};
 use gala_store::{Labels, SeriesWrite};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Cycles come this often, so that tests need not wait.
-const PERIOD: Duration = Duration::from_millis(200);
+const PERIOD_MS: i64 = 200;
 
 pub const MACHINE: &str = "0f1e2d3c-0000-4000-8000-000000000001-192.0.2.1";
 
@@ -51,7 +51,7 @@ impl TestHub {
             listen: "127.0.0.1:0".parse().unwrap(),
             retention: Duration::from_secs(7 * 86_400),
             store_bytes: 1 << 30,
-            topology_period: PERIOD,
+            topology: TopologyConfig { period_ms: PERIOD_MS, ..TopologyConfig::default() },
             build: Build { full: "0.1.0 (abc, 2026-01-02)", version: "0.1.0", commit: "abc", date: "2026-01-02" },
         }
     }
