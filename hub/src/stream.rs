@@ -56,12 +56,15 @@ struct Message {
 /// Sends to every reader; a slow reader loses the oldest messages, never holds up the sender.
 pub struct Stream {
     sender: broadcast::Sender<Message>,
+    /// Ids go on over a restart: who comes back with one of before it must not be told nothing until the new ones reach it.
+    first_id: u64,
     recent: Mutex<VecDeque<Message>>,
 }
 
 impl Default for Stream {
     fn default() -> Self {
-        Self { sender: broadcast::channel(REPLAY).0, recent: Mutex::default() }
+        let first_id = u64::try_from(gala_store::now_ms()).unwrap_or(0);
+        Self { sender: broadcast::channel(REPLAY).0, first_id, recent: Mutex::default() }
     }
 }
 
@@ -69,7 +72,7 @@ impl Stream {
     pub fn send<T: Serialize>(&self, topic: Topic, data: &T) {
         let Ok(text) = serde_json::to_string(data) else { return };
         let mut recent = self.recent.lock();
-        let id = recent.back().map_or(1, |message| message.id + 1);
+        let id = recent.back().map_or(self.first_id, |message| message.id + 1);
         let message = Message { id, topic, data: text.into() };
         recent.push_back(message.clone());
         if recent.len() > REPLAY {
@@ -77,6 +80,13 @@ impl Stream {
         }
         // Without readers there is nobody to miss it.
         let _ = self.sender.send(message);
+    }
+
+    /// What came after an id, as far as it is kept, and what comes: none is lost or told twice in between.
+    fn since(&self, last_id: Option<u64>) -> (Vec<Message>, broadcast::Receiver<Message>) {
+        let recent = self.recent.lock();
+        let missed = recent.iter().filter(|message| last_id.is_some_and(|last| message.id > last)).cloned().collect();
+        (missed, self.sender.subscribe())
     }
 }
 
@@ -98,16 +108,33 @@ pub async fn stream(
         topics.extend(Topic::ALL);
     }
     let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let (missed, receiver) = {
-        let recent = hub.stream.recent.lock();
-        let missed: Vec<Message> =
-            last_id.map_or_else(Vec::new, |last| recent.iter().filter(|message| message.id > last).cloned().collect());
-        (missed, hub.stream.sender.subscribe())
-    };
+    let (missed, receiver) = hub.stream.since(last_id);
     let live = BroadcastStream::new(receiver).filter_map(Result::ok);
     let events = tokio_stream::iter(missed)
         .chain(live)
         .filter(move |message| topics.contains(&message.topic))
         .map(|message| Ok(Event::default().id(message.id.to_string()).event(message.topic.as_str()).data(&*message.data)));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_back_hears_what_came_since_also_over_a_restart() {
+        let before = Stream { first_id: 1_000, ..Stream::default() };
+        for n in 0..REPLAY + 10 {
+            before.send(Topic::Anomaly, &n);
+        }
+        let told = |stream: &Stream, last_id: Option<u64>| -> Vec<String> {
+            stream.since(last_id).0.iter().map(|message| message.data.to_string()).collect()
+        };
+        assert_eq!(told(&before, None), Vec::<String>::new());
+        assert_eq!(told(&before, Some(1_000 + 10 + 254)), ["265"]);
+        assert_eq!(told(&before, Some(1_000)).len(), REPLAY, "as far as it is kept");
+        let after = Stream::default();
+        after.send(Topic::Anomaly, &"new");
+        assert_eq!(told(&after, Some(1_265)), ["\"new\""]);
+    }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{TestHub, process_id, requests_id, wait_for, write_story};
+use common::{TestHub, now_ms, process_id, put_process, requests_id, wait_for, write_story};
 
 fn about(actual: f64, expected: f64) -> bool {
     (actual - expected).abs() <= expected.abs() * 0.1
@@ -142,6 +142,43 @@ fn an_edge_whose_client_stopped_carries_nothing() {
             wait_for("the end of the edge", || rates(layer, client).filter(|(_, edge)| edge["state"] == "offline"));
         assert_eq!(rate, 0.0, "{edge}");
     }
+}
+
+/// What nobody judges is not as usual, and one thing has one severity.
+#[test]
+fn a_state_is_told_of_what_is_judged_and_is_the_same_everywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    write_story(dir.path());
+    let hub = TestHub::start(dir.path());
+    let requests = requests_id();
+    let row = wait_for("the anomaly", || {
+        let rows = hub.json("/anomalies?kind=app");
+        rows["items"].as_array()?.iter().find(|row| row["entity_id"] == *requests).cloned()
+    });
+    let state = match row["severity"].as_str().unwrap() {
+        "INFO" | "WARN" => "warn",
+        _ => "crit",
+    };
+    let slow = hub.json(&format!("/entities/{requests}"));
+    let check = slow["checks"].as_array().unwrap().iter().find(|check| check["metric"] == row["metric_id"]).unwrap();
+    assert_eq!(check["state"], state, "{check}");
+    assert_eq!(slow["entity"]["badges"]["severity"], row["severity"]);
+    let charts = hub.json(&format!("/entities/{requests}/metrics?metric={}", row["metric_id"].as_str().unwrap()));
+    assert_eq!(charts["items"][0]["state"], state, "{charts}");
+    let service = hub.json("/services")["items"][0].clone();
+    assert_eq!(service["signals"]["latency"]["state"], state, "{service}");
+
+    // The client reports what it always did.
+    let of_client = || hub.json(&format!("/entities/{}", process_id("4712")));
+    let client = wait_for("its check", || Some(of_client()).filter(|client| client["checks"][0]["state"] == "ok"));
+    assert_eq!(client["entity"]["badges"]["judged"], true);
+
+    // One that has just begun is known to nobody.
+    put_process(&hub, now_ms(), "9", "200");
+    let path = format!("/entities/{}", process_id("9"));
+    let young = wait_for("the new process", || Some(hub.get(&path)).filter(|answer| answer.status == 200)).json();
+    assert_eq!(young["checks"], serde_json::json!([]), "{young}");
+    assert_eq!(young["entity"]["badges"], serde_json::json!({"anomalies": 0, "severity": null, "judged": false}));
 }
 
 #[test]

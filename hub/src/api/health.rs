@@ -18,6 +18,9 @@ use crate::engine::TICK;
 use crate::state::{Component, HubState, Progress, Status};
 use crate::watch::Pass;
 
+/// Clocks of hosts that send samples differ by less.
+const CLOCK_TOLERANCE_MS: i64 = 10_000;
+
 /// `GET /health`
 pub async fn health(State(hub): State<Arc<HubState>>, params: Params) -> Result<Response, ApiError> {
     params.only(&[])?;
@@ -66,8 +69,19 @@ pub fn report(hub: &HubState) -> (Status, serde_json::Value) {
 /// Series and documents: both are what is kept.
 fn store_health(hub: &HubState) -> Component {
     let newest = hub.store.stats().newest_ms;
-    let troubles: Vec<String> = hub.store.health().reason.into_iter().chain(hub.documents.trouble()).collect();
+    let series = hub.store.health().reason;
+    let clock = series.as_ref().and_then(|_| ahead(newest?, gala_store::now_ms()));
+    let troubles: Vec<String> = series.into_iter().chain(clock).chain(hub.documents.trouble()).collect();
     if troubles.is_empty() { Component::ok(newest) } else { Component::new(Status::Degraded, troubles.join("; "), newest) }
+}
+
+/// After the clock was set back, series take nothing until it has caught up with their newest samples.
+fn ahead(newest_ms: i64, now_ms: i64) -> Option<String> {
+    let ahead_ms = newest_ms - now_ms;
+    (ahead_ms > CLOCK_TOLERANCE_MS).then(|| {
+        let (seconds, until) = (ahead_ms / 1000, crate::prom::show_time(newest_ms));
+        format!("the newest samples are {seconds} s ahead of the clock; if that was set back, their series go on at {until}")
+    })
 }
 
 /// How many KPIs are known well enough to be judged, and when the rest will be.
@@ -107,4 +121,16 @@ pub async fn own_metrics(State(hub): State<Arc<HubState>>, params: Params) -> Re
         text.push_str(&agent.metrics());
     }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_set_back_says_until_when() {
+        assert_eq!(ahead(1_700_000_010_000, 1_700_000_000_000), None);
+        let text = ahead(1_700_000_060_000, 1_700_000_000_000).unwrap();
+        assert!(text.contains("60 s ahead") && text.ends_with("2023-11-14T22:14:20.000Z"), "{text}");
+    }
 }
