@@ -54,14 +54,16 @@ export function start(port = 0) {
 
   /** A hub of which two parts do not work. */
   function blind(s) {
-    const fails = (name, reason) => ({ [name]: { ...s.health.components[name], status: "degraded", reason } });
+    const fails = (name, reason) => ({
+      [name]: { ...s.health.components[name], status: "degraded", reason, last_ms: s.now - 720_000 },
+    });
     return {
       ...s.health,
       status: "degraded",
       components: {
         ...s.health.components,
         ...fails("store", "no space left on the disk: samples are not kept"),
-        ...fails("detection", "the last pass is 12 min old"),
+        ...fails("detection", "the last pass did not end"),
       },
     };
   }

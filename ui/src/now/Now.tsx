@@ -65,7 +65,7 @@ export default function Now() {
           <Empty title={t("now.past")}>{t("now.past_help")}</Empty>
         </Section>
       )}
-      <Watched />
+      {time.live ? <Watched /> : null}
     </Page>
   );
 }

@@ -128,7 +128,7 @@ function Kpi({ fault, symptoms, judged }: { fault: Fault; symptoms: readonly Sym
           {main?.label ? ` ${main.label}` : ""}, {fault.entity_name}
         </span>
         <span className={`big ${tone}`}>
-          {now === null ? "–" : num(now * scale.factor)} <small>{scale.unit}</small>
+          {now === null ? "–" : num(now * scale.factor)} {now === null ? null : <small>{scale.unit}</small>}
         </span>
       </figcaption>
       <ChartAnswer of={metrics} height={KPI_HEIGHT}>
