@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use gala_agent::control::file::{FileConfig, OPTIONS};
+use gala_agent::control::file::{FileConfig, OPTIONS, TOPOLOGY};
 
 fn deploy(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name);
@@ -42,6 +42,9 @@ fn the_example_configuration_is_empty_as_shipped_and_valid_when_uncommented() {
 fn the_example_configuration_names_every_option_with_its_default() {
     let config = FileConfig::parse(&example_in_force(), Path::new("gala.toml")).unwrap();
     assert!(!config.probes.is_empty(), "a probe is shown");
+    for name in TOPOLOGY {
+        assert!(config.option(name).is_some(), "{name} is missing in deploy/gala.toml");
+    }
     let help = [help("up"), help("agent"), help("hub")].concat();
     for name in OPTIONS {
         let value = config.option(name).unwrap_or_else(|| panic!("{name} is missing in deploy/gala.toml"));

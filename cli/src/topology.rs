@@ -79,6 +79,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_says_the_defaults() {
+        let example = include_str!("../../deploy/gala.toml");
+        let section = example.lines().skip_while(|line| *line != "#[topology]").take_while(|line| line.starts_with('#'));
+        let text: String = section.map(|line| format!("{}\n", &line[1..])).collect();
+        assert!(text.contains("period"), "{text}");
+        assert_eq!(read(&text).unwrap(), TopologyConfig::default());
+    }
+
+    #[test]
     fn what_cannot_be_is_named() {
         for (text, words) in [
             ("period = 5", "topology.period must be 10 to 300 seconds"),

@@ -46,7 +46,7 @@ pub const OPTIONS: [&str; 15] = [
 ];
 
 /// Keys of `[topology]`, each an option of that name.
-const TOPOLOGY: [&str; 7] = [
+pub const TOPOLOGY: [&str; 7] = [
     "topology.alive_window",
     "topology.edge_hold",
     "topology.history_retention",

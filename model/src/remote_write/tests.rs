@@ -68,7 +68,7 @@ fn a_request_of_version_2_is_no_empty_one_of_version_1() {
     // Request of 2.0: symbols "", "up"; one series that refers to them.
     let newer = [0x22, 0x00, 0x22, 0x02, b'u', b'p', 0x2a, 0x04, 0x0a, 0x02, 0x00, 0x01];
     let error = read(&newer).unwrap_err();
-    assert_eq!((error.offset, error.place, error.problem.clone()), (0, Place::Request, Problem::Version2 { field: 4 }));
+    assert_eq!((error.offset, error.place, error.problem), (0, Place::Request, Problem::Version2 { field: 4 }));
     assert!(error.to_string().contains("remote write 2.0"), "{error}");
     assert_eq!(decode(&newer).count(), 1, "after the error it ends");
     let mixed = [CAPTURED, &newer].concat();
