@@ -230,7 +230,7 @@ impl Baseline {
         let load = f64::from(point.load);
         let more_load = (load - scaled.load_high).max(0.0) * policy.load_explains;
         // Of a service hardly asked any more only odd requests are left; they need not look like the usual ones.
-        let hardly_asked = if load < scaled.load_middle - 2.3 { 3f64.ln() } else { 0.0 };
+        let hardly_asked = if !policy.smoothed && load < scaled.load_middle - 2.3 { 3f64.ln() } else { 0.0 };
         let (few, floors) = if thin { (2f64.ln(), 20.0) } else { (0.0, 1.0) };
         let high = scaled.high + more_load + hardly_asked.max(few);
         let absolute = value.exp() - scaled.middle.exp() >= floors * policy.floor * (1.0 - ROUNDING);

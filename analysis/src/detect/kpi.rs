@@ -135,6 +135,8 @@ pub struct Kpi {
     reports: Reports,
     /// Readings in a row beyond the band.
     outside: u32,
+    /// Who sees the same from the other side sees it too.
+    pub(super) is_seconded: bool,
     /// The series that carries most of the KPI now; names its entity.
     pub lead: Option<Labels>,
     pub state: KpiState,
@@ -147,6 +149,7 @@ impl Kpi {
             shape,
             reports: Reports::default(),
             outside: 0,
+            is_seconded: false,
             lead: None,
             state: KpiState {
                 baseline: Baseline::new(policy),
@@ -244,7 +247,7 @@ impl Kpi {
         if !reading.judged {
             return self.calm(reading.t_ms, patience);
         }
-        if state.baseline.is_idle(reading.value, reading.load, self.policy) {
+        if !self.is_seconded && state.baseline.is_idle(reading.value, reading.load, self.policy) {
             // Says nothing of the readings beside it; but that it idles now and then is usual.
             state.last.clear();
             let point = state.baseline.point(reading.value, reading.load);

@@ -222,6 +222,7 @@ impl Detector {
     /// Feeds samples in the order of their time; answers how many were new.
     fn read(&mut self, series: Vec<gala_store::Series>, now_ms: i64, changes: &mut Vec<(Arc<str>, i64, Change)>) -> usize {
         self.room.begin(now_ms);
+        self.second_ends(now_ms);
         let mut samples: Vec<(i64, usize, f64)> = Vec::new();
         for one in &series {
             let newest = one.samples.last().map_or(NEVER_MS, |sample| sample.t_ms);

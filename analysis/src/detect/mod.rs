@@ -7,6 +7,7 @@
 
 pub mod baseline;
 mod buckets;
+mod ends;
 pub mod evidence;
 pub mod kpi;
 pub mod live;

@@ -118,7 +118,8 @@ pub static CONNECT_FAILURES: Policy = Policy {
     ..BASE
 };
 /// Microseconds, as the end that opened the connection sees it: the peer's time to answer is in it, or the 40 ms after
-/// which the peer acknowledges without an answer. Fewer segments tell of a program that asks for heavier things.
+/// which the peer acknowledges without an answer. Far fewer segments tell of a program that asks for heavier things, unless
+/// the other end sees the same.
 pub static ROUND_TRIP: Policy = Policy { idle_below: 0.15, idle_explains: 45_000.0, ..ROUND_TRIP_BASE };
 /// As the accepting end sees it: a client that has nothing to ask acknowledges late, after up to 40 or 200 ms by its
 /// system. So the less it asks, the longer the round trip looks, and only at the usual pace it means the way.

@@ -53,6 +53,27 @@ fn a_longer_way_is_found_at_the_end_that_asks() {
 }
 
 #[test]
+fn a_longer_way_that_leaves_hardly_any_requests_is_found_where_both_ends_are_seen() {
+    for with_server in [true, false] {
+        let mut host = Host::new(Vec::new());
+        let report = |host: &mut Host, seconds: i64, srtt_us: f64, segments: f64| {
+            host.run_with(seconds, &mut |host| {
+                link(host, "client", "10.0.0.2", 50.0, srtt_us, segments);
+                if with_server {
+                    link(host, "server", "10.0.0.2", 50.0, srtt_us, segments);
+                }
+            });
+        };
+        report(&mut host, 600, 300.0, 10_000.0);
+        let injected_ms = host.now_ms;
+        report(&mut host, 60, 25_000.0, 200.0);
+        // One end alone may as well have been asked for something heavier.
+        assert_eq!(host.opened.len(), usize::from(with_server));
+        assert!(host.opened.iter().all(|(at_ms, _)| at_ms - injected_ms <= 40_000));
+    }
+}
+
+#[test]
 fn a_client_that_goes_idle_or_asks_for_heavier_things_is_no_longer_way() {
     let mut host = Host::new(Vec::new());
     // At the accepting end: acknowledgements with the next request, then late ones. The other end at the same time.
