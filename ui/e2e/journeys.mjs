@@ -270,6 +270,14 @@ export async function journeys(test, base, fault, entity) {
     }
   });
 
+  await test("journey: a hub on this host is asked without any internet", {}, async (page) => {
+    await page.goto(base);
+    await settle(page);
+    await page.evaluate(() => dispatchEvent(new Event("offline")));
+    await page.locator('.rail a[href^="/entities"]').click();
+    await page.locator(".vtr").first().waitFor();
+  });
+
   await test("journey: arrows move in the map, Enter chooses", {}, async (page) => {
     await page.goto(`${base}/map`);
     await settle(page);
