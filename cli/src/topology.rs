@@ -43,6 +43,7 @@ pub fn config(file: &FileConfig, period: Duration) -> Result<TopologyConfig> {
         offline_retention_ms: time("topology.offline_retention", default.offline_retention_ms)?,
         history_retention_ms: time("topology.history_retention", default.history_retention_ms)?,
         edge_hold_ms: time("topology.edge_hold", default.edge_hold_ms)?,
+        query_deadline_ms: time("topology.query_deadline", default.query_deadline_ms)?,
         max_links_per_process: count("topology.max_links_per_process", default.max_links_per_process, 1..=100_000)?,
         ..default
     })
@@ -64,7 +65,7 @@ mod tests {
         let local = TopologyConfig { period_ms: 10_000, ..TopologyConfig::default() };
         assert_eq!(read("interval = 5\n").unwrap(), local);
         let text = "[topology]\nperiod = 30\nalive_window = \"2m\"\noffline_confirm = 3\noffline_retention = \"1h\"\n\
-                    history_retention = \"1d\"\nedge_hold = \"10m\"\nmax_links_per_process = 64\n";
+                    history_retention = \"1d\"\nedge_hold = \"10m\"\nmax_links_per_process = 64\nquery_deadline = 5\n";
         let set = TopologyConfig {
             period_ms: 30_000,
             alive_window_ms: 120_000,
@@ -72,6 +73,7 @@ mod tests {
             offline_retention_ms: 3_600_000,
             history_retention_ms: 86_400_000,
             edge_hold_ms: 600_000,
+            query_deadline_ms: 5_000,
             max_links_per_process: 64,
             ..local
         };

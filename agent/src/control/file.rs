@@ -46,7 +46,7 @@ pub const OPTIONS: [&str; 15] = [
 ];
 
 /// Keys of `[topology]`, each an option of that name.
-pub const TOPOLOGY: [&str; 7] = [
+pub const TOPOLOGY: [&str; 8] = [
     "topology.alive_window",
     "topology.edge_hold",
     "topology.history_retention",
@@ -54,6 +54,7 @@ pub const TOPOLOGY: [&str; 7] = [
     "topology.offline_confirm",
     "topology.offline_retention",
     "topology.period",
+    "topology.query_deadline",
 ];
 
 /// What may stand behind an option's name.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use gala_model::entity::{self, EntityType, id};
 use gala_store::{MatchOp, Matcher, Sample, Series, SeriesRead, StoreError, TimeRange};
@@ -34,21 +35,48 @@ fn is_maximum(field: &str) -> bool {
     field.ends_with("_max") || field.ends_with("ratio") || field.ends_with("_util") || field.ends_with("_per")
 }
 
-pub fn collect(config: &Config, now_ms: i64, store: &dyn SeriesRead) -> Result<Observed, StoreError> {
-    let matchers = [
-        Matcher::new("__name__", MatchOp::Regex, format!("{}.+", gala_model::PREFIX))?,
-        // Of a histogram only the total matters here: its bucket series would be most of the data.
-        Matcher::new("le", MatchOp::Regex, "|\\+Inf")?,
-    ];
+/// All types are read at once. Where that fails they are read one by one up to the deadline, so that one that cannot be read
+/// costs no other.
+pub fn collect(config: &Config, now_ms: i64, store: &dyn SeriesRead, deadline: Instant) -> Result<Observed, StoreError> {
     let range = TimeRange { from_ms: now_ms - config.alive_window_ms, to_ms: now_ms };
+    let read = |types: &str| {
+        let matchers = [
+            Matcher::new("__name__", MatchOp::Regex, format!("{}{types}.+", gala_model::PREFIX))?,
+            // Of a histogram only the total matters here: its bucket series would be most of the data.
+            Matcher::new("le", MatchOp::Regex, "|\\+Inf")?,
+        ];
+        store.select(&matchers, range, MAX_SAMPLES)
+    };
     let mut builder = Builder::new(config, now_ms);
-    for series in store.select(&matchers, range, MAX_SAMPLES)? {
-        if let Some((kind, field, last)) = latest_of(&series) {
-            let is_over = kind.name == "tcp_link" && FLOWS.contains(&field.as_str()) && is_silent(&series.samples, now_ms);
-            builder.add(kind, &field, &series.labels, last.t_ms, if is_over { 0.0 } else { last.value });
+    let error = match read("") {
+        Ok(series) => {
+            builder.add_all(&series, None);
+            return Ok(builder.finish());
+        }
+        Err(error) => error,
+    };
+    let (mut failed, mut late) = (Vec::new(), Vec::new());
+    for kind in entity::TYPES {
+        if Instant::now() >= deadline {
+            late.push(kind.name);
+            continue;
+        }
+        match read(&format!("{}_", kind.name)) {
+            Ok(series) => builder.add_all(&series, Some(kind)),
+            Err(error) => failed.push(format!("{} ({error})", kind.name)),
         }
     }
-    Ok(builder.finish())
+    if failed.len() + late.len() == entity::TYPES.len() {
+        return Err(error);
+    }
+    let mut observed = builder.finish();
+    for (what, types) in [("could not be read", failed.join(", ")), ("were not read in time", late.join(", "))] {
+        if !types.is_empty() {
+            observed.is_cut = true;
+            observed.leave_out(format!("{what}: {types}"));
+        }
+    }
+    Ok(observed)
 }
 
 /// Latest value per field of one entity's series, as a cycle at their end would have it.
@@ -97,6 +125,19 @@ impl<'a> Builder<'a> {
             links_of_process: HashMap::new(),
             folded_links: 0,
             over_cap: 0,
+        }
+    }
+
+    /// Series of one type, or of all.
+    fn add_all(&mut self, series: &[Series], wanted: Option<&EntityType>) {
+        for one in series {
+            let Some((kind, field, last)) = latest_of(one) else { continue };
+            // Names of one type may begin like those of another.
+            if wanted.is_some_and(|wanted| wanted.name != kind.name) {
+                continue;
+            }
+            let is_over = kind.name == "tcp_link" && FLOWS.contains(&field.as_str()) && is_silent(&one.samples, self.now_ms);
+            self.add(kind, &field, &one.labels, last.t_ms, if is_over { 0.0 } else { last.value });
         }
     }
 
@@ -170,7 +211,7 @@ impl<'a> Builder<'a> {
         if self.over_cap > 0 {
             limits.push(format!("{} series belong to entities beyond the cap of {}", self.over_cap, self.config.max_entities));
         }
-        Observed { at_ms: self.now_ms, partial: self.over_cap > 0, entities: self.entities, edges: Vec::new(), limits }
+        Observed { at_ms: self.now_ms, partial: self.over_cap > 0, entities: self.entities, limits, ..Observed::default() }
     }
 
     /// Adds or refreshes an entity that no series names but others imply.

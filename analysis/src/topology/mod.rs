@@ -14,6 +14,7 @@ pub mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use gala_model::entity::EntityType;
 use gala_store::{SeriesRead, StoreError};
@@ -210,6 +211,16 @@ pub struct Observed {
     pub edges: Vec<Edge>,
     /// What was folded or left out, for people.
     pub limits: Vec<String>,
+    /// Entities are missing that may be there all the same.
+    pub is_cut: bool,
+}
+
+impl Observed {
+    /// Notes what was left out.
+    fn leave_out(&mut self, what: String) {
+        self.partial = true;
+        self.limits.push(what);
+    }
 }
 
 /// How the topology is built; names follow the configuration keys `topology.*`.
@@ -223,6 +234,8 @@ pub struct Config {
     pub edge_hold_ms: i64,
     pub max_links_per_process: usize,
     pub max_entities: usize,
+    /// What a cycle has not begun to read by then is left out of it.
+    pub query_deadline_ms: i64,
 }
 
 impl Default for Config {
@@ -236,6 +249,7 @@ impl Default for Config {
             edge_hold_ms: 300_000,
             max_links_per_process: 256,
             max_entities: 300_000,
+            query_deadline_ms: 10_000,
         }
     }
 }
@@ -298,9 +312,79 @@ pub struct CycleReport {
 
 /// Entities and relations the store's samples show at `now_ms`; no history, so the same store gives the same answer.
 pub fn observe(config: &Config, now_ms: i64, store: &dyn SeriesRead) -> Result<Observed, StoreError> {
-    let mut observed = collect::collect(config, now_ms, store)?;
+    let deadline = Instant::now() + Duration::from_millis(config.query_deadline_ms.unsigned_abs());
+    let mut observed = collect::collect(config, now_ms, store, deadline)?;
     relations::relate(&mut observed);
     connect::connect(&mut observed);
-    requests::attribute(config, store, &mut observed)?;
+    if Instant::now() >= deadline {
+        observed.leave_out("what is asked over relations was not read in time".to_owned());
+    } else if let Err(error) = requests::attribute(config, store, &mut observed) {
+        observed.leave_out(format!("what is asked over relations could not be read: {error}"));
+    }
     Ok(observed)
+}
+
+#[cfg(test)]
+mod tests {
+    use gala_store::{Labels, Matcher, Sample, Series, TimeRange};
+
+    use super::*;
+
+    /// One entity of three types, each reporting now; a look at all types fails, and so does one at the broken type.
+    struct Broken(&'static str);
+
+    impl SeriesRead for Broken {
+        fn select(&self, matchers: &[Matcher], range: TimeRange, _: usize) -> Result<Vec<Series>, StoreError> {
+            let pattern = &matchers[0].value;
+            if !self.0.is_empty() && (pattern == "gala_gopher_.+" || pattern.contains(self.0)) {
+                return Err(StoreError::Io("no such block".into()));
+            }
+            let all = [
+                ("gala_gopher_host_value", ("hostname", "alpha")),
+                ("gala_gopher_proc_fd_count", ("tgid", "7")),
+                ("gala_gopher_disk_util", ("disk_name", "sda")),
+            ];
+            let found = all.into_iter().filter(|(name, _)| matchers[0].matches(name));
+            Ok(found
+                .map(|(name, key)| Series {
+                    labels: Labels::new([("__name__", name), ("machine_id", "m-1"), key]),
+                    samples: vec![Sample { t_ms: range.to_ms, value: 1.0 }],
+                })
+                .collect())
+        }
+
+        fn series(&self, _: &[Matcher], _: TimeRange) -> Result<Vec<Labels>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn label_names(&self, _: &[Matcher], _: TimeRange) -> Result<Vec<String>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn label_values(&self, _: &str, _: &[Matcher], _: TimeRange) -> Result<Vec<String>, StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_read_costs_no_other_and_is_not_gone() {
+        let mut topology = Topology::new(Config::default());
+        assert!(!topology.cycle(0, &Broken("")).unwrap().partial);
+        for cycle in 1..=5 {
+            let report = topology.cycle(cycle * 60_000, &Broken("disk_")).unwrap();
+            assert!(report.partial && report.limits.iter().any(|limit| limit.contains("disk (")), "{:?}", report.limits);
+        }
+        let now = topology.history().at(300_000);
+        let state = |kind: &str| now.entities.values().find(|record| record.kind.name == kind).map(|record| record.state);
+        assert_eq!((state("disk"), state("proc")), (Some(LifeState::Online), Some(LifeState::Online)));
+        assert_eq!(topology.history().latest().map(|cycle| cycle.state), Some(history::SnapshotState::Partial));
+    }
+
+    #[test]
+    fn what_is_not_read_in_time_is_left_out() {
+        let config = Config { query_deadline_ms: 0, ..Config::default() };
+        let observed = observe(&config, 0, &Broken("")).unwrap();
+        assert!(observed.partial && !observed.is_cut, "all entities are there: {:?}", observed.limits);
+        assert!(observe(&config, 0, &Broken("disk_")).is_err(), "nothing was read");
+    }
 }

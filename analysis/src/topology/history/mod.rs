@@ -155,8 +155,11 @@ impl History {
         for edge in observed.edges {
             self.see_edge(edge, now, &alive);
         }
-        self.age_entities(&alive);
-        self.age_edges(now);
+        // What could not be read may be there all the same.
+        if !observed.is_cut {
+            self.age_entities(&alive);
+            self.age_edges(now);
+        }
         self.expire(now);
         let state = if observed.partial { SnapshotState::Partial } else { SnapshotState::Complete };
         self.remember(SnapshotInfo { ts: now, state, entities: entity_count, edges: edge_count });
