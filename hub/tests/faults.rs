@@ -41,6 +41,7 @@ fn an_incident_is_laid_over_the_map_and_its_versions_are_kept() {
     assert!(unknown.json()["error"]["message"].as_str().unwrap().contains("999"));
 
     let resource = &latest["Resource"];
+    assert_eq!(latest["SeverityText"], row["severity"], "an incident has one severity");
     assert!(!resource["fault_domain"]["entity_name"].as_str().unwrap().is_empty(), "{}", resource["fault_domain"]);
     assert!(resource["symptoms"].as_array().unwrap().iter().all(|one| one["host_name"] == "alpha"), "{resource}");
     for cause in resource["cause_metrics"].as_array().unwrap() {

@@ -26,6 +26,9 @@ pub fn detail(hub: &HubState, incident: &Incident, result: &RootCause) -> Value 
     body["opened_ms"] = json!(incident.opened_ms);
     body["closed_ms"] = json!(incident.closed_ms);
     body["summary"] = json!(incident.summary);
+    // An explanation knows of no severity; the incident has one.
+    body["SeverityText"] = json!(incident.severity);
+    body["SeverityNumber"] = json!(incident.severity.number());
     body["asked"] = json!(hub.asked.lock().incident(&incident.id).is_some());
     let resource = &mut body["Resource"];
     let symptoms = incident.symptoms.iter().map(|one| {
