@@ -9,13 +9,14 @@ import { To } from "./parts/links";
 import { Page } from "./parts/page";
 import { useTime } from "./time/useTime";
 
-export function NotFound({ what }: { what?: string }) {
+/** `text` says more where it is not an address that is wrong. */
+export function NotFound({ what, text }: { what?: string; text?: string }) {
   const t = useT();
   const { pathname } = useLocation();
   return (
     <Page title={t("notfound.title")}>
       <h1>{t("notfound.title")}</h1>
-      <p className="lead">{t("notfound.text", { what: what ?? pathname })}</p>
+      <p className="lead">{text ?? t("notfound.text", { what: what ?? pathname })}</p>
       <p className="way">
         <To className="btn" to="/">
           {t("notfound.back")}

@@ -35,7 +35,7 @@ export default function Entity() {
   const time = useTime();
   const detail = useEntity(id, time.at);
   if (detail.error instanceof ApiError && detail.error.status === 404)
-    return time.live ? <NotFound what={id} /> : <NotThen id={id} />;
+    return time.live ? <NotFound text={t("notfound.entity", { id })} /> : <NotThen id={id} />;
   return (
     <Page title={detail.data ? namesOf(detail.data.entity).name : t("page.entities")} className="entp">
       {detail.data ? null : <h1 className="sr">{t("page.entities")}</h1>}

@@ -103,7 +103,9 @@ export function Anomalies() {
       <Answer of={anomalies} lines={4}>
         {() =>
           rows.length === 0 ? (
-            <Empty title={t(all.length === 0 ? "anomalies.none" : "anomalies.none_match")}>{t("anomalies.none_help")}</Empty>
+            <Empty title={t(all.length > 0 ? "anomalies.none_match" : time.live ? "anomalies.none" : "anomalies.none_then")}>
+              {t("anomalies.none_help")}
+            </Empty>
           ) : (
             <VirtualTable
               label={t("anomalies.title")}

@@ -8,7 +8,7 @@ import { useT } from "../i18n";
 import { pathOf } from "../incident/read";
 import { Icon } from "../parts/icons";
 import { EntityName, entityPath, keep, To } from "../parts/links";
-import { Answer, Empty, Page } from "../parts/page";
+import { Answer, Broken, Empty, Page } from "../parts/page";
 import { usePanel } from "../parts/panel";
 import { Rich } from "../parts/rich";
 import { judgedClass, ofSeverity, State } from "../parts/state";
@@ -138,6 +138,7 @@ export default function MapPage() {
   return (
     <Page title={t("page.map")} className={`mapp ${fault.data ? judgedClass(ofSeverity(fault.data.SeverityText)) : ""}`}>
       <h1 className="sr">{t("page.map")}</h1>
+      {state.path && fault.isError && !fault.data ? <Broken error={fault.error} retry={fault.refetch} /> : null}
       <div className="mt">
         <div className="say">
           {steps.length > 0 && fault.data ? (

@@ -16,7 +16,7 @@ import { ToNow } from "../notfound";
 import type { Mark } from "../parts/Chart";
 import { Icon, typeIcon } from "../parts/icons";
 import { EntityName, entityPath, To } from "../parts/links";
-import { Answer, CopyId } from "../parts/page";
+import { Answer, Broken, CopyId } from "../parts/page";
 import { PANEL_ID } from "../parts/panel";
 import { Rich } from "../parts/rich";
 import { ofEntity, State } from "../parts/state";
@@ -184,6 +184,7 @@ function Peers({ detail }: { detail: EntityDetail }) {
   const talks = (edges.data?.items ?? [])
     .filter((edge) => edge.relation === "connect" && edge.state !== "offline")
     .sort((a, b) => weight(b) - weight(a));
+  if (edges.isError && !edges.data) return <Broken error={edges.error} retry={edges.refetch} />;
   if (talks.length === 0) return null;
   return (
     <>

@@ -105,6 +105,8 @@ export function Palette({ onClose }: { onClose: () => void }) {
     return out;
   }, [text, t, plain, faults.data, entities.data, metadata.data]);
 
+  /** Until the hub has answered what stands in the field, nothing tells that there is none. */
+  const isAsking = asked !== text.trim() || entities.isPending || entities.isPlaceholderData;
   const go = (hit: Hit | undefined) => {
     if (!hit) return;
     onClose();
@@ -171,7 +173,13 @@ export function Palette({ onClose }: { onClose: () => void }) {
             </div>
           ))}
         </div>
-        {hits.length === 0 ? <p className="pnone dim">{t("search.none", { text })}</p> : null}
+        {entities.isError ? (
+          <p className="pnone warn">
+            {t("page.broken")} {entities.error.message}
+          </p>
+        ) : hits.length === 0 ? (
+          <p className="pnone dim">{isAsking ? t("page.loading") : t("search.none", { text })}</p>
+        ) : null}
       </div>
     </dialog>
   );

@@ -1,6 +1,7 @@
 // The time bar: how much changed when, incidents under it, the window on it. Click or drag sets the window; arrows move it.
 import { useRef, useState } from "react";
 import { useChanges, useFaults } from "../api/queries";
+import { useStream } from "../api/stream";
 import { clock, clockRange, isDated } from "../format";
 import { useT } from "../i18n";
 import { ofSeverity } from "../parts/state";
@@ -13,6 +14,7 @@ const BASE = 24.5;
 export function TimeBar() {
   const t = useT();
   const time = useTime();
+  const { lostSince } = useStream();
   const box = useRef<HTMLDivElement>(null);
   const [drag, setDrag] = useState<[number, number] | null>(null);
   const { from, to } = track(time, time.now);
@@ -111,7 +113,7 @@ export function TimeBar() {
         )}
       </div>
       {time.live ? (
-        <span className="pick plain live" role="status">
+        <span className={`pick plain live ${lostSince === null ? "" : "lost"}`} role="status">
           <i />
           {t("time.now")}
         </span>

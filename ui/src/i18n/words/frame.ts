@@ -47,6 +47,10 @@ export const frame = {
   "notfound.title": ["There is nothing here.", "此处没有内容。"],
   "notfound.text": ["No page has the address {{what}}.", "没有地址为 {{what}} 的页面。"],
   "notfound.back": ["To Now", "回到现状"],
+  "notfound.entity": [
+    "Nothing is known of {{id}}: it was never seen, or what was known of it is no longer kept.",
+    "没有 {{id}} 的信息:从未见过,或其数据已不再保留。",
+  ],
   "notfound.then": [
     "{{id}} was not there yet, or what was known of it is no longer kept.",
     "{{id}} 当时尚不存在,或其数据已不再保留。",

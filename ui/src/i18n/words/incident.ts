@@ -46,6 +46,7 @@ export const incident = {
   "anomalies.app": ["application", "应用"],
   "anomalies.sys": ["system", "系统"],
   "anomalies.none": ["No anomaly in this window.", "此窗口内没有异常。"],
+  "anomalies.none_then": ["No anomaly is known of this window.", "此窗口内没有已知异常。"],
   "anomalies.none_help": [
     "Values that leave their normal range are listed here, each with its chart and its place on the map.",
     "超出正常范围的数值会列在这里,并可查看图表和拓扑位置。",
