@@ -103,6 +103,7 @@ fn each_wrong_body_gets_upstreams_words_and_changes_nothing() {
             "Error occurs when parsing snooper custom_labels",
         ),
         ("tcp", r#"{"snoopers":{"proc_id":[1],"pod_labels":[1]}}"#.into(), "Error occurs when parsing snooper pod_labels"),
+        ("tcp", r#"{"snoopers":{"proc_id":[1],"pod_labels":["le"]}}"#.into(), "Error occurs when parsing snooper pod_labels"),
         ("tcp", r#"{"snoopers":{"proc_id":[1]},"blacklist":{}}"#.into(), "snoopers and blacklist are mutually exclusive"),
         ("tcp", format!(r#"{{{all},"params":{{"report_period":"x"}}}}"#), "params.report_period invalid data type"),
         (

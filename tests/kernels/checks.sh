@@ -214,11 +214,16 @@ check_stages() {
   fi
 }
 
-# A server that is stopped answers nothing; how long its client waits shows all the same.
+# Where the reading is followed, nobody knows what a command is called that was never read.
+unaccepted_waits() {
+  totals 100000000 sli_oldest_nsec method=TYPE "tgid=$redis" || totals 100000000 sli_oldest_nsec "method=?" "tgid=$redis"
+}
+
+# A server that is stopped answers nothing; how long its client waits shows all the same, and that of one who comes later.
 check_stopped() {
-  local client
-  mkfifo /tmp/to_redis
-  exec 5<> /tmp/to_redis
+  local client later
+  mkfifo /tmp/to_redis /tmp/later
+  exec 5<> /tmp/to_redis 6<> /tmp/later
   nc 127.0.0.1 6379 <&5 > /tmp/from_redis &
   client=$!
   printf '*2\r\n$3\r\nGET\r\n$4\r\ntext\r\n' >&5
@@ -230,11 +235,17 @@ check_stopped() {
   else
     fail "a request without an answer: $(last sli_oldest_nsec method=GET "tgid=$redis") ns old"
   fi
+  nc 127.0.0.1 6379 <&6 > /dev/null &
+  later=$!
+  printf '*2\r\n$4\r\nTYPE\r\n$4\r\ntext\r\n' >&6
+  if until_true unaccepted_waits; then pass "a request on a connection that nobody accepted"; else
+    fail "a request on a connection that nobody accepted does not show: $(lines sli_oldest_nsec "tgid=$redis" | tail -n 3)"
+  fi
   kill -CONT $redis
-  kill $client
-  wait $client 2>/dev/null
-  exec 5>&-
-  rm -f /tmp/to_redis /tmp/from_redis
+  kill $client $later
+  wait $client $later 2>/dev/null
+  exec 5>&- 6>&-
+  rm -f /tmp/to_redis /tmp/from_redis /tmp/later
 }
 
 end_redis() {

@@ -83,6 +83,10 @@ fn a_throttled_group_shows_at_its_processes() {
     let throttled = row.number("throttled_ns").unwrap();
     assert!(bounds.contains(&throttled), "{throttled} against the group's own {bounds:?}");
     assert_eq!(row.number("quota_cores"), Some(0.2));
+    // To the scheduler that was a wait for the CPU, but nobody else made it. A stretch may reach over the end of the period.
+    let delay = rows.sum("proc_sched", &[("tgid", &pid)], "run_delay_ns").unwrap();
+    let charged = rows.sum("proc_preempt", &[("tgid", &pid)], "preempted_ns").unwrap_or(0.0);
+    assert!(charged + throttled <= delay * 1.1 + 100e6, "{charged} ns charged of {delay} waited, {throttled} by the quota");
 }
 
 #[test]
