@@ -192,9 +192,9 @@ impl File {
         std::fs::rename(&self.path, &self.aside).map_err(|error| Failure::Disk(format!("{reason}; {error}")))?;
         let database = guarded(|| Ok((self.opener)(&self.path, false)?))?;
         let lost = self.carry_over(&database);
-        let lost = if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") };
+        let lost = if lost.is_empty() { "nothing of it is lost".to_owned() } else { format!("lost is {}", lost.join(", ")) };
         tracing::warn!(%lost, "what could be read of the damaged document file is carried over");
-        self.trouble.lock().lost = Some(format!("the document file was damaged and is set aside as {ASIDE}; lost is {lost}"));
+        self.trouble.lock().lost = Some(format!("the document file was damaged and is set aside as {ASIDE}; {lost}"));
         Ok(database)
     }
 
