@@ -19,7 +19,7 @@ fn a_value_that_cannot_be_read_is_wrong_usage_and_names_its_option() {
         &["up", "--interval", "601"],
         &["up", "--listen", "nowhere"],
         &["agent", "--metrics-listen", "8888"],
-        &["agent", "--budget-cpu", "-1"],
+        &["agent", "--budget-cpu", "0"],
         &["agent", "--hub", "ftp://hub"],
         &["hub", "--retention", "7y"],
         &["hub", "--log", "gala=loud"],

@@ -54,7 +54,7 @@ fn wish(words: &[String]) -> Result<Wish<'_>, &'static str> {
         ["set", _] | [_, "set"] => Err("Please specify the probe config"),
         ["set", name, json] | [name, "set", json] => Ok(Wish::Set(name, json)),
         ["get", name] | [name, "get"] | [name] => Ok(Wish::Get(name)),
-        _ => Err("Unknown probe operation: give NAME, NAME get, NAME set JSON, get NAME or set NAME JSON"),
+        _ => Err("Unknown probe operation"),
     }
 }
 
@@ -86,7 +86,10 @@ impl Ctl {
                     let (status, body) = ask(request, &url)?;
                     return Ok(self.told(status.is_success(), &body));
                 }
-                Err(problem) => crate::Cli::command().error(ErrorKind::InvalidValue, format!("{problem}\n")).exit(),
+                Err(problem) => {
+                    let usage = "gala ctl probe NAME [get | set JSON], or get NAME, set NAME JSON";
+                    crate::Cli::command().override_usage(usage).error(ErrorKind::InvalidValue, problem).exit()
+                }
             },
             Word::Metrics => crate::print(get(&format!("{}/metrics", self.metrics))?.trim_end()),
         }

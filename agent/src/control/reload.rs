@@ -33,7 +33,7 @@ pub struct Plan {
 }
 
 enum Step {
-    Take(&'static ProbeEntry, ProbeConfig, Wish),
+    Take(&'static ProbeEntry, Box<ProbeConfig>, Wish),
     /// Nobody asks for it any more.
     GiveUp(&'static ProbeEntry),
 }
@@ -83,7 +83,7 @@ impl Control {
             let base = if new.run_unasked { self.entries.lock()[entry.name].config.clone() } else { ProbeConfig::default() };
             let situation = Situation::new(self.is_running(entry.name), new.interval);
             let (config, wish) = draft(entry, section, base, situation).map_err(refused)?;
-            steps.push(Step::Take(entry, config, wish));
+            steps.push(Step::Take(entry, Box::new(config), wish));
         }
         let entries = self.entries.lock();
         for entry in PROBES.iter().filter(|entry| !new.sections.contains_key(entry.name)) {
@@ -111,7 +111,7 @@ impl Control {
         *self.interval.lock() = plan.interval;
         for step in plan.steps {
             match step {
-                Step::Take(entry, config, wish) => self.take_section(entry, config, wish),
+                Step::Take(entry, config, wish) => self.take_section(entry, *config, wish),
                 Step::GiveUp(entry) => self.give_up(entry),
             }
         }
