@@ -224,7 +224,7 @@ impl Control {
         let version = self.versions.fetch_add(1, Ordering::Relaxed) << 32;
         Some(RunSpec {
             name: entry.name,
-            sub_probes: entry.sub_probes,
+            sub_probes: entry.sub_probes.iter().copied().filter(|name| entry.fills(name)).collect(),
             start: entry.start?,
             settings: config.settings(entry),
             range: config.range(entry),

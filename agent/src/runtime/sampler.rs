@@ -35,8 +35,8 @@ pub type StartProbe = fn(&ProbeSettings) -> anyhow::Result<Box<dyn Probe>>;
 #[derive(Clone)]
 pub struct RunSpec {
     pub name: &'static str,
-    /// All that the probe has.
-    pub sub_probes: &'static [&'static str],
+    /// All that the probe can report of.
+    pub sub_probes: Vec<&'static str>,
     pub start: StartProbe,
     pub settings: ProbeSettings,
     pub range: Range,
