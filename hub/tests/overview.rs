@@ -144,6 +144,18 @@ fn an_edge_whose_client_stopped_carries_nothing() {
     }
 }
 
+/// Who asks whether the analysis lives must not wait for it.
+#[test]
+fn the_health_waits_for_no_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = TestHub::start(dir.path());
+    wait_for("the first pass", || (hub.get("/health").status == 200).then_some(()));
+    let _held = hub.hub().state().detector.lock();
+    let _read = hub.hub().state().topology.write();
+    assert_eq!(hub.json("/health")["components"]["detection"]["status"], "ok");
+    assert_eq!(hub.get("/metrics").status, 200);
+}
+
 /// What nobody judges is not as usual, and one thing has one severity.
 #[test]
 fn a_state_is_told_of_what_is_judged_and_is_the_same_everywhere() {

@@ -122,7 +122,9 @@ impl UsualP99 {
                 bands.insert(key, band);
             }
         }
-        let bands = Arc::new(bands);
+        // Hours that could not be read in time are no reason to forget what was usual before.
+        let before = kept.take().map(|(_, bands)| bands).filter(|_| bands.is_empty());
+        let bands = before.unwrap_or_else(|| Arc::new(bands));
         *kept = Some((now_ms, bands.clone()));
         bands
     }
