@@ -66,8 +66,14 @@ fn probe_row(status: &ProbeStatus, ledger: &[LedgerLine]) -> Value {
         "map_bytes": status.map_bytes,
         "drops": status.drops,
         "drops_reason": losses(status.name, ledger).filter(|_| status.drops > 0),
-        "sub_probes": catalogue::find(status.name).map_or(&[][..], |entry| entry.sub_probes),
+        "sub_probes": sub_probes(status.name),
     })
+}
+
+/// Those there is something to see of.
+fn sub_probes(probe: &str) -> Vec<&'static str> {
+    let entry = catalogue::find(probe);
+    entry.map_or_else(Vec::new, |entry| entry.sub_probes.iter().copied().filter(|name| entry.fills(name)).collect())
 }
 
 /// What one probe costs; ratios are of one core.
