@@ -47,7 +47,9 @@ impl Found {
             (Some(cause), Some(effect)) if cause > effect + 2 * step_ms => 0.8,
             _ => 1.0,
         };
-        let together = (best.rho / 0.5).clamp(0.15, 1.0);
+        // What happened once has no course that could go along with another.
+        let is_event = rules.classes[cause.class].metrics[best.metric].event.is_some();
+        let together = if is_event { 1.0 } else { (best.rho / 0.5).clamp(0.15, 1.0) };
         let siblings = || {
             self.edges
                 .iter()
