@@ -419,3 +419,39 @@ fn draft(
     let wish = request::apply(object, entry, &mut config, situation)?;
     Ok((config, wish))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stopped_while_keep_alive_waits_for_its_turn_stays_stopped() {
+        let (commands, received) = crossbeam_channel::unbounded();
+        let control = Control::new(commands, Arc::default(), Ledger::default(), None, Duration::from_secs(5), None);
+        let set_wanted = |wanted| {
+            let config = ProbeConfig { sub_probes: vec!["host"], ..ProbeConfig::default() };
+            control.entries.lock().insert("baseinfo", Entry { config, wanted, ..Entry::default() });
+        };
+        set_wanted(true);
+        let request = control.gates["baseinfo"].lock();
+        std::thread::scope(|scope| {
+            let (send, begun) = crossbeam_channel::bounded(1);
+            let control = &control;
+            scope.spawn(move || {
+                let _ = send.send(rustix::thread::gettid());
+                control.keep_alive();
+            });
+            let stat = format!("/proc/self/task/{}/stat", begun.recv().unwrap().as_raw_nonzero());
+            // Asleep it waits for the gate, and nothing else there sleeps.
+            while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
+                std::thread::yield_now();
+            }
+            set_wanted(false);
+            drop(request);
+        });
+        assert!(received.is_empty(), "it was started again");
+        set_wanted(true);
+        control.keep_alive();
+        assert_eq!(received.len(), 1, "what is to run and does not is started");
+    }
+}
