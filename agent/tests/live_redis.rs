@@ -1,5 +1,6 @@
 //! Who waits for a Redis and who does not: servers that are stopped or busy, clients that try again, clients that want no
 //! answers. Against the running kernel and a real server; needs root and `redis-server`.
+#![allow(clippy::print_stderr)]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
