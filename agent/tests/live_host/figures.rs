@@ -120,18 +120,17 @@ fn what_the_queue_of_an_interface_drops_is_what_tc_counts() {
     if run("tc", &limit).is_none() {
         return skip("this kernel has no queue that drops");
     }
-    let mut before = (0.0, 0.0);
+    let mut told = (0.0, 0.0);
     for _ in 0..2 {
         send();
-        let outer = pair.queue();
+        let before = pair.queue();
         let rows = collect(&mut *probe, Duration::from_secs(1));
         let after = pair.queue();
         let (drops, overlimits) = (row(&rows, "tc_sent_drop").unwrap(), row(&rows, "tc_sent_overlimits").unwrap());
-        assert!(drops >= 40.0 && drops >= outer.0 - before.0 && drops <= after.0 - before.0, "{drops} of {after:?}");
-        assert!(overlimits >= outer.1 - before.1 && overlimits <= after.1 - before.1, "{overlimits} of {after:?}");
+        told = (told.0 + drops, told.1 + overlimits);
+        assert!(drops >= 40.0, "{drops}");
+        assert!(told.0 >= before.0 && told.0 <= after.0, "{told:?}, {before:?} to {after:?}");
+        assert!(told.1 >= before.1 && told.1 <= after.1, "{told:?}, {before:?} to {after:?}");
         assert!(row(&rows, "tc_backlog").unwrap() > 1000.0, "some wait");
-        // What our report holds beyond the first look is not in it, so only a quiet queue goes on from here.
-        assert_eq!(outer, after, "nobody else sends");
-        before = after;
     }
 }
