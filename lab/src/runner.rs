@@ -23,14 +23,13 @@ const PORT_DISK: u16 = 16_380;
 const DETECT_PATIENCE: Duration = Duration::from_secs(60);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(300);
 const UP_PATIENCE: Duration = Duration::from_secs(30);
-/// Where processes come and go, nine of ten KPIs never are warm.
 const WARM_PATIENCE: Duration = Duration::from_secs(480);
 /// The service's first reports are in by then, so that health knows of its KPIs.
 const FIRST_LOOK_MS: i64 = 30_000;
-/// Sixty reports of a KPI and a few more.
-const WARM_AFTER_MS: i64 = 330_000;
-/// The service begins so much later than what else a fresh hub watches.
-const BEHIND_MS: i64 = 30_000;
+/// Sixty reports of a KPI and a few more: no longer is to be waited from the first look on.
+const WARM_AFTER_MS: i64 = 300_000;
+/// Health tells when nine of ten KPIs will be warm, and those of the service began last.
+const LAST_MS: i64 = 30_000;
 
 #[derive(Args)]
 pub struct Demo {
@@ -235,37 +234,29 @@ fn lab_disk(undo: &mut Undo) -> Result<Disk> {
     Ok(disk)
 }
 
-/// Waits until what the service does is known to the detector, and shows how long that takes.
+/// Waits until what the service does is known to the detector, as health foretells it for the KPIs there are once the service
+/// runs. Not until all are warm: where processes come and go all never are.
 pub fn wait_until_warm(product: &Product) -> Result<()> {
     say("waiting until detection knows what is usual (a KPI is judged from its 60th sample, some 5 minutes)");
     let begun = now_ms();
-    let mut shown = 0;
-    // A hub that watches for long knows nearly all but this service; a fresh one learns it with the rest.
-    let mut was_warm = None;
-    let mut until_ms = None;
+    let (mut shown, mut until_ms) = (0, None);
     let warm = wait_for(WARM_PATIENCE, || {
         let (warm, total, at_ms) = product.warmth()?;
         let now = now_ms();
+        if total == 0 || now < begun + FIRST_LOOK_MS {
+            return Ok(None);
+        }
+        let foretold = |at_ms: i64| at_ms.clamp(now, now + WARM_AFTER_MS) + LAST_MS;
+        let until = *until_ms.get_or_insert(at_ms.map_or(now, foretold));
         let passed = (now - begun) / 1000;
         if passed >= shown + 30 {
             shown = passed;
-            let left = at_ms.map_or_else(String::new, |at| format!(", about {} s to go", ((at - now) / 1000).max(0)));
-            say(&format!("  {passed} s: {warm} of {total} KPIs are warm{left}"));
+            say(&format!("  {passed} s: {warm} of {total} KPIs are warm, about {} s to go", ((until - now) / 1000).max(0)));
         }
-        if now < begun + FIRST_LOOK_MS {
-            return Ok(None);
-        }
-        let most_warm = total > 0 && warm * 10 >= total * 9;
-        let was_warm = *was_warm.get_or_insert(most_warm);
-        if !most_warm {
-            return Ok(None);
-        }
-        let rest_ms = if was_warm { WARM_AFTER_MS } else { BEHIND_MS };
-        let until = *until_ms.get_or_insert(at_ms.map_or(now, |at| at.min(now + rest_ms)));
         Ok((now >= until).then_some(()))
     })?;
     if warm.is_none() {
-        say("  not nine of ten KPIs are warm, processes that come and go have theirs; going on");
+        say("  detection knows of no KPI; going on");
     }
     Ok(())
 }

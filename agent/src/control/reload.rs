@@ -45,13 +45,17 @@ pub type Refusal = (String, String);
 pub fn check_section(name: &str, section: &Map<String, Value>, interval: Duration) -> Result<(), String> {
     let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
     let drafted = draft(entry, section, ProbeConfig::default(), Situation::new(false, interval));
-    drafted.map(drop).map_err(|reason| match instead(entry, &reason) {
-        Some(fix) => format!("{}; {fix}", reason.trim_end_matches('.')),
-        None => reason,
-    })
+    drafted.map(drop).map_err(|reason| with_fix(entry, &reason))
 }
 
 /// Upstream's messages name the fault alone.
+fn with_fix(entry: &ProbeEntry, reason: &str) -> String {
+    match instead(entry, reason) {
+        Some(fix) => format!("{}; {fix}", reason.trim_end_matches('.')),
+        None => reason.to_owned(),
+    }
+}
+
 fn instead(entry: &ProbeEntry, reason: &str) -> Option<String> {
     let starts = |beginning: &str| reason.starts_with(beginning);
     if starts("not supported") {
@@ -79,25 +83,28 @@ impl Control {
         for (name, section) in new.sections.iter().filter(|(name, section)| old.sections.get(*name) != Some(*section)) {
             let refused = |message| (name.clone(), message);
             let entry = catalogue::find(name).ok_or_else(|| refused(format!("invalid probe name {name}")))?;
+            let _gate = self.gates[entry.name].lock();
             // Where probes run unasked a section changes those; else it says all there is to say, as at the start.
             let base = if new.run_unasked { self.entries.lock()[entry.name].config.clone() } else { ProbeConfig::default() };
             let situation = Situation::new(self.is_running(entry.name), new.interval);
-            let (config, wish) = draft(entry, section, base, situation).map_err(refused)?;
+            let drafted = draft(entry, section, base, situation);
+            let (config, wish) = drafted.map_err(|reason| refused(with_fix(entry, &reason)))?;
             steps.push(Step::Take(entry, Box::new(config), wish));
         }
-        let entries = self.entries.lock();
         for entry in PROBES.iter().filter(|entry| !new.sections.contains_key(entry.name)) {
-            let known = &entries[entry.name];
-            if (old.sections.contains_key(entry.name) && known.from_file) || (known.unasked && !new.run_unasked) {
+            // A request under way, or a start, has its say first.
+            let _gate = self.gates[entry.name].lock();
+            let entries = self.entries.lock();
+            let (known, was_named) = (&entries[entry.name], old.sections.contains_key(entry.name));
+            if (was_named && known.from_file) || (known.unasked && !new.run_unasked) {
                 steps.push(Step::GiveUp(entry));
-            } else if old.sections.contains_key(entry.name) {
+            } else if was_named {
                 tracing::warn!(
                     "probe {}: its section is gone from the configuration file, but it was configured by REST since and stays so",
                     entry.name
                 );
             }
         }
-        drop(entries);
         Ok(Plan {
             steps,
             run_unasked: new.run_unasked,
