@@ -270,10 +270,12 @@ export function incidentStory(now, onset, HOSTS, entities) {
     SeverityNumber: 17,
     Body: "A cause inferring event for an abnormal event",
   };
-  /** The same incident, judged a warning. */
+  const [first] = detail.Resource.cause_metrics;
+  const happened = { ...first, path: [{ ...path[0], metric_id: "virtual_metric", query: null }, ...path.slice(1)] };
+  /** The same incident, judged a warning, with a cause that happened and is measured by nothing. */
   const warned = {
     open: { ...open, severity: "WARN" },
-    detail: { ...detail, SeverityText: "WARN", SeverityNumber: 13 },
+    detail: { ...detail, SeverityText: "WARN", SeverityNumber: 13, Resource: { ...detail.Resource, cause_metrics: [happened] } },
   };
   const earlier = (version) =>
     version >= 1 && version < 3

@@ -92,6 +92,15 @@ export async function truths(test, base) {
       must((await badge()) === (await amber()), "the badges of a warning are not amber");
       problems.push(...(await axe(page)));
     });
+    await test("state event: what only happened is told so, and no number of it is asked for", {}, async (page) => {
+      const asked = [];
+      page.on("request", (request) => asked.push(request.url()));
+      await go(page, "/incidents/f-1");
+      await page.locator(".ev.first .hidden-why", { hasText: "told by an event" }).waitFor();
+      await go(page, "/");
+      await page.locator(".chain li", { hasText: "event" }).first().waitFor();
+      must(!asked.some((url) => url.includes("virtual_metric")), "a number is asked for that nothing measures");
+    });
     await mode("normal");
 
     await test("state upgraded: a page that cannot be read is said, and read when the hub is back", {

@@ -2,6 +2,7 @@
 
 /** Keys are in small letters: exporters differ in how they write `kB`. */
 export const METRIC_WORDS: Record<string, [string, string]> = {
+  virtual_metric: ["event", "事件"],
   sli_rtt_nsec: ["request latency", "请求时延"],
   sli_max_rtt_nsec: ["slowest request", "最慢请求"],
   sli_latency_nsec: ["request latency", "请求时延"],

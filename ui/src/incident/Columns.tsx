@@ -7,7 +7,7 @@ import { EntityName, To } from "../parts/links";
 import { Section } from "../parts/page";
 import { Rich } from "../parts/rich";
 import { ChangedBefore } from "./Changed";
-import { categoryKey, stepName } from "./read";
+import { categoryKey, isMeasured, stepName } from "./read";
 
 /** Likelier than this is told apart from what was ruled out. */
 const POSSIBLE = 0.005;
@@ -49,7 +49,9 @@ export function Columns({ detail }: { detail: FaultDetail }) {
           {first ? (
             <li>
               <p>
-                <To to={`/entities/${encodeURIComponent(first.entity_id)}?metric=${first.metric_id}`}>
+                <To
+                  to={`/entities/${encodeURIComponent(first.entity_id)}?metric=${isMeasured(first.metric_id) ? first.metric_id : ""}`}
+                >
                   {t("incident.look", { name: first.entity_name ?? first.entity_type })}
                 </To>
               </p>

@@ -15,7 +15,7 @@ import { useTwin } from "../parts/twin";
 import { ticks } from "../time/time";
 import { useTime, type Time as Window } from "../time/useTime";
 import { unitOf } from "../units";
-import { pathOf, rangeOf, stepName, symptomsOf, takenQuery } from "./read";
+import { isMeasured, pathOf, rangeOf, stepName, symptomsOf, takenQuery } from "./read";
 
 const BEFORE_MS = 120_000;
 const AFTER_MS = 180_000;
@@ -150,7 +150,8 @@ function Row({
 }) {
   const t = useT();
   const metricName = useMetricName();
-  const isOwn = !step.hidden && step.entity_id !== "" && taken === null;
+  const isEvent = !step.hidden && !isMeasured(step.metric_id);
+  const isOwn = !step.hidden && !isEvent && step.entity_id !== "" && taken === null;
   const metrics = useEntityMetrics(isOwn ? step.entity_id : null, time, [step.metric_id]);
   const asked = useRangeQuery(taken ?? "", time, taken !== null);
   const metric = metrics.data?.items[0];
@@ -184,7 +185,7 @@ function Row({
             className="lab"
             to={
               taken === null
-                ? `/entities/${encodeURIComponent(step.entity_id)}?metric=${encodeURIComponent(step.metric_id)}&at=${Math.round(time.to)}`
+                ? `/entities/${encodeURIComponent(step.entity_id)}?metric=${isEvent ? "" : encodeURIComponent(step.metric_id)}&at=${Math.round(time.to)}`
                 : `/explore?q=${encodeURIComponent(taken)}&at=${Math.round(time.to)}`
             }
             title={step.metric_id}
@@ -224,6 +225,8 @@ function Row({
       </div>
       {step.hidden ? (
         <p className="lab hidden-why">{t("incident.hidden_why")}</p>
+      ) : isEvent ? (
+        <p className="lab hidden-why">{t("incident.event_why")}</p>
       ) : (
         <ChartAnswer<unknown> of={taken === null ? metrics : asked} height={CHART_HEIGHT}>
           {() =>

@@ -29,6 +29,9 @@ export function stepName(step: { entity_name?: string | undefined; entity_id?: s
   return step.entity_type;
 }
 
+/** Whether a series measures it; what happened, as a kill for memory, is told by an event alone. */
+export const isMeasured = (metric: string) => metric !== "virtual_metric";
+
 const TAKEN = "gala_gopher_proc_preempted_ns";
 
 /**

@@ -146,6 +146,7 @@ export const incident = {
     "Between the steps around it; nothing measures it on this host.",
     "位于前后两步之间,本机没有对其的度量。",
   ],
+  "incident.event_why": ["It is told by an event; no series has its numbers.", "由事件得知,没有序列记录其数值。"],
   "incident.why": ["Why this cause", "为何是此根因"],
   "incident.nats": ["{{value}} nats", "{{value}} 纳特"],
   "incident.nats_help": [
