@@ -77,7 +77,7 @@ mod tests {
             "log \"gala=loud\" is no level",
             "interval \"0\" must be more than zero",
             "listen \"nowhere\" is no address; give one like",
-            "hub \"ftp://hub\" is no address to push to: scheme ftp is not http or https; give one like",
+            "hub ftp://hub is no address to push to: scheme ftp is not http or https; give one like",
             "[probes.tcp]: invalid state runing: must be running or stopped",
             "[probes.io]: params.report_period invalid value 1, must be in [5, 600]",
             "[probes.proc]: unsupported probe range: nope; cmd.probe may name proc_syscall",

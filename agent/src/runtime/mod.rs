@@ -139,7 +139,7 @@ pub enum AgentError {
     State { folder: PathBuf, source: std::io::Error },
     #[error("configuration of probe {probe}: {message}")]
     Probe { probe: String, message: String },
-    #[error("hub {url:?} is no address to push to: {reason}; give one like http://127.0.0.1:7070")]
+    #[error("hub {url} is no address to push to: {reason}; give one like http://127.0.0.1:7070")]
     Hub { url: String, reason: String },
     #[error("{what} cannot change while the agent runs: restart it")]
     NeedsRestart { what: &'static str },
