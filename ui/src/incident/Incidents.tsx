@@ -137,7 +137,19 @@ function Faults({ rows, now }: { rows: Fault[]; now: number }) {
   );
 }
 
-const TYPES = ["appinstance", "proc", "sli", "l7_api", "l7", "tcp_link", "container", "host"];
+/** Longer names first where one holds another. */
+const TYPES = [
+  "appinstance",
+  "proc",
+  "sli",
+  "l7_api",
+  "l7",
+  "tcp_link",
+  "endpoint_tcp",
+  "endpoint_udp",
+  "thread",
+  "container",
+].concat(["fs", "disk", "block", "nic", "net", "mem", "cpu", "sched", "host"]);
 function typeOf(id: string): string {
   return TYPES.find((type) => id.includes(`_${type}_`) || id.endsWith(`_${type}`)) ?? "proc";
 }
