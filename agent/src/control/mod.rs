@@ -179,7 +179,8 @@ impl Control {
         running: bool,
     ) -> Result<(), String> {
         match (wish, running) {
-            (Wish::Stopped, true) => self.stop(entry.name),
+            // One that broke stands as broken until then.
+            (Wish::Stopped, _) if running || self.has_failed(entry.name) => self.stop(entry.name),
             (Wish::Running, false) => self.start(entry, &config)?,
             (Wish::Running | Wish::AsItIs, true) if config != *before => self.change(entry, &config)?,
             _ => {}
@@ -284,6 +285,10 @@ impl Control {
 
     pub fn is_running(&self, name: &str) -> bool {
         self.statuses.lock().get(name).is_some_and(|status| status.state.is_running())
+    }
+
+    fn has_failed(&self, name: &str) -> bool {
+        self.statuses.lock().get(name).is_some_and(|status| status.state == ProbeState::Failed)
     }
 
     /// Starts those of the probes that run unasked that `admitted` names, observing everything. What does not start is in
@@ -423,6 +428,22 @@ fn draft(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_probe_that_broke_and_is_stopped_is_stopped() {
+        let (commands, received) = crossbeam_channel::unbounded();
+        let control = Control::new(commands, Arc::default(), Ledger::default(), None, Duration::from_secs(5), None);
+        control.statuses.lock().insert("ksli", ProbeStatus { state: ProbeState::Failed, ..ProbeStatus::stopped("ksli") });
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let Ok(Command::Remove(name, answer)) = received.recv() else { panic!("it is not told to stop") };
+                control.statuses.lock().insert(name, ProbeStatus::stopped(name));
+                answer.send(None).unwrap();
+            });
+            assert_eq!(control.put("ksli", br#"{"state":"stopped"}"#), Answer::success());
+        });
+        assert_eq!(control.statuses.lock()["ksli"].state, ProbeState::Stopped);
+    }
 
     #[test]
     fn what_is_stopped_while_keep_alive_waits_for_its_turn_stays_stopped() {

@@ -150,9 +150,7 @@ impl Control {
 
     fn give_up(&self, entry: &'static ProbeEntry) {
         let _gate = self.gates[entry.name].lock();
-        if self.is_running(entry.name) {
-            self.stop(entry.name);
-        }
+        self.stop(entry.name);
         self.entries.lock().insert(entry.name, Entry { addressed: true, ..Entry::default() });
         self.forget_kept(entry.name);
         tracing::info!("probe {} is stopped: the configuration file does not name it any more", entry.name);
