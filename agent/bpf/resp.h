@@ -190,6 +190,13 @@ static __always_inline __u64 resp_letters(__u64 word)
 	return end ? word & (((end & -end) >> 7) - 1) : word;
 }
 
+/* Words as eight letters, the first one lowest. */
+#define RESP_WORD_CLIENT 0x544e45494c43ULL
+#define RESP_WORD_REPLY 0x594c504552ULL
+#define RESP_WORD_ON 0x4e4fULL
+#define RESP_WORD_OFF 0x46464fULL
+#define RESP_WORD_SKIP 0x50494b53ULL
+
 /* The name of a command, found again without a look at its letters when it is the one before. What has none is no name. */
 static __always_inline void resp_name(struct resp_parser *parser, const __u8 *bytes, __u32 length)
 {
@@ -211,32 +218,26 @@ static __always_inline void resp_name(struct resp_parser *parser, const __u8 *by
 	}
 	*(__u64 *)parser->name = head;
 	*(__u32 *)(parser->name + sizeof(head)) = tail;
+	if (head == RESP_WORD_CLIENT) {
+		parser->word = RESP_OF_CLIENT;
+		/* The next one is looked at too. */
+		parser->raw_name = 0;
+	}
 }
 
-/* Words as eight letters, the first one lowest. */
-#define RESP_SMALL 0x202020202020ULL
-#define RESP_SMALL_CLIENT 0x746e65696c63ULL
-#define RESP_REPLY 0x594c504552ULL
-#define RESP_WORD_ON 0x4e4fULL
-#define RESP_WORD_OFF 0x46464fULL
-#define RESP_WORD_SKIP 0x50494b53ULL
-
-/* A command's name, or what stands behind CLIENT and CLIENT REPLY. */
-static __always_inline void resp_word(struct resp_parser *parser, const __u8 *bytes, __u32 length)
+/* What stands behind CLIENT and CLIENT REPLY. Rare, so it is kept out of the way of the rest. */
+static __noinline int resp_reply(struct resp_parser *parser, const struct resp_bytes *bytes, __u32 length)
 {
-	__u8 place = parser->word;
+	__u8 place;
 	__u64 word;
 
+	if (!parser || !bytes)
+		return 0;
+	place = parser->word;
 	parser->word = 0;
-	if (place == RESP_COMMAND) {
-		resp_name(parser, bytes, length);
-		if ((parser->raw_name | RESP_SMALL) == RESP_SMALL_CLIENT)
-			parser->word = RESP_OF_CLIENT;
-		return;
-	}
-	word = resp_letters(resp_first(*(const __u64 *)bytes, length));
+	word = resp_letters(resp_first(*(const __u64 *)bytes->at, length));
 	if (place == RESP_OF_CLIENT) {
-		if (word == RESP_REPLY)
+		if (word == RESP_WORD_REPLY)
 			parser->word = RESP_OF_REPLY;
 	} else if (word == RESP_WORD_OFF) {
 		parser->quiet = RESP_OFF | RESP_UNANSWERED;
@@ -245,6 +246,7 @@ static __always_inline void resp_word(struct resp_parser *parser, const __u8 *by
 	} else if (word == RESP_WORD_ON && parser->quiet) {
 		parser->quiet = RESP_UNANSWERED;
 	}
+	return 0;
 }
 
 /* One step: an argument with its length before it, a count of arguments or a bit of an inline command. 1 ends the piece. */
@@ -332,7 +334,14 @@ static long resp_step(__u32 index, struct resp_run *run)
 			resp_carry(run);
 			return 1;
 		}
-		resp_word(parser, line, length < left ? length : left);
+		if (length > left)
+			length = left;
+		if (parser->word == RESP_COMMAND) {
+			parser->word = 0;
+			resp_name(parser, line, length);
+		} else {
+			resp_reply(parser, (const void *)line, length);
+		}
 	}
 	left = parser->skip < left ? parser->skip : left;
 	parser->skip -= left;

@@ -220,6 +220,22 @@ static __always_inline bool waits_on_purpose(const char *name)
 	       (name[0] == 'R' && name[1] == 'E' && name[2] == 'P' && name[3] == 'L');
 }
 
+/* Among the answered commands are some that nobody answers, since whenever. At a second answer the server did not obey. */
+static __noinline int finish_quiet(struct conn *conn, __u32 count)
+{
+	struct sli_requests *requests;
+
+	if (!conn)
+		return 0;
+	conn->parser.quiet = conn->parser.quiet & RESP_UNANSWERED ? conn->parser.quiet & RESP_OFF : 0;
+	requests = requests_of(conn);
+	if (requests) {
+		requests->requests += count;
+		requests->errors += conn->errors;
+	}
+	return 0;
+}
+
 /* The answered commands are over. `acked` is TS4, 0 when it was not seen. */
 static __noinline int finish(struct conn *conn, struct tcp_sock *tp, __u64 acked)
 {
@@ -231,6 +247,8 @@ static __noinline int finish(struct conn *conn, struct tcp_sock *tp, __u64 acked
 		return 0;
 	count = conn->answered;
 	conn->answered = 0;
+	if (conn->parser.quiet)
+		return finish_quiet(conn, count);
 	requests = requests_of(conn);
 	if (!requests)
 		return 0;
@@ -238,11 +256,6 @@ static __noinline int finish(struct conn *conn, struct tcp_sock *tp, __u64 acked
 	requests->errors += conn->errors;
 	if (waits_on_purpose(conn->parser.name))
 		return 0;
-	if (conn->parser.quiet) {
-		/* Among them are commands that nobody answers, since whenever. A second answer, and the server did not obey. */
-		conn->parser.quiet = conn->parser.quiet & RESP_UNANSWERED ? conn->parser.quiet & RESP_OFF : 0;
-		return 0;
-	}
 	if (acked) {
 		__u64 send = acked - conn->written;
 
