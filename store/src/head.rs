@@ -265,6 +265,12 @@ impl Head {
         self.iter_mut().for_each(|series| series.frozen = None);
     }
 
+    /// Series that were not written to since `since_ms` by the wall clock.
+    pub fn silent(&self, since_ms: i64) -> usize {
+        let since_s = seconds(since_ms);
+        self.iter().filter(|series| series.touched_s < since_s).count()
+    }
+
     /// Forgets series without samples in the head that were not written to since `silent_since_ms` by the wall clock.
     /// Their newest time is kept so that it goes on ascending if they return.
     pub fn expire(&mut self, silent_since_ms: i64) {

@@ -26,6 +26,11 @@ const QUIET_AFTER: Duration = Duration::from_secs(20);
 const QUIET_MIN_SAMPLES: u64 = 100_000;
 /// A series nothing was written to for so long leaves the head.
 const EXPIRE_AFTER_MS: i64 = 3_600_000;
+/// With so many series in the head, those that came and went are let go early: a host that starts clients all the time would
+/// otherwise fill an hour of memory with them.
+const CROWD_SERIES: usize = 100_000;
+const CROWD_SILENT_MS: i64 = 180_000;
+const CROWD_EVERY: Duration = Duration::from_secs(60);
 /// After a merge failed it is not tried again for so long: it may read and write gigabytes before it fails.
 const MERGE_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
@@ -36,6 +41,8 @@ pub(crate) struct Progress {
     /// Segments whose samples are frozen in the head, waiting to be written.
     pub frozen: Option<(u64, u64)>,
     pub last_flush: Instant,
+    /// When the head was last looked through for series that came and went.
+    pub last_crowd: Instant,
     /// When, and at how many samples ever appended, the pace of writing was last looked at.
     pub pace: (Instant, u64),
     /// When and why the last merge failed.
@@ -44,7 +51,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub fn new(first_segment: u64, now: Instant) -> Self {
-        Self { first_segment, frozen: None, last_flush: now, pace: (now, 0), merge_failure: None }
+        Self { first_segment, frozen: None, last_flush: now, last_crowd: now, pace: (now, 0), merge_failure: None }
     }
 }
 
@@ -80,7 +87,10 @@ impl Store {
         let mut report = UpkeepReport { dropped_blocks: dropped?, ..UpkeepReport::default() };
         if self.is_flush_due() {
             report.flushed = self.flush()?;
-            self.expire(now);
+            self.expire(now - EXPIRE_AFTER_MS);
+        }
+        if self.is_crowd_due() {
+            report.flushed |= self.let_crowd_go(now)?;
         }
         self.dictionary.lock().save(&self.options.dir)?;
         report.merged_blocks = self.merge_due(now, stop)?;
@@ -125,6 +135,26 @@ impl Store {
             *last_sync = Instant::now();
         }
         self.sync()
+    }
+
+    fn is_crowd_due(&self) -> bool {
+        let mut progress = self.progress.lock();
+        let is_due = progress.last_crowd.elapsed() >= CROWD_EVERY && self.head.read().len() >= CROWD_SERIES;
+        if is_due {
+            progress.last_crowd = Instant::now();
+        }
+        is_due
+    }
+
+    /// Moves the head into a block and forgets the series that are silent, if they are many.
+    fn let_crowd_go(&self, now: i64) -> Result<bool, StoreError> {
+        let silent_since = now - CROWD_SILENT_MS;
+        if self.head.read().silent(silent_since) < CROWD_SERIES / 2 {
+            return Ok(false);
+        }
+        let flushed = self.flush()?;
+        self.expire(silent_since);
+        Ok(flushed)
     }
 
     fn is_flush_due(&self) -> bool {
@@ -216,10 +246,10 @@ impl Store {
         *blocks = Arc::new(list);
     }
 
-    fn expire(&self, now: i64) {
+    fn expire(&self, silent_since_ms: i64) {
         let mut head = self.head.write();
         let before = head.counters.expired_series;
-        head.expire(now - EXPIRE_AFTER_MS);
+        head.expire(silent_since_ms);
         if head.counters.expired_series != before {
             self.epoch.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         }
@@ -345,5 +375,30 @@ impl Drop for Upkeep {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Matcher, SeriesRead, StoreOptions, TimeRange};
+
+    #[test]
+    fn a_crowd_of_series_that_came_and_went_leaves_the_head_and_stays_readable() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+        let now = now_ms();
+        let labels = |number: usize| Labels::new([("__name__", "up"), ("tgid", number.to_string().as_str())]);
+        let batch: Vec<_> = (0..CROWD_SERIES / 2).map(|number| (store.resolve(&labels(number)).unwrap(), now, 1.0)).collect();
+        store.append(&batch).unwrap();
+        let heads = || store.head.read().len();
+        assert!(!store.let_crowd_go(now).unwrap());
+        assert_eq!(heads(), CROWD_SERIES / 2, "what was just written stays");
+        assert!(store.let_crowd_go(now + CROWD_SILENT_MS + 2_000).unwrap());
+        assert_eq!(heads(), 0);
+        let found = store.select(&[Matcher::equal("tgid", "77")], TimeRange { from_ms: now - 1, to_ms: now }, 10).unwrap();
+        assert_eq!(found.len(), 1);
+        let again = store.resolve(&labels(77)).unwrap();
+        assert_eq!(store.append(&[(again, now - 5, 1.0)]).unwrap().rejected.len(), 1, "its newest time is not forgotten");
     }
 }
