@@ -8,6 +8,7 @@ use gala_model::Table;
 use crate::kernel::HookReport;
 
 pub mod baseinfo;
+mod ended;
 pub mod io;
 pub mod proc;
 pub mod sli;

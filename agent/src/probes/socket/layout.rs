@@ -42,6 +42,11 @@ pub struct Key {
 pub const ROLE_CLIENT: u16 = 1;
 
 impl Key {
+    /// The same ends as another process has them, in whichever namespace.
+    pub fn of(&self, tgid: u32) -> Self {
+        Self { tgid, net: 0, ..*self }
+    }
+
     pub fn client_ip(&self) -> IpAddr {
         address(self.family, self.client)
     }
@@ -76,6 +81,25 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Adds what another row of a client counted.
+    pub fn add(&mut self, other: &Endpoint) {
+        self.comm = other.comm;
+        self.latency_sum += other.latency_sum;
+        self.latency_max = self.latency_max.max(other.latency_max);
+        let counts = self.latency.iter_mut().zip(other.latency);
+        let sums = [
+            (&mut self.opened, other.opened),
+            (&mut self.failed, other.failed),
+            (&mut self.refused, other.refused),
+            (&mut self.timed_out, other.timed_out),
+            (&mut self.retransmitted, other.retransmitted),
+            (&mut self.unreachable, other.unreachable),
+        ];
+        for (mine, theirs) in counts.chain(sums) {
+            *mine = mine.saturating_add(theirs);
+        }
+    }
+
     pub fn establish_latency(&self) -> Histogram {
         if self.latency.iter().all(|count| *count == 0) {
             return Histogram::default();

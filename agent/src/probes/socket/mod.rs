@@ -11,6 +11,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use self::layout::{Config, Counters, Endpoint, Key, ROLE_CLIENT};
 use self::overflow::{Overflows, Totals, Waiting};
 use self::requests::Requests;
+use super::ended::Ended;
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded, Walker};
 use crate::kernel::{HookReport, HookSpec, ObjectSpec, Rung, Step, plain};
@@ -79,6 +80,7 @@ pub struct Socket {
     settings: ProbeSettings,
     overflows: Overflows,
     requests: Requests,
+    ended: Ended<(Key, [u8; 16])>,
     seen: Counters,
 }
 
@@ -104,6 +106,7 @@ impl Socket {
             settings: settings.clone(),
             overflows: Overflows::default(),
             requests: Requests::default(),
+            ended: Ended::default(),
             seen: Counters::default(),
         }
     }
@@ -187,11 +190,20 @@ impl Probe for Socket {
         }
         let given_up = self.requests.given_up(rows.iter().filter(|(key, _)| key.role != ROLE_CLIENT));
         let mut names: HashMap<u32, Arc<str>> = HashMap::default();
-        for (key, endpoint) in rows {
-            let wanted = self.settings.processes.as_ref().is_none_or(|wanted| wanted.contains(&key.tgid));
-            if key.tgid == 0 || !wanted {
-                continue;
+        let processes = self.settings.processes.as_ref();
+        let is_wanted = |key: &Key| key.tgid != 0 && processes.is_none_or(|wanted| wanted.contains(&key.tgid));
+        self.ended.next_report();
+        let mut told: Vec<(Key, Endpoint)> = Vec::with_capacity(rows.len());
+        let mut of_ended: HashMap<Key, Endpoint> = HashMap::default();
+        for (key, endpoint) in rows.into_iter().filter(|(key, _)| is_wanted(key)) {
+            let kind = || (key.of(0), endpoint.comm);
+            match (key.role == ROLE_CLIENT).then(|| self.ended.stand_in(key.tgid, kind)).flatten() {
+                Some(tgid) => of_ended.entry(key.of(tgid)).or_default().add(&endpoint),
+                None => told.push((key, endpoint)),
             }
+        }
+        told.extend(of_ended);
+        for (key, endpoint) in told {
             let comm = names.entry(key.tgid).or_insert_with(|| super::process_name(key.tgid, &endpoint.comm)).clone();
             let listening = Listening {
                 overflows: overflows.get(&key.net).copied(),

@@ -141,6 +141,43 @@ pub struct Link {
 }
 
 impl Link {
+    /// Adds what another row counted.
+    pub fn add(&mut self, other: &Link) {
+        self.comm = other.comm;
+        self.rx_bytes += other.rx_bytes;
+        self.tx_bytes += other.tx_bytes;
+        self.segs_in += other.segs_in;
+        self.segs_out += other.segs_out;
+        self.sacked_max = self.sacked_max.max(other.sacked_max);
+        let sums = [
+            (&mut self.retrans, other.retrans),
+            (&mut self.lost, other.lost),
+            (&mut self.drops, other.drops),
+            (&mut self.samples, other.samples),
+            (&mut self.zero_rcv_wnd, other.zero_rcv_wnd),
+            (&mut self.zero_snd_wnd, other.zero_snd_wnd),
+            (&mut self.sockets, other.sockets),
+            (&mut self.events.send_rsts, other.events.send_rsts),
+            (&mut self.events.receive_rsts, other.events.receive_rsts),
+            (&mut self.events.timeouts, other.events.timeouts),
+            (&mut self.events.backlog_drops, other.events.backlog_drops),
+            (&mut self.events.filter_drops, other.events.filter_drops),
+            (&mut self.events.memory_failures, other.events.memory_failures),
+            (&mut self.events.buffer_limits, other.events.buffer_limits),
+            (&mut self.events.oom, other.events.oom),
+        ];
+        for (mine, theirs) in sums {
+            *mine = mine.saturating_add(theirs);
+        }
+        for (mine, theirs) in self.histograms.iter_mut().zip(&other.histograms) {
+            mine.sum += theirs.sum;
+            mine.max = mine.max.max(theirs.max);
+            for (mine, theirs) in mine.counts.iter_mut().zip(&theirs.counts) {
+                *mine = mine.saturating_add(*theirs);
+            }
+        }
+    }
+
     /// Counts a value as the kernel side does.
     pub fn record(&mut self, kept: Kept, value: u64) {
         let to = &mut self.histograms[kept as usize];
@@ -200,6 +237,17 @@ mod tests {
         let histogram = link.histogram(Kept::Notsent);
         assert_eq!(histogram.counts, [0, 0, 0, 0, 0, 1]);
         assert_eq!(histogram.count(), 1);
+    }
+
+    #[test]
+    fn rows_add_up() {
+        let (mut sum, mut other) = (Link::default(), Link { tx_bytes: 7, retrans: 2, sacked_max: 3, ..Link::default() });
+        other.record(Kept::Srtt, 40);
+        sum.add(&other);
+        sum.add(&other);
+        assert_eq!((sum.tx_bytes, sum.retrans, sum.sacked_max), (14, 4, 3));
+        let srtt = sum.histogram(Kept::Srtt);
+        assert_eq!((srtt.count(), srtt.sum, srtt.max), (2, 80, 40));
     }
 
     #[test]

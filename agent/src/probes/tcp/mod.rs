@@ -13,6 +13,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use self::diag::Diag;
 use self::layout::{Config, Counters, Kept, Key, Link, PARTS, ROLE_CLIENT, ROLE_SERVER};
+use super::ended::Ended;
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded, Walker};
 use crate::kernel::{HookReport, HookSpec, KernelNames, ObjectSpec, Rung, Step, plain};
@@ -113,6 +114,7 @@ pub struct Tcp {
     /// Rows of processes that ended before they were found.
     unowned: u64,
     names: HashMap<u32, Arc<str>>,
+    ended: Ended<(Key, [u8; 16])>,
 }
 
 impl Tcp {
@@ -134,6 +136,7 @@ impl Tcp {
             seen: Counters::default(),
             unowned: 0,
             names: HashMap::default(),
+            ended: Ended::default(),
         };
         if let Err(error) = probe.adopt_existing() {
             tracing::warn!("connections older than the agent are not seen: {error:#}");
@@ -169,14 +172,21 @@ impl Tcp {
 
     fn take_rows(&mut self, out: &mut dyn RowSink) -> Result<()> {
         let Some(map) = self.links.take() else { return Ok(()) };
+        self.ended.next_report();
+        let mut of_ended: HashMap<Key, Box<Link>> = HashMap::default();
         let taken = map.lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY).map(|rows| {
             for (key, value) in rows {
-                if let (Some(key), Some(link)) = (plain::read::<Key>(&key), plain::read::<Link>(&value)) {
-                    self.push(&key, &link, out);
+                let (Some(key), Some(link)) = (plain::read::<Key>(&key), plain::read::<Link>(&value)) else { continue };
+                let kind = || (Key { tgid: 0, ..key }, link.comm);
+                let is_client = key.tgid != 0 && key.role == ROLE_CLIENT && self.is_wanted(key.tgid);
+                match is_client.then(|| self.ended.stand_in(key.tgid, kind)).flatten() {
+                    Some(tgid) => of_ended.entry(Key { tgid, ..key }).or_default().add(&link),
+                    None => self.push(&key, &link, out),
                 }
             }
         });
         self.links = Some(map);
+        of_ended.iter().for_each(|(key, link)| self.tell(key, link, out));
         taken.context("taking the rows of the tcp probe from the kernel failed")
     }
 
@@ -185,9 +195,16 @@ impl Tcp {
             self.unowned += 1;
             return;
         }
-        if self.settings.processes.as_ref().is_some_and(|wanted| !wanted.contains(&key.tgid)) {
-            return;
+        if self.is_wanted(key.tgid) {
+            self.tell(key, link, out);
         }
+    }
+
+    fn is_wanted(&self, tgid: u32) -> bool {
+        self.settings.processes.as_ref().is_none_or(|wanted| wanted.contains(&tgid))
+    }
+
+    fn tell(&mut self, key: &Key, link: &Link, out: &mut dyn RowSink) {
         let comm = self.names.entry(key.tgid).or_insert_with(|| super::process_name(key.tgid, &link.comm)).clone();
         if let Some(row) = row(key, link, comm, &self.loaded) {
             out.push(&row);

@@ -1,0 +1,115 @@
+//! Rows of clients that came and went between two reports. A script that starts a client every second would otherwise make
+//! a new set of series every second, which no store is meant for: they are told together, under the first of their kind.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::path::Path;
+
+/// Kinds remembered; beyond that the one that was silent longest goes.
+const MAX_KINDS: usize = 4096;
+/// Reports without one of its kind after which the next one stands for itself.
+const SILENT_REPORTS: u64 = 180;
+
+struct StandIn {
+    tgid: u32,
+    last_report: u64,
+}
+
+/// Under whose number the rows of ended processes are told. `K` is a kind: program, peer and whatever else the rows are told
+/// apart by, but not the process.
+pub struct Ended<K> {
+    kinds: HashMap<K, StandIn>,
+    /// Processes that lived when their rows were last told: their last rows are theirs too.
+    known: HashSet<u32>,
+    living: HashMap<u32, bool>,
+    report: u64,
+}
+
+impl<K> Default for Ended<K> {
+    fn default() -> Self {
+        Self { kinds: HashMap::new(), known: HashSet::new(), living: HashMap::new(), report: 0 }
+    }
+}
+
+impl<K: Eq + Hash + Clone> Ended<K> {
+    /// Begins a report.
+    pub fn next_report(&mut self) {
+        self.report += 1;
+        self.known = self.living.drain().filter_map(|(tgid, lives)| lives.then_some(tgid)).collect();
+    }
+
+    /// The process under which a row of `tgid` is told together with others of its kind; `None` if it is told alone.
+    pub fn stand_in(&mut self, tgid: u32, kind: impl FnOnce() -> K) -> Option<u32> {
+        self.stand_in_if(tgid, kind, |tgid| Path::new("/proc").join(tgid.to_string()).exists())
+    }
+
+    fn stand_in_if(&mut self, tgid: u32, kind: impl FnOnce() -> K, lives: impl Fn(u32) -> bool) -> Option<u32> {
+        if *self.living.entry(tgid).or_insert_with(|| lives(tgid)) || self.known.contains(&tgid) {
+            return None;
+        }
+        let kind = kind();
+        let report = self.report;
+        if let Some(stand_in) = self.kinds.get_mut(&kind) {
+            // Its number may belong to another process by now.
+            if report - stand_in.last_report > SILENT_REPORTS || (stand_in.last_report != report && lives(stand_in.tgid)) {
+                stand_in.tgid = tgid;
+            }
+            stand_in.last_report = report;
+            return Some(stand_in.tgid);
+        }
+        if self.kinds.len() >= MAX_KINDS
+            && let Some(oldest) = self.kinds.iter().min_by_key(|(_, other)| other.last_report).map(|(kind, _)| kind.clone())
+        {
+            self.kinds.remove(&oldest);
+        }
+        self.kinds.insert(kind, StandIn { tgid, last_report: report });
+        Some(tgid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tell(ended: &mut Ended<&'static str>, tgid: u32, living: &[u32]) -> Option<u32> {
+        ended.stand_in_if(tgid, || "redis-cli", |tgid| living.contains(&tgid))
+    }
+
+    #[test]
+    fn clients_that_came_and_went_are_told_under_the_first() {
+        let mut ended = Ended::default();
+        for report in 0..5 {
+            ended.next_report();
+            for client in 0..10 {
+                assert_eq!(tell(&mut ended, 100 + report * 10 + client, &[]), Some(100));
+            }
+        }
+        assert_eq!(ended.stand_in_if(7, || "curl", |_| false), Some(7), "another program has its own");
+        assert!(ended.living.len() <= 11);
+    }
+
+    #[test]
+    fn who_lives_and_whose_end_it_is_stands_for_itself() {
+        let mut ended = Ended::default();
+        ended.next_report();
+        assert_eq!(tell(&mut ended, 5, &[]), Some(5));
+        assert_eq!(tell(&mut ended, 9, &[9]), None);
+        ended.next_report();
+        assert_eq!(tell(&mut ended, 9, &[]), None, "its last row");
+        ended.next_report();
+        assert_eq!(tell(&mut ended, 6, &[5]), Some(6), "the number of the first is somebody else's");
+        assert_eq!(tell(&mut ended, 7, &[5]), Some(6));
+        (0..=SILENT_REPORTS).for_each(|_| ended.next_report());
+        assert_eq!(tell(&mut ended, 8, &[]), Some(8), "long silent");
+    }
+
+    #[test]
+    fn kinds_are_bounded() {
+        let mut ended = Ended::default();
+        ended.next_report();
+        for kind in 0..MAX_KINDS + 10 {
+            ended.stand_in_if(kind as u32, || kind, |_| false);
+        }
+        assert_eq!(ended.kinds.len(), MAX_KINDS);
+    }
+}
