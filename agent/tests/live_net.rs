@@ -16,6 +16,8 @@ use gala_model::value::LabelSink;
 
 use wait::{poll, wait_for};
 
+#[path = "common/redis.rs"]
+mod redis;
 #[path = "common/wait.rs"]
 mod wait;
 
@@ -132,10 +134,9 @@ struct Redis {
 
 impl Redis {
     fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let server = Running::start(&format!("redis-server --port {port} --save  --bind 0.0.0.0 --protected-mode no"));
-        wait_for("an answer of redis-server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Self { server, port }
+        let options = ["--bind", "0.0.0.0", "--protected-mode", "no"];
+        let (server, port) = redis::start(&options).expect("redis-server starts");
+        Self { server: Running(server), port }
     }
 
     fn signal(&self, name: &str) {

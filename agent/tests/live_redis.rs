@@ -3,8 +3,8 @@
 #![allow(clippy::print_stderr)]
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use gala_agent::kernel::Capabilities;
@@ -16,6 +16,8 @@ use wait::{poll, wait_for};
 #[allow(dead_code)]
 #[path = "live_host/harness.rs"]
 mod harness;
+#[path = "common/redis.rs"]
+mod redis;
 #[path = "common/wait.rs"]
 mod wait;
 
@@ -38,16 +40,11 @@ impl Redis {
             skip(&reason);
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
-        let arguments = ["--port", &port.to_string(), "--save", "", "--enable-debug-command", "yes"];
-        let mut command = Command::new("redis-server");
-        let Ok(server) = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        let Some((server, port)) = redis::start(&["--enable-debug-command", "yes"]) else {
             skip("redis-server is not installed");
             return None;
         };
-        let redis = Self { server, port };
-        wait_for("an answer of redis-server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Some(redis)
+        Some(Self { server, port })
     }
 
     fn connect(&self) -> TcpStream {
