@@ -89,6 +89,8 @@ pub struct Head {
     /// Newest time of series that have samples in blocks but not (or no longer) in the head, by fingerprint: what keeps
     /// times ascending over a restart.
     pub block_tails: AHashMap<u64, i64>,
+    /// Series of which nothing is known any more may have ended as late as this.
+    forgotten_ms: i64,
     /// Samples in open chunks: what the next block will hold.
     pub open_samples: u64,
     pub max_series: usize,
@@ -110,6 +112,7 @@ impl Head {
             strings: AHashSet::new(),
             postings: Postings::default(),
             block_tails: AHashMap::new(),
+            forgotten_ms: i64::MIN,
             open_samples: 0,
             max_series,
             segment: 0,
@@ -169,7 +172,7 @@ impl Head {
         });
         let generation = self.generations[slot as usize];
         self.postings.insert(slot, labels.0.iter());
-        let last_t_ms = self.block_tails.get(&fingerprint).copied().unwrap_or(i64::MIN);
+        let last_t_ms = self.block_tails.get(&fingerprint).copied().unwrap_or(self.forgotten_ms);
         self.slots[slot as usize] = Some(HeadSeries {
             labels,
             fingerprint,
@@ -295,6 +298,15 @@ impl Head {
             self.counters.expired_series += 1;
         }
         self.strings.retain(|text| Arc::strong_count(text) > 1);
+    }
+
+    /// Forgets, if more than `most` are remembered, the newest times from before `before_ms` of series that left the head;
+    /// no series may begin before it then, so that times still ascend.
+    pub fn forget_tails(&mut self, before_ms: i64, most: usize) {
+        if self.block_tails.len() > most {
+            self.block_tails.retain(|_, newest| *newest >= before_ms);
+            self.forgotten_ms = self.forgotten_ms.max(before_ms);
+        }
     }
 
     /// Oldest and newest time in memory.

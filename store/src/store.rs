@@ -364,7 +364,11 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         if self.wal.is_some() {
-            let saved = self.sync().and_then(|()| self.dictionary.lock().save(&self.options.dir));
+            let mut saved = self.sync().and_then(|()| self.dictionary.lock().save(&self.options.dir));
+            if self.is_unlogged.load(Ordering::Relaxed) {
+                // What the log does not hold would go with the memory.
+                saved = self.flush().map(|_| ()).and(saved);
+            }
             if let Err(error) = saved {
                 tracing::warn!("closing the store: {error}");
             }

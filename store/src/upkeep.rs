@@ -30,6 +30,9 @@ const EXPIRE_AFTER_MS: i64 = 3_600_000;
 /// otherwise fill an hour of memory with them.
 const CROWD_SERIES: usize = 100_000;
 const CROWD_SILENT_MS: i64 = 180_000;
+/// Series that left the head whose newest times are remembered, and for how long where they are more.
+const MAX_TAILS: usize = 1_000_000;
+const KEPT_TAILS_MS: [i64; 3] = [24 * 3_600_000, 2 * 3_600_000, 600_000];
 const CROWD_EVERY: Duration = Duration::from_secs(60);
 /// After a merge failed it is not tried again for so long: it may read and write gigabytes before it fails.
 const MERGE_AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -154,6 +157,10 @@ impl Store {
         }
         let flushed = self.flush()?;
         self.expire(silent_since);
+        let mut head = self.head.write();
+        for kept_ms in KEPT_TAILS_MS {
+            head.forget_tails(now - kept_ms, MAX_TAILS);
+        }
         Ok(flushed)
     }
 
@@ -394,7 +401,7 @@ mod tests {
         let heads = || store.head.read().len();
         assert!(!store.let_crowd_go(now).unwrap());
         assert_eq!(heads(), CROWD_SERIES / 2, "what was just written stays");
-        assert!(store.let_crowd_go(now + CROWD_SILENT_MS + 2_000).unwrap());
+        assert!(store.let_crowd_go(now_ms() + CROWD_SILENT_MS + 2_000).unwrap());
         assert_eq!(heads(), 0);
         let found = store.select(&[Matcher::equal("tgid", "77")], TimeRange { from_ms: now - 1, to_ms: now }, 10).unwrap();
         assert_eq!(found.len(), 1);
