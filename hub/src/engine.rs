@@ -190,7 +190,8 @@ impl Loop {
         let names = Names::new(&snapshot);
         let mut log = self.hub.anomalies.write();
         let news = log.update(&abnormal, |machine| names.host_name(machine), now_ms);
-        let badges = log.badges_at(now_ms);
+        // Before the log may be read again: who sees a row sees its badge.
+        self.hub.progress.lock().anomalies = Arc::new(log.badges_at(now_ms));
         drop(log);
         for row in &news {
             self.hub.stream.send(Topic::Anomaly, row);
@@ -199,7 +200,6 @@ impl Loop {
         progress.detection.done(now_ms, trouble);
         progress.warmup = warmup;
         progress.open_incidents = open_incidents;
-        progress.anomalies = Arc::new(badges);
         if let Some(judged) = judged {
             progress.judged = Arc::new(judged);
             self.counted = Some(Instant::now());

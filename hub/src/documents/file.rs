@@ -171,7 +171,7 @@ impl File {
     fn open_now(&self) -> Result<Database, Failure> {
         let plainly = || {
             let database = (self.opener)(&self.path, false)?;
-            Shelf::ALL.into_iter().try_for_each(|shelf| rows(&database, shelf, usize::MAX).map(|_| ()))?;
+            Shelf::ALL.into_iter().try_for_each(|shelf| rows(&database, shelf, MAX_SALVAGED).map(|_| ()))?;
             Ok(database)
         };
         let opened = match guarded(|| Ok((self.opener)(&self.path, true)?)) {
@@ -190,9 +190,15 @@ impl File {
         let (path, aside) = (self.path.display(), self.aside.display());
         tracing::warn!(file = %path, %aside, %reason, "document file is damaged; set aside");
         std::fs::rename(&self.path, &self.aside).map_err(|error| Failure::Disk(format!("{reason}; {error}")))?;
-        let database = guarded(|| Ok((self.opener)(&self.path, false)?))?;
+        // If not now, then later, with all it holds: a rename needs no space.
+        let database =
+            guarded(|| Ok((self.opener)(&self.path, false)?)).inspect_err(|_| drop(std::fs::rename(&self.aside, &self.path)))?;
         let lost = self.carry_over(&database);
-        let lost = if lost.is_empty() { "nothing of it is lost".to_owned() } else { format!("lost is {}", lost.join(", ")) };
+        if lost.is_empty() {
+            tracing::warn!("nothing of the damaged document file is lost");
+            return Ok(database);
+        }
+        let lost = format!("lost is {}", lost.join(", "));
         tracing::warn!(%lost, "what could be read of the damaged document file is carried over");
         self.trouble.lock().lost = Some(format!("the document file was damaged and is set aside as {ASIDE}; {lost}"));
         Ok(database)
