@@ -438,7 +438,7 @@ fn stands_out(policy: &Policy, baseline: &Baseline, early: f64, value: f64, thin
     }
     // So is what was there from the start, until it gets worse.
     let worse = if policy.falls {
-        value * policy.factor <= early
+        value * policy.factor <= early && value < early
     } else {
         value >= policy.factor * early && value - early >= 0.5 * policy.floor
     };

@@ -197,7 +197,7 @@ impl Detector {
             series.extend(store.select(&buckets, range, MAX_SAMPLES)?);
             report.series = series.len();
             report.samples += self.read(series, piece_to_ms, &mut changes);
-            if self.room.is_crowded() {
+            if self.room.is_crowded() && piece_to_ms < now_ms {
                 self.sweep(piece_to_ms, &mut report);
             }
             piece_from_ms = piece_to_ms + 1;
@@ -207,7 +207,8 @@ impl Detector {
         self.record(now_ms, changes, graph, &mut report);
         self.hold_back(now_ms);
         self.ticks += 1;
-        if self.ticks.is_multiple_of(SWEEP_TICKS) {
+        // Not before what ended is recorded: a sweep ends what is open and no longer in trouble.
+        if self.room.is_crowded() || self.ticks.is_multiple_of(SWEEP_TICKS) {
             self.sweep(now_ms, &mut report);
         }
         self.relate();
@@ -290,7 +291,7 @@ impl Detector {
                 joined.push((entry.key.clone(), role.input));
                 continue;
             }
-            if !self.has_room_for_kpi(role.policy.class) {
+            if !self.has_room_for_kpi(role.policy) {
                 misses = true;
                 continue;
             }

@@ -210,9 +210,45 @@ fn quantile_policies(entity: &str, field: &str) -> &'static [(u8, &'static Polic
 }
 
 /// Interfaces that are made for containers, machines and tunnels, and whose link goes up and down with what uses them.
-const VIRTUAL_INTERFACES: [&str; 20] = [
-    "br-", "cali", "cilium", "cni", "docker", "dummy", "flannel", "ifb", "kube", "lxc", "lxdbr", "ovs", "podman", "tap", "tun",
-    "veth", "virbr", "vmnet", "vnet", "wg",
+const VIRTUAL_INTERFACES: [&str; 38] = [
+    "azv",
+    "br-",
+    "cali",
+    "cilium",
+    "cni",
+    "docker",
+    "dummy",
+    "eni",
+    "flannel",
+    "fwbr",
+    "fwln",
+    "fwpr",
+    "geneve",
+    "gke",
+    "ifb",
+    "kube",
+    "lxc",
+    "lxdbr",
+    "macvtap",
+    "ovs",
+    "podman",
+    "ppp",
+    "qbr",
+    "qvb",
+    "qvo",
+    "tailscale",
+    "tap",
+    "tun",
+    "veth",
+    "vif",
+    "virbr",
+    "vmbr",
+    "vmnet",
+    "vnet",
+    "vxlan",
+    "wg",
+    "wwan",
+    "zt",
 ];
 
 /// Whether an interface is one of those.

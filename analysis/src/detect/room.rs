@@ -4,7 +4,7 @@
 use super::evidence::FIRST_SAMPLE;
 use super::kpi::{End, NEVER_MS};
 use super::live::{Config, Detector, SeriesState, TickReport};
-use super::policy::Class;
+use super::policy::{Class, Group, Policy};
 use super::route::KpiEntry;
 
 /// Silent for so long (and so many of its intervals), what was never judged is forgotten.
@@ -47,9 +47,13 @@ impl Room {
 
 impl Detector {
     /// Whether one more KPI fits: a quarter of the room is for what users feel. In need those that fell silent go.
-    pub(super) fn has_room_for_kpi(&mut self, class: Class) -> bool {
+    pub(super) fn has_room_for_kpi(&mut self, policy: &Policy) -> bool {
         let most = self.config.max_kpis;
-        let most = if class == Class::App { most } else { most - most / 4 };
+        if policy.group == Group::Peer && self.kpis.len() >= most / 2 {
+            // Peers may be countless: they leave half of the room to all else.
+            return false;
+        }
+        let most = if policy.class == Class::App { most } else { most - most / 4 };
         if self.kpis.len() >= most && self.room.cleared_ms != self.room.now_ms {
             self.room.cleared_ms = self.room.now_ms;
             self.turn_out_kpis(most - most / 8);
@@ -114,7 +118,9 @@ impl Detector {
     fn rejoin(&mut self) {
         for index in 0..self.series.len() {
             let series = &self.series[index];
-            let lacks = series.misses_kpis || series.kpis.iter().any(|(key, _)| !self.kpis.contains_key(key));
+            // Who is silent takes no room from who is not.
+            let is_live = self.room.now_ms - series.last_ms <= self.config.gone_ms;
+            let lacks = is_live && (series.misses_kpis || series.kpis.iter().any(|(key, _)| !self.kpis.contains_key(key)));
             let Some(meaning) = series.meaning.clone().filter(|_| lacks) else { continue };
             let labels = series.labels.clone();
             let (kpis, misses_kpis) = self.join_kpis(&labels, &meaning);
@@ -139,7 +145,13 @@ fn stay_of_kpi(entry: &KpiEntry, config: &Config) -> i64 {
 }
 
 fn stay_of_series(series: &SeriesState, config: &Config) -> i64 {
-    let is_brief = series.evidence.as_ref().is_some_and(|evidence| evidence.samples() < FIRST_SAMPLE);
+    let is_brief = match &series.evidence {
+        Some(evidence) => evidence.samples() < FIRST_SAMPLE,
+        // What its processes did is kept with the program.
+        None => {
+            series.meaning.as_ref().is_some_and(|meaning| meaning.roles.iter().any(|role| role.policy.group == Group::Program))
+        }
+    };
     if is_brief { brief_ms(series.interval_ms).min(config.forget_ms) } else { config.forget_ms }
 }
 

@@ -155,11 +155,13 @@ impl History {
         for edge in observed.edges {
             self.see_edge(edge, now, &alive);
         }
-        // What could not be read may be there all the same.
-        if !observed.is_cut {
-            self.age_entities(&alive);
-            self.age_edges(now);
+        if observed.is_cut {
+            // What could not be read may be there all the same, but not for ever.
+            let since = now - self.config.offline_retention_ms;
+            alive.extend(self.entities.values().filter(|record| record.last_seen_ms >= since).map(|record| record.id.clone()));
         }
+        self.age_entities(&alive);
+        self.age_edges(now, observed.is_cut);
         self.expire(now);
         let state = if observed.partial { SnapshotState::Partial } else { SnapshotState::Complete };
         self.remember(SnapshotInfo { ts: now, state, entities: entity_count, edges: edge_count });
@@ -305,14 +307,15 @@ impl History {
         }
     }
 
-    fn age_edges(&mut self, now: i64) {
+    /// After a cycle that was cut, silence tells nothing of an edge; the end of one of its ends does.
+    fn age_edges(&mut self, now: i64, is_cut: bool) {
         for edge in self.edges.values_mut().filter(|edge| edge.offline_at_ms.is_none()) {
             let end_of_end = [&edge.from, &edge.to].into_iter().filter_map(|id| self.entities.get(id)?.offline_at_ms).min();
             // What flows over a connection that no report speaks of is not known, whatever it was last.
-            if edge.last_seen_ms < now {
+            if !is_cut && edge.last_seen_ms < now {
                 (edge.attributes.rate_per_s, edge.attributes.rate_is_estimate) = (None, false);
             }
-            let is_silent = now - edge.last_seen_ms.max(self.resumed_ms) > self.config.edge_hold_ms;
+            let is_silent = !is_cut && now - edge.last_seen_ms.max(self.resumed_ms) > self.config.edge_hold_ms;
             edge.offline_at_ms = end_of_end.or_else(|| is_silent.then_some(edge.last_seen_ms));
             if edge.offline_at_ms.is_some() {
                 self.journal.touch_edge(edge);
