@@ -46,6 +46,16 @@ char LICENSE[] SEC("license") = "GPL";
 #define REQ_OP_READ 0
 #define REQ_OP_WRITE 1
 #define REQ_OP_FLUSH 2
+/* Commands of programs to the driver. */
+#define REQ_OP_DRV_IN 34
+#define REQ_OP_DRV_OUT 35
+/* The kernel's own numbers (blk_status_t), since 5.16 the argument, and the errors they were before. */
+#define BLK_STS_NOTSUPP 1
+#define BLK_STS_TARGET 5
+#define BLK_STS_AGAIN 12
+#define EAGAIN 11
+#define EOPNOTSUPP 95
+#define EREMOTEIO 121
 
 const volatile struct io_config config SEC(".rodata.config") = {};
 
@@ -275,6 +285,18 @@ static __always_inline void charge(struct io_key *disk, struct request_state *st
 		ADD(owner->errors, 1);
 }
 
+/* What a disk cannot do, or not at once, the kernel does another way: no fault. Nor is what a program's own command came to. */
+static __always_inline bool is_fault(struct request *rq, int error)
+{
+	__u32 op = rq->cmd_flags & REQ_OP_MASK;
+
+	if (!error || op == REQ_OP_DRV_IN || op == REQ_OP_DRV_OUT)
+		return false;
+	if (error < 0)
+		return error != -EAGAIN && error != -EOPNOTSUPP && error != -EREMOTEIO;
+	return error != BLK_STS_NOTSUPP && error != BLK_STS_TARGET && error != BLK_STS_AGAIN;
+}
+
 static __always_inline void complete(struct request *rq, int error, __u32 bytes)
 {
 	__u64 address = (__u64)rq, now, started, issued;
@@ -282,6 +304,7 @@ static __always_inline void complete(struct request *rq, int error, __u32 bytes)
 	struct gendisk *disk = disk_of(rq);
 	struct io_key key = {};
 	struct io_stats *io;
+	int failed = is_fault(rq, error) ? error : 0;
 	__u32 zero = 0;
 	bool first;
 
@@ -310,9 +333,9 @@ static __always_inline void complete(struct request *rq, int error, __u32 bytes)
 	/* The empty request that asks for a flush never reaches the driver: the flush made for it is counted. */
 	if (key.op != IO_FLUSH || !state || state->issue_ns || error)
 		io->requests++;
-	if (error) {
+	if (failed) {
 		io->errors++;
-		io->last_error = error < 0 ? -error : error;
+		io->last_error = failed < 0 ? -failed : failed;
 	}
 	if (!state || !state->start_ns)
 		return;
@@ -330,7 +353,7 @@ static __always_inline void complete(struct request *rq, int error, __u32 bytes)
 		io->total_counts[bucket_of(now - started)]++;
 		io->device_counts[bucket_of(now - issued)]++;
 	}
-	charge(&key, state, now - started, bytes, error);
+	charge(&key, state, now - started, bytes, failed);
 }
 
 /* --- syncs of files --- */
