@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::path::Path;
 
-/// Kinds remembered; beyond that the one that was silent longest goes.
+/// Kinds remembered; beyond that the silent ones go, and what is new stands for itself.
 const MAX_KINDS: usize = 4096;
 /// Reports without one of its kind after which the next one stands for itself.
 const SILENT_REPORTS: u64 = 180;
@@ -31,10 +31,12 @@ impl<K> Default for Ended<K> {
     }
 }
 
-impl<K: Eq + Hash + Clone> Ended<K> {
+impl<K: Eq + Hash> Ended<K> {
     /// Begins a report.
     pub fn next_report(&mut self) {
         self.report += 1;
+        let report = self.report;
+        self.kinds.retain(|_, stand_in| report - stand_in.last_report <= SILENT_REPORTS);
         self.known = self.living.drain().filter_map(|(tgid, lives)| lives.then_some(tgid)).collect();
     }
 
@@ -51,16 +53,18 @@ impl<K: Eq + Hash + Clone> Ended<K> {
         let report = self.report;
         if let Some(stand_in) = self.kinds.get_mut(&kind) {
             // Its number may belong to another process by now.
-            if report - stand_in.last_report > SILENT_REPORTS || (stand_in.last_report != report && lives(stand_in.tgid)) {
+            if stand_in.last_report != report && lives(stand_in.tgid) {
                 stand_in.tgid = tgid;
             }
             stand_in.last_report = report;
             return Some(stand_in.tgid);
         }
-        if self.kinds.len() >= MAX_KINDS
-            && let Some(oldest) = self.kinds.iter().min_by_key(|(_, other)| other.last_report).map(|(kind, _)| kind.clone())
-        {
-            self.kinds.remove(&oldest);
+        if self.kinds.len() >= MAX_KINDS {
+            // All silent ones at once, for each look goes through all.
+            self.kinds.retain(|_, other| other.last_report == report);
+            if self.kinds.len() >= MAX_KINDS {
+                return Some(tgid);
+            }
         }
         self.kinds.insert(kind, StandIn { tgid, last_report: report });
         Some(tgid)
