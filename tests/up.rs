@@ -223,6 +223,9 @@ fn up_shows_this_hosts_real_life_and_leaves_nothing_behind() {
     assert_ne!(agent["status"], "starting", "ready is told after the first collection: {agent}");
     wait_for("health", || (get(&gala.hub, "/api/v1/health").0 == 200).then_some(()));
     gala.wait_to_hear("WATCHDOG=1");
+    // Else the queue fills, and the program waits for us.
+    let heard = gala.notified.try_clone().unwrap();
+    std::thread::spawn(move || while heard.recv(&mut [0; 256]).is_ok() {});
 
     // Asked for all along, so that there are requests to see and a connection that carries bytes.
     let ask = |client: &mut TcpStream| {

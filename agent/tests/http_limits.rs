@@ -19,8 +19,6 @@ fn sockets() -> usize {
 fn idle_connections_make_room_and_are_few() {
     let running = agent(|_| {});
     for address in [running.agent.metrics_address().unwrap(), running.agent.rest_address().unwrap()] {
-        let before = sockets();
-        let idle: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(address).unwrap()).collect();
         let path = if Some(address) == running.agent.rest_address() { "/tcp" } else { "/metrics" };
         let answers = || {
             let mut stream = TcpStream::connect(address).ok()?;
@@ -31,6 +29,10 @@ fn idle_connections_make_room_and_are_few() {
             stream.read_to_string(&mut answer).ok()?;
             answer.starts_with("HTTP/1.1 200").then_some(())
         };
+        // Its thread has its own sockets once it answers.
+        wait_for("an answer", || answers().is_some());
+        let before = sockets();
+        let idle: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(address).unwrap()).collect();
         wait_for("an answer beside 300 idle connections", || answers().is_some());
         // Both ends are in this process.
         wait_for("the agent closing what is too much", || sockets() <= before + idle.len() + 64 + 1);

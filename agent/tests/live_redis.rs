@@ -177,7 +177,7 @@ fn a_busy_server_makes_its_clients_wait_whether_it_read_their_commands_or_not() 
     ask(&mut other, GET);
     quiet.write_all(&[reply("OFF"), SET.to_vec()].concat()).expect("writing works");
     redis.executed("set", 1);
-    busy.write_all(b"*3\r\n$5\r\nDEBUG\r\n$5\r\nSLEEP\r\n$1\r\n3\r\n").expect("writing works");
+    busy.write_all(b"*3\r\n$5\r\nDEBUG\r\n$5\r\nSLEEP\r\n$2\r\n60\r\n").expect("writing works");
     redis.wait_is_told(&mut probe, "DEBUG");
     // Read is only the first one; these wait unread, one of them behind it.
     busy.write_all(GET).expect("writing works");

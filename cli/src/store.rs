@@ -16,7 +16,7 @@ pub struct StoreCommand {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Verifies every checksum; the hub must be stopped
+    /// Verifies every checksum; works beside a running hub
     Check {
         /// Data folder of the hub, or the store folder in it
         dir: PathBuf,
@@ -38,7 +38,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Copies a consistent state into a new folder; the hub must be stopped; the hub must be stopped
+    /// Copies a consistent state into a new folder; the hub must be stopped
     Backup { dir: PathBuf, target: PathBuf },
 }
 

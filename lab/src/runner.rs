@@ -247,7 +247,9 @@ pub fn wait_until_warm(product: &Product) -> Result<()> {
             return Ok(None);
         }
         let foretold = |at_ms: i64| at_ms.clamp(now, now + WARM_AFTER_MS) + LAST_MS;
-        let until = *until_ms.get_or_insert(at_ms.map_or(now, foretold));
+        // Absent when all are warm, and while the pace of none is known.
+        let unknown = if warm < total { now + WARM_AFTER_MS + LAST_MS } else { now };
+        let until = *until_ms.get_or_insert(at_ms.map_or(unknown, foretold));
         let passed = (now - begun) / 1000;
         if passed >= shown + 30 {
             shown = passed;
