@@ -297,6 +297,11 @@ export function start(port = 0) {
     }
     if (url.pathname === "/api/v1/stream") {
       if (refuse) return send(503, { error: { code: "starting", message: "the hub is starting", field: null } });
+      // Who is dead without a word opens no stream either.
+      if (silent) {
+        streams.add(response);
+        return;
+      }
       response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
       response.write(": hello\n\n");
       streams.add(response);

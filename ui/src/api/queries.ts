@@ -108,8 +108,8 @@ export function useAnomalies(time: Time, params: { entity?: string; limit?: numb
 
 /** Moments of a window looked at to tell whether it was watched, ends included. */
 const WATCH_MOMENTS = 9;
-/** The map is built at least once a minute; a moment is watched if that was done just before it. */
-const WATCHED_WITHIN_MS = 150_000;
+/** The map is built every five minutes at least; a moment is watched if that was done just before it. */
+const WATCHED_WITHIN_MS = 330_000;
 
 /**
  * How much of a past window was watched, 0 to 1, by the cycles the map was built in: a hub that was not there yet, was
