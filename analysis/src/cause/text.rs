@@ -3,30 +3,10 @@
 use std::collections::BTreeMap;
 
 use gala_model::incident::{IncidentInput, Text};
+use gala_store::promql::show_utc;
 
 use super::evidence::{Judged, Observation};
 use super::rules::RuleSet;
-
-/// `2026-11-26T14:03:20Z`; whoever shows it knows the reader's time zone.
-pub fn utc(at_ms: i64) -> String {
-    let seconds = at_ms.div_euclid(1000);
-    let (year, month, day) = civil(seconds.div_euclid(86_400));
-    let of_day = seconds.rem_euclid(86_400);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", of_day / 3600, of_day / 60 % 60, of_day % 60)
-}
-
-/// Year, month and day of a day counted from 1970-01-01, by the eras of 400 years that the calendar repeats in.
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Years begin in March here, so that the leap day is their last.
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
-}
 
 /// A number with its unit, three digits that matter.
 pub fn quantity(value: f64, unit: &str) -> String {
@@ -99,7 +79,7 @@ pub fn change(rules: &RuleSet, class: usize, judged: &Judged, observation: &Obse
     let rule = &rules.classes[class];
     let [en, zh] = rule.metrics[observation.metric].text.as_ref().unwrap_or(&rule.text);
     let name = entity_name(judged.entity_type, &judged.labels, &judged.entity_id);
-    let (at_en, at_zh) = match observation.onset_ms.map(utc) {
+    let (at_en, at_zh) = match observation.onset_ms.map(show_utc) {
         Some(at) => (format!(" at {at}"), format!("{at} ")),
         None => Default::default(),
     };
@@ -151,8 +131,8 @@ mod tests {
 
     #[test]
     fn times_are_rfc_3339_in_utc() {
-        assert_eq!(utc(1_700_000_123_999), "2023-11-14T22:15:23Z");
-        assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00Z");
-        assert_eq!(utc(-1), "1969-12-31T23:59:59Z");
+        assert_eq!(show_utc(1_700_000_123_999), "2023-11-14T22:15:23Z");
+        assert_eq!(show_utc(951_782_400_000), "2000-02-29T00:00:00Z");
+        assert_eq!(show_utc(-1), "1969-12-31T23:59:59Z");
     }
 }

@@ -35,6 +35,7 @@ pub use engine::{Answer, Cost, Options, QueryError, QueryValue, VectorSample, in
 pub use functions::{Function, all as all_functions};
 pub use labels::show as show_labels;
 pub use literal::{duration_ns, format_value};
+pub use notes::utc as show_utc;
 pub use parse::{ParseError, parse, parse_selector};
 pub use pattern::compile as compile_pattern;
 pub use print::pretty;

@@ -117,7 +117,8 @@ fn two_digits(value: f64) -> String {
     format_general(rounded)
 }
 
-fn utc(t_ms: i64) -> String {
+/// RFC 3339 in UTC, `2026-11-26T14:03:20Z`.
+pub fn utc(t_ms: i64) -> String {
     let seconds = t_ms.div_euclid(1000);
     let t = super::functions::math::Civil::from_seconds(seconds as f64);
     let second = seconds.rem_euclid(60);
