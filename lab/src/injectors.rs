@@ -1,12 +1,14 @@
 //! Faults as processes: each does one bad thing until it is killed.
 
-use std::io::Write;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+
+use crate::redis::request;
 
 /// A noisy neighbour on one processor, with several threads as a build or a batch job has.
 pub fn burn(cpu: usize, threads: usize) -> Result<ExitCode> {
@@ -74,5 +76,21 @@ pub fn connect_flood(address: SocketAddr, cpu: usize, burst: usize) -> Result<Ex
         std::thread::sleep(Duration::from_millis(100));
         drop(open);
         std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Runs until so many seconds of processor time are gone; the server does nothing else meanwhile.
+const SCRIPT: &str = "local till = os.clock() + tonumber(ARGV[1]) while os.clock() < till do end return 1";
+
+/// A client whose script holds the server for some seconds, lets it go for one, and so on.
+pub fn hang(address: SocketAddr, seconds: u64) -> Result<ExitCode> {
+    let mut stream = TcpStream::connect(address)?;
+    let mut answer = [0u8; 512];
+    loop {
+        stream.write_all(request(&["EVAL", SCRIPT, "0", &seconds.to_string()]).as_bytes())?;
+        if stream.read(&mut answer)? == 0 {
+            return Ok(ExitCode::FAILURE);
+        }
+        std::thread::sleep(Duration::from_secs(1));
     }
 }

@@ -1,9 +1,12 @@
 //! Faults on purpose. `gala-lab demo` runs a real service, hurts it in one known way, and watches whether the product
-//! finds the incident and its cause; the other subcommands are the workloads and injectors it is made of.
+//! finds the incident and its cause; `accuracy` does so in a row and `quiet` not at all; `stage` is the service alone. The other
+//! subcommands are the workloads and injectors it is made of.
 //!
 //! The product knows nothing of this: no name, path or timing of the lab appears in it.
 #![forbid(unsafe_code)]
 
+mod groups;
+mod harm;
 mod host;
 mod injectors;
 mod loads;
@@ -11,6 +14,7 @@ mod quiet;
 mod redis;
 mod runner;
 mod scenario;
+mod stage;
 mod undo;
 mod watch;
 
@@ -36,6 +40,15 @@ enum Command {
     Accuracy(runner::Accuracy),
     /// No fault at all, then a tripled load: nothing may be found
     Quiet(quiet::Quiet),
+    /// The service without the product, with a fault or without, until Ctrl-C
+    Stage(stage::Show),
+    /// Becomes another program that ends with the lab, however that ends
+    #[command(hide = true)]
+    Tied {
+        parent: i32,
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Asks a Redis server at a steady rate
     Client {
         address: SocketAddr,
@@ -69,6 +82,12 @@ enum Command {
         #[arg(long, default_value_t = 200)]
         burst: usize,
     },
+    /// Holds a Redis server by a script that runs for seconds, again and again
+    Hang {
+        address: SocketAddr,
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -76,10 +95,13 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Accuracy(accuracy) => accuracy.run(),
         Command::Quiet(quiet) => quiet.run(),
+        Command::Stage(show) => show.run(),
+        Command::Tied { parent, words } => undo::exec_tied(parent, &words),
         Command::Client { address, connections, rate, reconnect } => loads::client(address, connections, rate, reconnect),
         Command::Burn { cpu, threads } => injectors::burn(cpu, threads),
         Command::FsyncFlood { dir, threads } => injectors::fsync_flood(&dir, threads),
         Command::ConnectFlood { address, cpu, burst } => injectors::connect_flood(address, cpu, burst),
+        Command::Hang { address, seconds } => injectors::hang(address, seconds),
     };
     match outcome {
         Ok(code) => code,

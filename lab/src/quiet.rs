@@ -1,25 +1,24 @@
 //! The other half of accuracy: a service that is well, then one that is asked three times as much, must open no incident.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 
-use crate::redis;
-use crate::runner::{build_stages, cause_text, prepare, usual_rate, wait_until_warm};
+use crate::runner::{WARM_MINUTES, cause_text};
 use crate::say;
 use crate::scenario::Fault;
+use crate::stage::Number;
 use crate::undo::Undo;
-use crate::watch::{Product, now_ms, wait_for};
+use crate::watch::{Hub, Product, end_on_signal, now_ms, wait_for, wait_until_warm};
 
 #[derive(Args)]
 pub struct Quiet {
-    #[arg(long, value_name = "PROGRAM")]
-    gala: PathBuf,
-    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDR:PORT")]
-    hub: String,
+    #[command(flatten)]
+    hub: Hub,
+    #[command(flatten)]
+    number: Number,
     /// Minutes at the usual load
     #[arg(long, default_value_t = 30)]
     minutes: u64,
@@ -30,14 +29,22 @@ pub struct Quiet {
 
 impl Quiet {
     pub fn run(self) -> Result<ExitCode> {
+        say(&format!(
+            "quiet: two Redis, one with a disk of its own, under their usual load for {} minutes, then three times that for {}; no \
+             incident may open. Some {} minutes with {WARM_MINUTES} until detection knows what is usual; Ctrl-C ends it and removes \
+             what it made.",
+            self.minutes,
+            self.tripled_minutes,
+            WARM_MINUTES as u64 + self.minutes + self.tripled_minutes
+        ));
         let mut undo = Undo::default();
-        let product = prepare(&self.gala, &self.hub, &mut undo)?;
-        let stages = build_stages(&[Fault::Cpu, Fault::Disk], &mut undo)?;
+        end_on_signal()?;
+        let stages = self.number.build(&[Fault::Cpu, Fault::Disk], &mut undo)?;
+        let product = self.hub.reach(&mut undo)?;
         wait_until_warm(&product)?;
         let mut found = watch(&product, "the usual load", self.minutes)?;
-        for (stage, with_disk) in stages.iter().zip([false, true]) {
-            let (address, rate) = (stage.redis.address.to_string(), (2 * usual_rate(with_disk)).to_string());
-            undo.kill_later(redis::own(&["client", &address, "--rate", &rate], true)?);
+        for stage in stages.all() {
+            stage.add_client(2, &mut undo)?;
         }
         found += watch(&product, "three times the load", self.tripled_minutes)?;
         Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,15 +1,8 @@
-//! The faults, how each is made and healed, and what a right answer is.
+//! The faults: what each is in words, what it needs, and what a right answer is.
 
-use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::host::{self, Disk, IoGroup, in_namespace};
-use crate::redis::{Redis, own};
-use crate::undo::Undo;
-
-/// What the slow disk takes; the server writes its log more often than that.
-const SLOW_WRITES_PER_SECOND: u64 = 20;
-
+/// Those of the series that `docs/accuracy.md` holds, in its order, then the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Fault {
     /// A noisy neighbour on the server's processor
@@ -22,19 +15,54 @@ pub enum Fault {
     Fsync,
     /// More connections come at once than the server's queue holds
     Listen,
+    /// The server is stopped by a signal
+    Stop,
+    /// Somebody's script holds the server for seconds, again and again
+    Hang,
+    /// The link to the clients is down
+    Link,
+    /// A control group gives the server half the processor time it needs
+    Quota,
+    /// The server may use no more memory and refuses to write
+    Memory,
+    /// 30 ms more on the way to the clients; needs netem in the kernel
+    Delay,
+    /// The server is killed and stays away until it is healed
+    Kill,
+}
+
+/// Which faults a series makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Series {
+    /// cpu, loss, disk, fsync, listen
+    Five,
+    /// stop, hang, link, quota, memory, delay, kill
+    More,
+    /// Both
+    All,
+}
+
+impl Series {
+    pub fn faults(self) -> Vec<Fault> {
+        let all = Fault::value_variants();
+        match self {
+            Self::Five => all[..5].to_vec(),
+            Self::More => all[5..].to_vec(),
+            Self::All => all.to_vec(),
+        }
+    }
 }
 
 impl Fault {
-    pub const ALL: [Self; 5] = [Self::Cpu, Self::Loss, Self::Disk, Self::Fsync, Self::Listen];
+    /// As on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Loss => "loss",
-            Self::Disk => "disk",
-            Self::Fsync => "fsync",
-            Self::Listen => "listen",
-        }
+    /// In words.
+    pub fn means(self) -> String {
+        let value = self.to_possible_value();
+        value.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
     }
 
     /// Whether the server must write its log to the lab's own disk.
@@ -42,90 +70,101 @@ impl Fault {
         matches!(self, Self::Disk | Self::Fsync)
     }
 
-    /// Categories that name this fault.
-    const fn categories(self) -> &'static [&'static str] {
-        match self {
-            Self::Cpu => &["S1"],
-            Self::Loss | Self::Listen => &["S4"],
-            Self::Disk => &["S3", "H1"],
-            Self::Fsync => &["S3"],
-        }
-    }
-
-    /// Whether a first cause is the truth: the entity at fault and its category.
-    pub fn is_right(self, truth: &Truth, entity_id: &str, entity_type: &str, category: &str) -> bool {
-        let is_process = |pid: u32| entity_type == "proc" && entity_id.ends_with(&format!("_proc_{pid}"));
-        let of_server = entity_id.contains(&format!("_{}_", truth.server)) || entity_id.ends_with(&format!("_{}", truth.server));
-        let entity = match self {
-            Self::Cpu => truth.culprits.iter().any(|pid| is_process(*pid)) || entity_id.ends_with(&format!("_cpu_{}", truth.cpu)),
-            Self::Loss => matches!(entity_type, "tcp_link" | "nic" | "net"),
-            Self::Disk => matches!(entity_type, "disk" | "block"),
-            Self::Fsync => truth.culprits.iter().any(|pid| is_process(*pid)) || matches!(entity_type, "disk" | "block"),
-            Self::Listen => (entity_type == "endpoint_tcp" && of_server) || entity_type == "net",
-        };
-        entity && self.categories().contains(&category)
+    /// Whether another process is the server afterwards, which must become known first.
+    pub const fn replaces_server(self) -> bool {
+        matches!(self, Self::Kill)
     }
 }
 
-/// What is really wrong.
-#[derive(Debug)]
-pub struct Truth {
-    pub server: u32,
-    pub cpu: usize,
-    /// Processes that do the harm.
-    pub culprits: Vec<u32>,
+/// One right answer: what is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// The process that does the harm, or the server itself; categories
+    Process(u32, &'static [&'static str]),
+    /// The processor all of them want
+    Processor(usize),
+    /// `loop0` and its number `7:0`
+    Disk(String, String, &'static [&'static str]),
+    /// One between the server's address and its clients
+    Connection(String),
+    /// The server's link
+    Interface(String, &'static [&'static str]),
+    /// The server's listening socket
+    Listener(u32),
 }
 
-/// Makes the fault; what is started ends with `undo`.
-pub fn inject(fault: Fault, redis: &Redis, disk: Option<&Disk>, undo: &mut Undo) -> Result<Truth> {
-    let mut truth = Truth { server: redis.pid, cpu: redis.cpu, culprits: Vec::new() };
-    let cpu = redis.cpu.to_string();
-    let address = redis.address.to_string();
-    match fault {
-        Fault::Cpu => {
-            for _ in 0..2 {
-                let child = own(&["burn", "--cpu", &cpu], false)?;
-                truth.culprits.push(child.id());
-                undo.kill_later(child);
+impl Truth {
+    /// Whether a cause says this: the entity at fault and its category.
+    pub fn is_named(&self, entity_id: &str, entity_type: &str, category: &str) -> bool {
+        let ends = |end: &str| entity_id.ends_with(end);
+        let (entity, categories) = match self {
+            Self::Process(pid, categories) => (entity_type == "proc" && ends(&format!("_proc_{pid}")), *categories),
+            Self::Processor(cpu) => (entity_type == "cpu" && ends(&format!("_cpu_{cpu}")), &["S1"][..]),
+            Self::Disk(device, number, categories) => {
+                let number = number.replace(':', "_");
+                let is_it = match entity_type {
+                    "disk" => ends(&format!("_disk_{device}")),
+                    "block" => ends(&format!("_block_{number}")),
+                    _ => false,
+                };
+                (is_it, *categories)
             }
-        }
-        Fault::Loss => {
-            // On the receiving side: a drop at the sender would be told to it as an error.
-            let rule = ["INPUT", "-p", "tcp", "-m", "statistic", "--mode", "random", "--probability", "0.1", "-j", "DROP"];
-            let mut add = vec!["iptables", "-I"];
-            add.extend_from_slice(&rule);
-            in_namespace(&add)?;
-            let mut remove = vec!["ip", "netns", "exec", host::NAMESPACE, "iptables", "-D"];
-            remove.extend_from_slice(&rule);
-            undo.run_later(&remove);
-        }
-        Fault::Disk => {
-            let disk = disk.ok_or_else(|| anyhow::anyhow!("this fault needs the lab's disk"))?;
-            let group = IoGroup::new(undo)?;
-            group.add(redis.pid)?;
-            group.limit_writes(&host::device_number(&disk.device)?, Some(SLOW_WRITES_PER_SECOND))?;
-            undo.run_later(&["sh", "-c", &format!("echo {} > {}", redis.pid, root_group())]);
-        }
-        Fault::Fsync => {
-            let disk = disk.ok_or_else(|| anyhow::anyhow!("this fault needs the lab's disk"))?;
-            let child = own(&["fsync-flood", &disk.mount.display().to_string()], false)?;
-            truth.culprits.push(child.id());
-            undo.kill_later(child);
-        }
-        Fault::Listen => {
-            let child = own(&["connect-flood", &address, "--cpu", &cpu], false)?;
-            truth.culprits.push(child.id());
-            undo.kill_later(child);
-        }
+            Self::Connection(address) => {
+                (entity_type == "tcp_link" && entity_id.split('_').any(|part| part == address), &["S4"][..])
+            }
+            Self::Interface(link, categories) => (entity_type == "nic" && ends(&format!("_nic_{link}")), *categories),
+            Self::Listener(pid) => (entity_type == "endpoint_tcp" && entity_id.contains(&format!("_{pid}_")), &["S4"][..]),
+        };
+        entity && categories.contains(&category)
     }
-    Ok(truth)
 }
 
-/// Where a process goes when it leaves the lab's control group.
-fn root_group() -> &'static str {
-    if std::path::Path::new("/sys/fs/cgroup/blkio").is_dir() {
-        "/sys/fs/cgroup/blkio/cgroup.procs"
-    } else {
-        "/sys/fs/cgroup/cgroup.procs"
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_series_are_the_five_and_the_others_without_overlap() {
+        let (five, more, all) = (Series::Five.faults(), Series::More.faults(), Series::All.faults());
+        assert_eq!(five, [Fault::Cpu, Fault::Loss, Fault::Disk, Fault::Fsync, Fault::Listen]);
+        assert_eq!([five, more.clone()].concat(), all);
+        // Others would meet a server that is not known yet.
+        assert!(more.iter().rev().skip(1).all(|fault| !fault.replaces_server()));
+    }
+
+    #[test]
+    fn every_fault_says_what_it_is() {
+        for fault in Fault::value_variants() {
+            assert!(fault.means().len() > 20, "{}: {}", fault.name(), fault.means());
+        }
+    }
+
+    #[test]
+    fn only_the_thing_at_fault_in_its_category_is_right() {
+        let machine = "5c1f0b2e-77aa-4b1e-8f00-000000000001-192.0.2.2";
+        let is_named = |truth: &Truth, rest: &str, category: &str| {
+            let entity_type = rest.split_once("_tcp_").map_or_else(|| rest.split('_').next().unwrap(), |_| "endpoint_tcp");
+            let entity_type = if rest.starts_with("tcp_link") { "tcp_link" } else { entity_type };
+            truth.is_named(&format!("{machine}_{rest}"), entity_type, category)
+        };
+        let process = Truth::Process(412, &["S5", "S6"]);
+        assert!(is_named(&process, "proc_412", "S5") && is_named(&process, "proc_412", "S6"));
+        assert!(!is_named(&process, "proc_1412", "S5") && !is_named(&process, "proc_412", "S1"));
+        assert!(is_named(&Truth::Processor(1), "cpu_1", "S1") && !is_named(&Truth::Processor(1), "cpu_11", "S1"));
+        let disk = Truth::Disk("loop0".into(), "7:0".into(), &["S3"]);
+        assert!(is_named(&disk, "disk_loop0", "S3") && is_named(&disk, "block_7_0", "S3"));
+        assert!(!is_named(&disk, "disk_vda", "S3") && !is_named(&disk, "block_254_0", "S3"));
+        let connection = Truth::Connection("198.18.77.1".into());
+        assert!(is_named(&connection, "tcp_link_412_server_198.18.77.2_198.18.77.1_0_16379_2", "S4"));
+        assert!(
+            !is_named(&connection, "tcp_link_99_client_10.0.0.5_10.0.0.9_0_443_2", "S4"),
+            "another of the host's connections"
+        );
+        assert!(!is_named(&connection, "tcp_link_412_server_198.18.77.2_198.18.77.10_0_16379_2", "S4"));
+        let link = Truth::Interface("galalab0s".into(), &["H3"]);
+        assert!(is_named(&link, "nic_galalab0s", "H3") && !is_named(&link, "nic_eth0", "H3"));
+        let listener = Truth::Listener(412);
+        assert!(is_named(&listener, "endpoint_tcp_412_198.18.77.1_16379", "S4"));
+        assert!(!is_named(&listener, "endpoint_tcp_77_0.0.0.0_22", "S4") && !is_named(&listener, "net_TCP", "S4"));
     }
 }
