@@ -1,7 +1,7 @@
 // A small stand-in for the hub, for developing the interface and for states a live hub shows only in bad moments. Serves dist
 // with the hub's security headers and the story's answers. Switches:
 // `/__mode?set=empty|error|slow|quiet|starting|learning|blind|warned|normal`, `/__fail?path=REGEX` breaks some answers, `/__drop`
-// ends streams, with `refuse=1` none can be opened, with `silent=1` they say nothing.
+// ends streams, with `refuse=1` none can be opened, with `silent=1` they say nothing; `/__streams` tells how many are open.
 import { createReadStream, existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
@@ -291,6 +291,7 @@ export function start(port = 0) {
       if (!silent) for (const stream of streams) stream.end();
       return send(200, {});
     }
+    if (url.pathname === "/__streams") return send(200, { open: streams.size });
     if (url.pathname === "/__fail") {
       fails = url.searchParams.has("path") ? new RegExp(url.searchParams.get("path")) : null;
       return send(200, {});

@@ -2,6 +2,7 @@
 // are then skipped and said so). `--only TEXT` runs the cases whose name holds the text. Exit code 1 when a case fails.
 import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { access } from "./access.mjs";
 import { axe, launch, openPage, rawTimes, settle, tabOrder } from "./browser.mjs";
 import { start } from "./fixture-server.mjs";
 import { journeys } from "./journeys.mjs";
@@ -113,6 +114,7 @@ await journeys(test, base, fault, entity);
 if (fixture) {
   await states(test, base);
   await truths(test, base);
+  await access(test, base);
 } else process.stdout.write("skipped: states empty, error, loading, stale: they need a hub that is empty or broken\n");
 
 await browser.close();

@@ -113,15 +113,21 @@ export async function states(test, base) {
       await fetch(`${base}/__drop`);
     });
 
-    await test("state stale: a lost stream is said, and forgotten when it is back", { expected: [503] }, async (page) => {
-      await page.goto(base);
-      await settle(page);
-      await fetch(`${base}/__drop?refuse=1`);
-      await page.locator(".stale").waitFor({ timeout: 20_000 });
-      must((await page.locator(".dimmed").count()) === 1, "what is old is not dimmed");
-      await fetch(`${base}/__drop?refuse=0`);
-      await page.locator(".stale").waitFor({ state: "detached", timeout: 20_000 });
-    });
+    await test(
+      "state stale: a lost stream is said, and forgotten when it is back",
+      { expected: [503] },
+      async (page, problems) => {
+        await page.goto(base);
+        await settle(page);
+        await fetch(`${base}/__drop?refuse=1`);
+        await page.locator(".stale").waitFor({ timeout: 20_000 });
+        must((await page.locator(".dimmed").count()) === 1, "what is old is not dimmed");
+        problems.push(...(await axe(page)));
+        await page.locator("#said", { hasText: "is lost" }).waitFor({ state: "attached" });
+        await fetch(`${base}/__drop?refuse=0`);
+        await page.locator(".stale").waitFor({ state: "detached", timeout: 20_000 });
+      },
+    );
   } finally {
     await mode("normal");
     await fetch(`${base}/__drop?refuse=0`);

@@ -1,6 +1,9 @@
 // The agent's part of the story: probes, cost, ledger, health.
 import { noise } from "./noise.mjs";
 
+/** The story's hub runs for nine days. */
+const STARTED_MS = Date.now() - 9 * 86_400_000;
+
 export function agentStory(now, onset) {
   const hook = (probe, name, rung, ladder, missing, state = "full", reason = "") => ({
     probe,
@@ -137,7 +140,7 @@ export function agentStory(now, onset) {
   const health = {
     status: "ok",
     version: "0.1.0",
-    uptime_ms: 9 * 86_400_000,
+    uptime_ms: now - STARTED_MS,
     components: {
       agent: { status: "ok", reason: "", last_ms: now - 2000 },
       store: { status: "ok", reason: "1.1 of 2 GiB, 7 days kept", last_ms: now - 1000 },

@@ -186,6 +186,14 @@ export function isDated(from: number, to: number, options: { now?: number; span?
 
 const isSameDay = (a: number, b: number) => new Date(a).toDateString() === new Date(b).toDateString();
 
+/** The zone of the clock: times are shown in it, and whoever is told one may live in another. */
+export function zone(ms: number): string {
+  const minutes = -new Date(ms).getTimezoneOffset();
+  const size = Math.abs(minutes);
+  const sign = minutes < 0 ? "−" : "+";
+  return minutes === 0 ? "UTC" : `UTC${sign}${pad(Math.floor(size / 60))}:${pad(size % 60)}`;
+}
+
 /** From one moment to another: the date once where both are of the same day, not at all where that is today. */
 export function clockRange(from: number, to: number, now: number): string {
   if (isSameDay(from, to)) return `${clock(from, { now })} – ${clock(to)}`;

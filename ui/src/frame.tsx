@@ -1,35 +1,29 @@
 // The frame around every page: brand, host, search, the one time, theme, language, the agent's own cost; the rail of pages.
-import { Suspense, useCallback, useEffect, useRef, useState } from "react";
-import { Outlet, useLocation, useNavigate, useSearchParams } from "react-router";
-import { useBudget, useFaults, useHosts, useLedger } from "./api/queries";
+import { Suspense, useCallback, useEffect, useState } from "react";
+import { Outlet, useLocation, useSearchParams } from "react-router";
+import { useBudget, useHosts, useLedger, useOpenFaults } from "./api/queries";
 import { useStream } from "./api/stream";
-import { bytes, num, percent } from "./format";
-import { type Key, setLanguage, useLang, useT } from "./i18n";
+import { bytes, num, percent, zone } from "./format";
+import { setLanguage, useLang, useT } from "./i18n";
+import { countOf } from "./incident/read";
+import { PAGES, useKeys } from "./keys";
 import { page } from "./pages";
 import { HoverCard } from "./parts/HoverCard";
-import { Icon, type IconName } from "./parts/icons";
-import { keep, To } from "./parts/links";
+import { Icon } from "./parts/icons";
+import { To } from "./parts/links";
 import { Palette } from "./parts/Palette";
 import { Skeleton } from "./parts/page";
-import { switchFocus, usePanel } from "./parts/panel";
+import { usePanel } from "./parts/panel";
 import { Shortcuts } from "./parts/Shortcuts";
 import { judgedClass, ofSeverity } from "./parts/state";
+import { setOpenCount } from "./parts/title";
+import { switchTwin, useTwin } from "./parts/twin";
+import { Said, useArrival } from "./said";
 import { toggleTheme, useTheme } from "./theme";
 import { TimeBar } from "./time/TimeBar";
-import { useTime } from "./time/useTime";
+import { useNow, useTime } from "./time/useTime";
 
 const Panel = page(() => import("./panel/Panel"));
-
-const PAGES: { path: string; name: Key; icon: IconName; key: string }[] = [
-  { path: "/", name: "page.now", icon: "now", key: "n" },
-  { path: "/incidents", name: "page.incidents", icon: "incidents", key: "i" },
-  { path: "/map", name: "page.map", icon: "map", key: "m" },
-  { path: "/entities", name: "page.entities", icon: "entities", key: "e" },
-  { path: "/explore", name: "page.explore", icon: "explore", key: "x" },
-  { path: "/agent", name: "page.agent", icon: "agent", key: "a" },
-];
-/** After `g` the second key must follow within this. */
-const CHORD_MS = 1500;
 
 export function Frame() {
   const t = useT();
@@ -38,6 +32,7 @@ export function Frame() {
   const close = useCallback(() => setAsked(null), []);
   const panel = usePanel();
   useKeys(setAsked);
+  useArrival();
   return (
     <>
       <a className="skip" href="#main">
@@ -58,6 +53,7 @@ export function Frame() {
         )}
       </div>
       <HoverCard />
+      <Said />
       {asked === "search" ? <Palette onClose={close} /> : null}
       {asked === "keys" ? <Shortcuts onClose={close} /> : null}
     </>
@@ -89,6 +85,7 @@ function Top({ onSearch }: { onSearch: () => void }) {
         <kbd>/</kbd>
       </button>
       <TimeBar />
+      <TwinSwitch />
       <button
         type="button"
         className="pick plain"
@@ -108,6 +105,25 @@ function Top({ onSearch }: { onSearch: () => void }) {
       </button>
       <Cost />
     </header>
+  );
+}
+
+/** What the key `t` does, for those who have no such key: screen readers use it themselves, telephones have none. */
+function TwinSwitch() {
+  const t = useT();
+  const twin = useTwin();
+  const [, setParams] = useSearchParams();
+  return (
+    <button
+      type="button"
+      className="pick plain"
+      aria-pressed={twin}
+      aria-label={t("frame.tables")}
+      title={t("frame.tables")}
+      onClick={() => setParams(switchTwin, { replace: true })}
+    >
+      <Icon name="table" />
+    </button>
   );
 }
 
@@ -165,11 +181,13 @@ function Cost() {
 function Rail() {
   const t = useT();
   const { pathname } = useLocation();
-  const open = useFaults({ state: "open", limit: 100 });
+  const open = useOpenFaults();
   const ledger = useLedger();
   const { lostSince } = useStream();
+  const now = useNow();
   const items = open.data?.items ?? [];
-  const count = items.length;
+  const count = items.length === 0 ? "" : countOf(open.data!);
+  useEffect(() => setOpenCount(count), [count]);
   const worst = items.some((fault) => ofSeverity(fault.severity) === "crit") ? "crit" : "warn";
   const watched = ledger.data?.watched;
   return (
@@ -180,9 +198,10 @@ function Rail() {
           <To key={page.path} to={page.path} aria-current={here ? "page" : undefined} title={`g ${page.key}`}>
             <Icon name={page.icon} />
             <span>{t(page.name)}</span>
-            {page.path === "/incidents" && count > 0 ? (
+            {page.path === "/incidents" && count !== "" ? (
               <span className={`n ${judgedClass(worst)}`} title={t("frame.open", { count })}>
                 {count}
+                <span className="sr"> {t("frame.open_n")}</span>
               </span>
             ) : null}
           </To>
@@ -198,54 +217,9 @@ function Rail() {
             {t("frame.processes", { count: num(watched.processes) })}
           </>
         ) : null}
+        <br />
+        <span title={t("frame.zone")}>{zone(now)}</span>
       </p>
     </nav>
   );
-}
-
-/** Keys that work everywhere but in a field. */
-function useKeys(ask: (what: "search" | "keys") => void): void {
-  const navigate = useNavigate();
-  const location = useLocation();
-  const time = useTime();
-  const panel = usePanel();
-  const chord = useRef(0);
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
-        event.preventDefault();
-        ask("search");
-        return;
-      }
-      const target = event.target as HTMLElement;
-      if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog, [contenteditable]"))
-        return;
-      const chorded = Date.now() - chord.current < CHORD_MS;
-      chord.current = 0;
-      if (chorded) {
-        const page = PAGES.find((one) => one.key === event.key);
-        if (!page) return;
-        event.preventDefault();
-        void navigate(keep(page.path, location.search));
-      } else if (event.key === "g") chord.current = Date.now();
-      else if (event.key === "/" || event.key === "?") {
-        event.preventDefault();
-        ask(event.key === "/" ? "search" : "keys");
-      } else if (event.key === "p") {
-        if (switchFocus()) event.preventDefault();
-      } else if (event.key === "[") time.step(-1);
-      else if (event.key === "]") time.step(1);
-      else if (event.key === "t") {
-        const params = new URLSearchParams(location.search);
-        if (params.has("table")) params.delete("table");
-        else params.set("table", "1");
-        void navigate({ search: params.toString() }, { replace: true });
-      } else if (event.key === "Escape" && !event.defaultPrevented) {
-        if (panel.id !== null) panel.close();
-        else if (location.key !== "default") void navigate(-1);
-      }
-    };
-    document.addEventListener("keydown", onKey);
-    return () => document.removeEventListener("keydown", onKey);
-  }, [navigate, location, time, panel, ask]);
 }

@@ -7,6 +7,7 @@ import { useT } from "./i18n";
 import { NotRead } from "./pages";
 import { To } from "./parts/links";
 import { Page } from "./parts/page";
+import { remember, remembered } from "./storage";
 import { useTime } from "./time/useTime";
 
 /** `text` says more where it is not an address that is wrong. */
@@ -58,14 +59,14 @@ const REACH_LIMIT_MS = 5000;
 
 /** Loads the page anew if the hub is there, so that its build can be read; not again and again, unless it was away. */
 async function reload(wasAway: boolean): Promise<void> {
-  const last = Number(sessionStorage.getItem(RELOADED) ?? 0);
+  const last = Number(remembered(RELOADED, "session") ?? 0);
   if (!wasAway && Date.now() - last < RELOAD_AGAIN_MS) return;
   try {
     await get("/health", {}, undefined, REACH_LIMIT_MS);
   } catch {
     return;
   }
-  sessionStorage.setItem(RELOADED, String(Date.now()));
+  remember(RELOADED, String(Date.now()), "session");
   location.reload();
 }
 

@@ -1,5 +1,6 @@
 // The two themes: the system's preference until one is chosen.
 import { useSyncExternalStore } from "react";
+import { remember, remembered } from "./storage";
 
 export type Theme = "light" | "dark";
 const STORED = "gala.theme";
@@ -7,7 +8,7 @@ const listeners = new Set<() => void>();
 const system = matchMedia("(prefers-color-scheme: dark)");
 
 function chosen(): Theme | null {
-  const text = new URLSearchParams(location.search).get("theme") ?? localStorage.getItem(STORED);
+  const text = new URLSearchParams(location.search).get("theme") ?? remembered(STORED);
   return text === "light" || text === "dark" ? text : null;
 }
 
@@ -29,7 +30,7 @@ export function current(): Theme {
 
 export function toggleTheme(): void {
   const next = current() === "dark" ? "light" : "dark";
-  localStorage.setItem(STORED, next);
+  remember(STORED, next);
   apply(next);
 }
 

@@ -69,6 +69,17 @@ export function useFaults(params: { state?: string; from?: number; to?: number; 
   });
 }
 
+/** How many incidents are open, also while nobody looks at the tab: its title tells. */
+export function useOpenFaults() {
+  return useQuery({
+    queryKey: ["fault", "list", "open", undefined, OPEN_LIMIT, undefined],
+    queryFn: ({ signal }) => get<T.Page<T.Fault>>("/faults", { state: "open", limit: OPEN_LIMIT }, signal),
+    refetchInterval: () => (document.hidden ? SLOW_MS : LIVE_MS),
+    refetchIntervalInBackground: true,
+  });
+}
+const OPEN_LIMIT = 100;
+
 /** With a version: that one, which never changes. */
 export function useFault(id: string, version: number | null = null) {
   return useQuery({

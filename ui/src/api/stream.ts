@@ -1,5 +1,6 @@
 // The live stream. One event source for the whole interface; each topic makes the answers that hang on it stale, at most
-// once in five seconds. When the stream or the hub is lost, pages say since when.
+// once in five seconds. When the stream or the hub is lost, pages say since when. A tab nobody looks at has no stream: a browser
+// opens six connections to a hub, for all its tabs together, and asks nothing for it.
 import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
 import { Alive } from "./alive";
@@ -26,6 +27,8 @@ const GRACE_MS = 4000;
 /** How often it is looked whether the hub was heard of, and how long it may take to say that it is there. */
 const CHECK_MS = 5000;
 const CHECK_LIMIT_MS = 5000;
+/** A tab hidden for less keeps its stream: who looks something up elsewhere is soon back. */
+const HIDDEN_MS = 3000;
 
 let state: StreamState = { lostSince: null, pulse: null };
 const listeners = new Set<() => void>();
@@ -54,7 +57,7 @@ export function startStream(client: QueryClient): () => void {
     },
   );
   const stopListening = onAnswer(() => alive.heard());
-  const checking = setInterval(() => void alive.check(), CHECK_MS);
+  const checking = setInterval(() => source !== null && void alive.check(), CHECK_MS);
 
   const invalidate = (topic: Topic) => {
     last.set(topic, Date.now());
@@ -92,18 +95,38 @@ export function startStream(client: QueryClient): () => void {
       });
   };
   const reopen = () => {
+    clearTimeout(retry);
     source?.close();
     open();
   };
-  open();
-
-  return () => {
-    source?.close();
-    stopListening();
-    clearInterval(checking);
+  const letGo = () => {
     clearTimeout(retry);
     clearTimeout(grace);
+    grace = undefined;
+    source?.close();
+    source = null;
     for (const timer of pending.values()) clearTimeout(timer);
+    pending.clear();
+  };
+  let hiding: ReturnType<typeof setTimeout> | undefined;
+  const onSight = () => {
+    clearTimeout(hiding);
+    if (document.hidden) hiding = setTimeout(letGo, HIDDEN_MS);
+    else if (source === null) {
+      open();
+      void client.invalidateQueries();
+    }
+  };
+  document.addEventListener("visibilitychange", onSight);
+  // A link opened in the background waits to be looked at.
+  if (!document.hidden) open();
+
+  return () => {
+    document.removeEventListener("visibilitychange", onSight);
+    clearTimeout(hiding);
+    letGo();
+    stopListening();
+    clearInterval(checking);
   };
 }
 

@@ -105,9 +105,8 @@ export function Editor({ value, onRun, autoFocus }: { value: string; onRun: (que
         autoCapitalize="off"
         aria-label={t("explore.query")}
         placeholder={t("explore.placeholder")}
-        role="combobox"
         aria-autocomplete="list"
-        aria-expanded={options.length > 0}
+        aria-haspopup="listbox"
         aria-controls={`${id}-list`}
         aria-activedescendant={options.length > 0 ? `${id}-${chosen}` : undefined}
         onChange={(event) => {
@@ -123,6 +122,9 @@ export function Editor({ value, onRun, autoFocus }: { value: string; onRun: (que
       <button type="button" className="btn run" onClick={run}>
         {t("explore.run")} <kbd>↵</kbd>
       </button>
+      <p className="sr" role="status">
+        {options.length > 0 ? t("explore.options", { count: options.length }) : ""}
+      </p>
       <div
         id={`${id}-list`}
         role="listbox"

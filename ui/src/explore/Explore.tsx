@@ -7,7 +7,7 @@ import { num, scaleFor, stamp } from "../format";
 import { useT } from "../i18n";
 import { Broken, Empty, Page, Skeleton } from "../parts/page";
 import { Rich } from "../parts/rich";
-import { useTwin } from "../parts/twin";
+import { switchTwin, useTwin } from "../parts/twin";
 import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
 import { Editor } from "./Editor";
@@ -35,13 +35,7 @@ export default function Explore() {
       }),
     [setParams],
   );
-  const toggle = () =>
-    setParams((old) => {
-      const next = new URLSearchParams(old);
-      if (next.has("table")) next.delete("table");
-      else next.set("table", "1");
-      return next;
-    });
+  const toggle = () => setParams(switchTwin);
   return (
     <Page title={t("page.explore")} className="expp">
       <div className="lh">

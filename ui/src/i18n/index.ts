@@ -3,6 +3,7 @@ import i18next from "i18next";
 import { useCallback } from "react";
 import { initReactI18next, useTranslation } from "react-i18next";
 import type { Text } from "../api/types";
+import { remember, remembered } from "../storage";
 import { dictionary } from "./dictionary";
 
 export type Key = keyof typeof dictionary;
@@ -16,7 +17,7 @@ function resources(index: 0 | 1): Record<string, string> {
 }
 
 function initial(): Lang {
-  const asked = new URLSearchParams(location.search).get("lang") ?? localStorage.getItem(STORED);
+  const asked = new URLSearchParams(location.search).get("lang") ?? remembered(STORED);
   if (asked === "en" || asked === "zh") return asked;
   return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 }
@@ -36,7 +37,7 @@ export function startLanguage(): void {
 }
 
 export function setLanguage(lang: Lang): void {
-  localStorage.setItem(STORED, lang);
+  remember(STORED, lang);
   document.documentElement.lang = lang;
   void i18next.changeLanguage(lang);
 }

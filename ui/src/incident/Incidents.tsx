@@ -2,7 +2,7 @@
 import { useSearchParams } from "react-router";
 import { useFaults } from "../api/queries";
 import type { Fault } from "../api/types";
-import { duration, percent, sentence } from "../format";
+import { duration, num, percent, sentence } from "../format";
 import { useT, useText } from "../i18n";
 import { EntityName, To } from "../parts/links";
 import { Answer, Empty, Page } from "../parts/page";
@@ -11,7 +11,10 @@ import { ofSeverity, State } from "../parts/state";
 import { Time } from "../parts/Time";
 import { useTime } from "../time/useTime";
 import { Anomalies } from "./Anomalies";
-import { categoryKey, faultPath } from "./read";
+import { categoryKey, countOf, faultPath } from "./read";
+
+/** Rows shown at most; an earlier window shows earlier ones. */
+const LIMIT = 1000;
 
 export default function Incidents() {
   const t = useT();
@@ -19,7 +22,7 @@ export default function Incidents() {
   const [params, setParams] = useSearchParams();
   const state = params.get("state") ?? "";
   const then = time.live ? {} : { from: Math.round(time.from), to: Math.round(time.to) };
-  const faults = useFaults({ limit: 1000, ...(state ? { state } : {}), ...then }, time);
+  const faults = useFaults({ limit: LIMIT, ...(state ? { state } : {}), ...then }, time);
   // How many are open does not hang on what is shown.
   const open = useFaults({ state: "open", limit: 100 });
   const host = params.get("host");
@@ -31,12 +34,14 @@ export default function Incidents() {
     if (!time.live)
       return faults.data
         ? t(rows.length === 0 ? "incidents.none_then" : rows.length === 1 ? "incidents.then_1" : "incidents.then", {
-            count: rows.length,
+            count: countOf(faults.data, rows.length),
           })
         : t("page.incidents");
     if (!open.data) return t("page.incidents");
     const count = open.data.items.filter(isHere).length;
-    return t(count === 0 ? "incidents.none_open" : count === 1 ? "incidents.open_1" : "incidents.open", { count });
+    return t(count === 0 ? "incidents.none_open" : count === 1 ? "incidents.open_1" : "incidents.open", {
+      count: countOf(open.data, count),
+    });
   };
   const choose = (value: string) =>
     setParams((old) => {
@@ -58,11 +63,14 @@ export default function Incidents() {
         </span>
       </div>
       <Answer of={faults} lines={6}>
-        {() =>
+        {(data) =>
           rows.length === 0 ? (
             <Empty title={t(time.live && !state ? "incidents.none" : "incidents.none_here")}>{t("incidents.none_help")}</Empty>
           ) : (
-            <Faults rows={rows} now={time.now} />
+            <>
+              <Faults rows={rows} now={time.now} />
+              {data.next_cursor === null ? null : <p className="dim pad">{t("incidents.more", { count: num(LIMIT) })}</p>}
+            </>
           )
         }
       </Answer>

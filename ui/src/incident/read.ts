@@ -1,5 +1,6 @@
 // Reading a result: the path of its first cause, names where it leaves them out. Pure.
-import type { Fault, FaultDetail, PathStep, Symptom } from "../api/types";
+import type { Fault, FaultDetail, Page, PathStep, Symptom } from "../api/types";
+import { num } from "../format";
 import { formatRange } from "../time/time";
 
 const MINUTE_MS = 60_000;
@@ -11,6 +12,11 @@ export function faultPath(fault: Pick<Fault, "id" | "state" | "onset_ms" | "clos
   const at = fault.closed_ms + MINUTE_MS;
   const minutes = Math.max(15, Math.ceil((at - fault.onset_ms) / MINUTE_MS) + 5);
   return `${path}?at=${at}&range=${formatRange(minutes * MINUTE_MS)}`;
+}
+
+/** How many there are, as far as the answer tells: it may be the first of more. */
+export function countOf(answer: Page<unknown>, shown = answer.items.length): string {
+  return `${num(shown, 9)}${answer.next_cursor === null ? "" : "+"}`;
 }
 
 /** Steps from cause to symptom of the cause with this rank; empty before the first result. */

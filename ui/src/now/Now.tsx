@@ -1,24 +1,23 @@
-// Now: the answer first. Open incidents worst first, services, hosts, and what is watched and what is not.
-import type { ReactNode } from "react";
 import { useSearchParams } from "react-router";
-import { partName, placeName } from "../agent/names";
-import { useAbnormal, useFaults, useHealth, useHosts, useLedger, useServices, useWatchedThen } from "../api/queries";
-import type { Fault, Health, HostRow, Ledger, Meter, Service, Signal } from "../api/types";
-import { duration, num, percent, sentence, stamp } from "../format";
+import { placeName } from "../agent/names";
+import { useFaults, useHealth, useHosts, useLedger, useServices } from "../api/queries";
+import type { Fault, HostRow, Ledger, Meter, Service, Signal } from "../api/types";
+import { num, percent, sentence, stamp } from "../format";
 import { type Key, useT, useText } from "../i18n";
-import { faultPath } from "../incident/read";
+import { countOf, faultPath } from "../incident/read";
 import { tidyName } from "../map/names";
 import { Spark } from "../parts/Chart";
 import { EntityName, To } from "../parts/links";
-import { Answer, Broken, Empty, Page, Section, Skeleton } from "../parts/page";
+import { Answer, Empty, Page, Section } from "../parts/page";
 import { RangeDot } from "../parts/RangeDot";
 import { Rich, usePlain } from "../parts/rich";
 import { type Judged, ofSeverity, State } from "../parts/state";
 import { Time } from "../parts/Time";
 import { useTime } from "../time/useTime";
 import { OpenIncident } from "./OpenIncident";
-import { isBlind, isYoung, phaseOf, troublesOf } from "./phase";
-import { Learning, Starting } from "./Starting";
+import { phaseOf } from "./phase";
+import { Starting } from "./Starting";
+import { NotKnown, Then, Well } from "./Well";
 import "./now.css";
 
 const RANK = { FATAL: 0, ERROR: 1, WARN: 2, INFO: 3 };
@@ -46,14 +45,20 @@ export default function Now() {
   if (phase === "starting" && open.length === 0)
     return (
       <Page title={t("starting.title")}>
-        <Starting health={health.data!} now={time.now} />
+        <Starting health={health.data!} started={health.dataUpdatedAt - health.data!.uptime_ms} />
       </Page>
     );
   return (
     <Page title={open[0] && time.live ? t("now.title_open", { what: open[0].entity_name }) : t("page.now")}>
       {faults.data ? null : <h1 className="sr">{t("page.now")}</h1>}
       <Answer of={faults} lines={3}>
-        {() => (open.length > 0 ? <Wrong open={open} /> : time.live ? <Well learning={phase === "learning"} /> : <Then />)}
+        {(data) => {
+          if (open.length > 0) return <Wrong open={open} count={countOf(data, open.length)} />;
+          if (!time.live) return <Then />;
+          // That none was open a while ago says nothing of now.
+          if (faults.isError) return <NotKnown why={t("now.no_faults")} />;
+          return <Well learning={phase === "learning"} host={host} />;
+        }}
       </Answer>
       {time.live ? (
         <>
@@ -70,7 +75,7 @@ export default function Now() {
   );
 }
 
-function Wrong({ open }: { open: Fault[] }) {
+function Wrong({ open, count }: { open: Fault[]; count: string }) {
   const t = useT();
   const say = useText();
   const { live } = useTime();
@@ -85,7 +90,7 @@ function Wrong({ open }: { open: Fault[] }) {
           text={
             open.length === 1
               ? t(one, { what: worst.entity_name, time: stamp(worst.onset_ms) })
-              : t(live ? "now.several" : "incidents.then", { count: open.length })
+              : t(live ? "now.several" : "incidents.then", { count })
           }
         />
       </h1>
@@ -118,140 +123,6 @@ function Wrong({ open }: { open: Fault[] }) {
       ) : null}
     </>
   );
-}
-
-/** No incident is open: what that is worth hangs on whether everything is watched. */
-function Well({ learning }: { learning: boolean }) {
-  const t = useT();
-  const time = useTime();
-  const asked = useHealth();
-  const hosts = useHosts(time);
-  const closed = useFaults({ state: "closed", limit: 20 });
-  const abnormal = useAbnormal(time);
-  const health = asked.data;
-  if (asked.isError)
-    return (
-      <NotKnown why={t("now.no_health")}>
-        <Broken error={asked.error} retry={asked.refetch} {...(health ? { since: asked.dataUpdatedAt } : {})} />
-      </NotKnown>
-    );
-  if (!health)
-    return (
-      <>
-        <h1 className="sr">{t("page.now")}</h1>
-        <Skeleton lines={2} />
-      </>
-    );
-  const troubles = troublesOf(health);
-  if (troubles.length > 0)
-    return (
-      <NotKnown why={t("now.parts_fail")}>
-        <ul className="more">
-          {troubles.map(([name, part]) => (
-            <li key={name}>
-              <State state="warn" label={part.status} />
-              <b>{partName(name, t)}</b>
-              <span>
-                <Rich text={part.reason || part.status} />
-              </span>
-              {part.last_ms === null ? null : (
-                <span className="dim nw">{t("agent.last", { duration: duration(Math.max(0, time.now - part.last_ms)) })}</span>
-              )}
-            </li>
-          ))}
-        </ul>
-      </NotKnown>
-    );
-  if (hosts.data && isBlind(hosts.data.items)) return <NotKnown why={t("now.blind")} />;
-  if (learning) return <Learning health={health} now={time.now} />;
-  const last = closed.data?.items.find((fault) => !fault.asked);
-  const started = time.now - health.uptime_ms;
-  const since = last?.closed_ms && last.closed_ms > started ? last.closed_ms : started;
-  const count = abnormal.data?.items.length ?? 0;
-  return (
-    <>
-      <h1>{t("now.well")}</h1>
-      <p className="lead">
-        <Rich text={t("now.well_since", { time: stamp(since), duration: duration(time.now - since) })} />{" "}
-        {last ? (
-          <To className="lnk" to={faultPath(last)}>
-            {t("now.last_incident")}
-          </To>
-        ) : null}
-      </p>
-      {count > 0 ? (
-        <p className="note">
-          <State state="na" /> <Rich text={t(count === 1 ? "now.abnormal_1" : "now.abnormal", { count })} />{" "}
-          <To className="lnk" to="/incidents">
-            {t("now.abnormal_list")}
-          </To>
-        </p>
-      ) : null}
-      <Known health={health} now={time.now} />
-    </>
-  );
-}
-
-function NotKnown({ why, children }: { why: string; children?: ReactNode }) {
-  const t = useT();
-  return (
-    <>
-      <h1>{t("now.not_known")}</h1>
-      <p className="lead">{why}</p>
-      {children}
-    </>
-  );
-}
-
-/** A past window without an incident: all was well only as far as somebody watched. */
-function Then() {
-  const t = useT();
-  const watched = useWatchedThen(useTime());
-  const words = (share: number): [Key, Key | null] => {
-    if (share === 1) return ["now.well_then", null];
-    return share === 0 ? ["now.not_known_then", "now.not_watched_then"] : ["now.well_partly", "now.partly_then"];
-  };
-  return (
-    <>
-      {watched.data === undefined ? <h1 className="sr">{t("page.now")}</h1> : null}
-      <Answer of={watched} lines={2}>
-        {(share) => {
-          const [head, lead] = words(share);
-          return (
-            <>
-              <h1>{t(head)}</h1>
-              {lead ? <p className="lead">{t(lead)}</p> : null}
-            </>
-          );
-        }}
-      </Answer>
-    </>
-  );
-}
-
-/** Of this share of the numbers a normal range is known when the rest are those of short-lived processes. */
-const MOST_WARM = 0.9;
-
-/** While ranges are not known the page must not claim that all is well. */
-function Known({ health, now }: { health: Health; now: number }) {
-  const t = useT();
-  const detection = health.components.detection;
-  if (!detection) return null;
-  const { kpis } = detection;
-  if (kpis && kpis.total > 0 && kpis.warm < kpis.total * MOST_WARM) {
-    const isComing = kpis.warm_at_ms !== null && kpis.warm_at_ms > now;
-    return (
-      <p className="note">
-        <State state="na" /> <Rich text={t("now.known", { warm: num(kpis.warm, 9), total: num(kpis.total, 9) })} />{" "}
-        {isComing ? (
-          <Rich text={t("now.learning_until", { time: stamp(kpis.warm_at_ms!) })} />
-        ) : (
-          t(isYoung(health) ? "learning.soon" : "now.short_lived")
-        )}
-      </p>
-    );
-  }
-  return null;
 }
 
 const SIGNALS: [keyof Service["signals"], Key, Key][] = [

@@ -12,10 +12,10 @@ interface Step {
   when: string;
 }
 
-export function Starting({ health, now }: { health: Health; now: number }) {
+/** `started`: when the hub was, by its own word; it does not move with the clock. */
+export function Starting({ health, started }: { health: Health; started: number }) {
   const t = useT();
   const { agent, topology, detection } = health.components;
-  const started = now - health.uptime_ms;
   const done = (part: Component | undefined) => part !== undefined && part.status !== "starting";
   const step = (part: Component | undefined, what: Key, coming: Key): Step => ({
     state: done(part) ? "ok" : "na",
@@ -47,16 +47,15 @@ export function Starting({ health, now }: { health: Health; now: number }) {
   );
 }
 
-export function Learning({ health, now }: { health: Health; now: number }) {
+export function Learning({ health, now, started }: { health: Health; now: number; started: number }) {
   const t = useT();
   const kpis = health.components.detection?.kpis ?? { warm: 0, total: 0, warm_at_ms: null };
-  const started = now - health.uptime_ms;
   const ready = kpis.warm_at_ms !== null && kpis.warm_at_ms > now ? kpis.warm_at_ms : null;
   return (
     <>
       <h1>{t("learning.title")}</h1>
       <p className="lead">
-        <Rich text={t("learning.lead", { time: stamp(started), duration: duration(health.uptime_ms) })} />
+        <Rich text={t("learning.lead", { time: stamp(started), duration: duration(now - started) })} />
       </p>
       <div className="learn">
         <span className="mtr" aria-hidden="true">

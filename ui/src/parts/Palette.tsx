@@ -109,7 +109,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const isAsking = asked !== text.trim() || entities.isPending || entities.isPlaceholderData;
   const go = (hit: Hit | undefined) => {
     if (!hit) return;
-    onClose();
+    dialog.current?.close();
     void navigate(keep(hit.to, location.search));
   };
   const onKeyDown = (event: React.KeyboardEvent) => {
@@ -130,7 +130,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
       className="palette"
       aria-label={t("frame.search_label")}
       onClose={onClose}
-      onClick={(event) => event.target === dialog.current && onClose()}
+      onClick={(event) => event.target === dialog.current && dialog.current?.close()}
     >
       <div className="pbox">
         <label className="pin">
@@ -141,8 +141,8 @@ export function Palette({ onClose }: { onClose: () => void }) {
             value={text}
             placeholder={t("search.placeholder")}
             role="combobox"
-            aria-expanded="true"
-            aria-controls={`${id}-list`}
+            aria-expanded={hits.length > 0}
+            aria-controls={hits.length > 0 ? `${id}-list` : undefined}
             aria-activedescendant={hits[chosen] ? `${id}-${chosen}` : undefined}
             autoComplete="off"
             spellCheck={false}
@@ -154,25 +154,31 @@ export function Palette({ onClose }: { onClose: () => void }) {
           />
           <kbd>Esc</kbd>
         </label>
-        <div id={`${id}-list`} className="plist" role="listbox" aria-label={t("search.results")}>
-          {hits.map((hit, index) => (
-            // biome-ignore lint/a11y/useKeyWithClickEvents: keys are handled by the field
-            <div
-              key={hit.kind + hit.key}
-              id={`${id}-${index}`}
-              role="option"
-              tabIndex={-1}
-              aria-selected={index === chosen}
-              onClick={() => go(hit)}
-              onPointerMove={() => setChosen(index)}
-            >
-              <Icon name={hit.icon} />
-              <span className="pn">{hit.name}</span>
-              <small>{hit.note}</small>
-              <span className="lab">{t(hit.kind)}</span>
-            </div>
-          ))}
-        </div>
+        <p className="sr" role="status">
+          {text.trim() === "" || isAsking ? "" : t("search.found", { count: hits.length })}
+        </p>
+        {/* A list of nothing is none. */}
+        {hits.length === 0 ? null : (
+          <div id={`${id}-list`} className="plist" role="listbox" aria-label={t("search.results")}>
+            {hits.map((hit, index) => (
+              // biome-ignore lint/a11y/useKeyWithClickEvents: keys are handled by the field
+              <div
+                key={hit.kind + hit.key}
+                id={`${id}-${index}`}
+                role="option"
+                tabIndex={-1}
+                aria-selected={index === chosen}
+                onClick={() => go(hit)}
+                onPointerMove={() => setChosen(index)}
+              >
+                <Icon name={hit.icon} />
+                <span className="pn">{hit.name}</span>
+                <small>{hit.note}</small>
+                <span className="lab">{t(hit.kind)}</span>
+              </div>
+            ))}
+          </div>
+        )}
         {entities.isError ? (
           <p className="pnone warn">
             {t("page.broken")} {entities.error.message}

@@ -1,6 +1,7 @@
 // The keys that work everywhere, in a dialog of their own (`?`).
 import { useEffect, useRef } from "react";
 import { type Key, useT } from "../i18n";
+import { setSingleKeys, useSingleKeys } from "../keys";
 
 const ROWS: { keys: string[]; word: Key }[] = [
   { keys: ["/", "Ctrl K"], word: "keys.search" },
@@ -16,6 +17,7 @@ const ROWS: { keys: string[]; word: Key }[] = [
 
 export function Shortcuts({ onClose }: { onClose: () => void }) {
   const t = useT();
+  const single = useSingleKeys();
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     dialog.current?.showModal();
@@ -27,7 +29,7 @@ export function Shortcuts({ onClose }: { onClose: () => void }) {
       className="palette keys"
       aria-labelledby="keys-h"
       onClose={onClose}
-      onClick={(event) => event.target === dialog.current && onClose()}
+      onClick={(event) => event.target === dialog.current && dialog.current?.close()}
     >
       <div className="kbox">
         <h2 id="keys-h">{t("keys.title")}</h2>
@@ -43,6 +45,10 @@ export function Shortcuts({ onClose }: { onClose: () => void }) {
             </div>
           ))}
         </dl>
+        <label className="ksw">
+          <input type="checkbox" checked={single} onChange={(event) => setSingleKeys(event.target.checked)} />
+          {t("keys.single")}
+        </label>
         <form method="dialog">
           <button type="submit" className="btn">
             {t("keys.close")}

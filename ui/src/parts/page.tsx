@@ -5,6 +5,7 @@ import { useStream } from "../api/stream";
 import { plain, stamp } from "../format";
 import { useT } from "../i18n";
 import { Rich } from "./rich";
+import { setPageTitle } from "./title";
 
 /** Words appear after this long; until then the layout alone stands. */
 const QUIET_MS = 400;
@@ -113,12 +114,12 @@ export function Page({ title, children, className }: { title: string; children: 
   const t = useT();
   const { lostSince } = useStream();
   useEffect(() => {
-    document.title = `${plain(title, Date.now())} · gala`;
+    setPageTitle(plain(title, Date.now()));
   }, [title]);
   return (
     <div className={`wide ${className ?? ""}`}>
       {lostSince === null ? null : (
-        <p className="stale" role="status">
+        <p className="stale">
           <Rich text={t("page.stale", { time: stamp(lostSince) })} />
         </p>
       )}

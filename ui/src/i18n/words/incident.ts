@@ -26,6 +26,10 @@ export const incident = {
   "incidents.sure": ["probability", "概率"],
   "incidents.lasted": ["lasted", "持续"],
   "incidents.none": ["No incident yet.", "尚无故障。"],
+  "incidents.more": [
+    "Only the newest {{count}} are shown; go back in time for earlier ones.",
+    "仅显示最新的 {{count}} 个,更早的请回退时间查看。",
+  ],
   "incidents.none_help": [
     "When requests get slow or fail, an incident opens here within a minute, with its cause. To see one made on purpose, run `make demo`.",
     "当请求变慢或失败时,一分钟内会在此出现故障及其根因。想看一次人为制造的故障,运行 `make demo`。",

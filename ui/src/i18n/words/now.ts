@@ -30,6 +30,17 @@ export const now = {
     "No incident is open, but these parts do not work as they should:",
     "没有未关闭的故障,但以下部分工作不正常:",
   ],
+  "now.no_faults": ["Whether an incident is open could not be read.", "无法读取是否有未关闭的故障。"],
+  "now.no_host_list": [
+    "No incident is open, but which hosts report could not be read.",
+    "没有未关闭的故障,但无法读取哪些主机在上报。",
+  ],
+  "now.blind_host": [
+    "No incident is open on {{host}}, but it does not report: it is not watched.",
+    "{{host}} 上没有未关闭的故障,但该主机没有上报,未被观测。",
+  ],
+  "now.well_host": ["Nothing is wrong on {{host}}.", "{{host}} 一切正常。"],
+  "now.silent": ["Not watched, for they do not report: {{names}}{{more}}.", "未上报,因此未被观测:{{names}}{{more}}。"],
   "now.blind": [
     "No incident is open, but no host reports: nothing is watched.",
     "没有未关闭的故障,但没有主机上报,未观测任何对象。",

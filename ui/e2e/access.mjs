@@ -1,0 +1,180 @@
+// What those need who do not see the page, use no mouse, forbid storage, or have many tabs of it. Against the fixture.
+import { axe, settle } from "./browser.mjs";
+
+const must = (truth, text) => {
+  if (!truth) throw new Error(text);
+};
+
+export async function access(test, base) {
+  const mode = (name) => fetch(`${base}/__mode?set=${name}`);
+  const fail = (path) => fetch(`${base}/__fail${path ? `?path=${encodeURIComponent(path)}` : ""}`);
+  const streams = async (count) => {
+    for (;;) {
+      const { open } = await (await fetch(`${base}/__streams`)).json();
+      if (open === count) return;
+      await new Promise((done) => setTimeout(done, 100));
+    }
+  };
+  const go = async (page, path) => {
+    await page.goto(base + path);
+    await settle(page);
+  };
+  const hide = (page, hidden) =>
+    page.evaluate((is) => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => is });
+      Object.defineProperty(document, "visibilityState", { configurable: true, get: () => (is ? "hidden" : "visible") });
+      // It bubbles, as the browser's own does: some listen at the window.
+      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+    }, hidden);
+  try {
+    await mode("normal");
+    await test("state hidden: a tab nobody looks at has no stream, asks for open incidents alone, and tells them", {}, async (page) => {
+      await streams(0);
+      await go(page, "/agent");
+      await streams(1);
+      await page.waitForFunction(() => document.title.startsWith("(1) "));
+      await hide(page, true);
+      await streams(0);
+      const asked = [];
+      page.on("request", (request) => asked.push(new URL(request.url())));
+      await page.waitForRequest((request) => request.url().includes("/faults"), { timeout: 45_000 });
+      must(
+        asked.every((url) => url.pathname === "/api/v1/faults" && url.searchParams.get("state") === "open"),
+        `asked for: ${asked.map((url) => url.pathname)}`,
+      );
+      const fresh = page.waitForRequest((request) => request.url().includes("/agent/budget"));
+      await hide(page, false);
+      await streams(1);
+      await fresh;
+      must((await page.locator(".stale").count()) === 0, "a tab that was hidden is told as lost");
+    });
+
+    await mode("quiet");
+    await test("state blind: nothing is claimed while incidents could not be read again", { expected: [500] }, async (page) => {
+      await go(page, "/");
+      await page.locator("main h1", { hasText: "Nothing is wrong." }).waitFor();
+      await fail("^/faults$");
+      await page.locator("main h1", { hasText: "not known" }).waitFor({ timeout: 30_000 });
+    });
+    await fail("^/hosts$");
+    await test("state blind: nothing is claimed while it could not be read which hosts report", {
+      expected: [500],
+    }, async (page) => {
+      await page.goto(base);
+      await page.locator("main h1", { hasText: "not known" }).waitFor();
+    });
+    await fail();
+    await test("state blind: an answer for one host names it, and is none for a host that does not report", {}, async (page) => {
+      await go(page, "/?host=db-1");
+      await page.locator("main h1", { hasText: "Nothing is wrong on db-1." }).waitFor();
+      await go(page, "/?host=nowhere");
+      await page.locator("main h1", { hasText: "not known" }).waitFor();
+      await page.locator("main .lead", { hasText: "it does not report" }).waitFor();
+    });
+    await test("state quiet: since when nothing is wrong does not move with the clock", {}, async (page) => {
+      await go(page, "/");
+      const since = async () => Date.parse(await page.locator("main .lead time").first().getAttribute("datetime"));
+      const before = await since();
+      await page.evaluate(() => {
+        const { now } = Date;
+        Date.now = () => now() + 20_000;
+        document.dispatchEvent(new Event("visibilitychange"));
+      });
+      await page.waitForFunction(
+        (text) => document.querySelector("main .lead").textContent !== text,
+        await page.locator("main .lead").textContent(),
+      );
+      must(Math.abs((await since()) - before) < 2000, "the start moved");
+    });
+
+    await mode("normal");
+    await test("state forbidden storage: everything works, and is forgotten", {}, async (page) => {
+      await page.addInitScript(() => {
+        for (const name of ["localStorage", "sessionStorage"])
+          Object.defineProperty(window, name, {
+            get() {
+              throw new DOMException("denied", "SecurityError");
+            },
+          });
+      });
+      await go(page, "/");
+      const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
+      const before = await theme();
+      await page
+        .locator(".top button", { has: page.locator("svg") })
+        .nth(-1)
+        .click();
+      must((await theme()) !== before, "the theme cannot be switched");
+      await page.locator(".top .lang").click();
+      await page.waitForFunction(() => document.documentElement.lang === "zh");
+    });
+
+    await test("journey: a page gone to is seen from its top, has the focus, and is said", {}, async (page) => {
+      await go(page, "/");
+      await page.evaluate(() => window.scrollTo(0, document.body.scrollHeight));
+      await page.locator(".seen a").click();
+      await page.waitForURL(/\/agent/);
+      await settle(page);
+      must((await page.evaluate(() => window.scrollY)) === 0, "the page opens at its middle");
+      must(await page.evaluate(() => document.activeElement.id === "main"), "the focus stays behind");
+      await page.locator("#said", { hasText: "Agent" }).waitFor({ state: "attached" });
+    });
+
+    await test("journey: single keys can be switched off, and stay so", {}, async (page) => {
+      await go(page, "/");
+      await page.keyboard.press("?");
+      await page.locator("dialog.keys input").uncheck();
+      await page.keyboard.press("Escape");
+      await page.reload();
+      await settle(page);
+      for (const key of ["t", "[", "/", "g", "m"]) await page.keyboard.press(key);
+      must(new URL(page.url()).search === "" && new URL(page.url()).pathname === "/", `a key did something: ${page.url()}`);
+      must((await page.locator("dialog").count()) === 0, "a key opened something");
+      await page.keyboard.press("Control+k");
+      await page.locator("dialog.palette[open]").waitFor();
+    });
+
+    await test("journey: search says how many are found, and none", {}, async (page, problems) => {
+      await go(page, "/");
+      await page.locator(".find").click();
+      await page.locator(".pin input").fill("zzzz-nothing");
+      await page.locator("dialog [role=status]", { hasText: "0 found" }).waitFor({ state: "attached" });
+      problems.push(...(await axe(page)));
+      // Beside the box.
+      await page.mouse.click(5, 400);
+      await page.locator("dialog").waitFor({ state: "detached" });
+      must(await page.evaluate(() => document.activeElement.classList.contains("find")), "the focus is lost");
+    });
+
+    await test(
+      "state narrow: nothing is cut off at 320 px, and everything can be hit",
+      { width: 320, height: 640 },
+      async (page, problems) => {
+        for (const path of [
+          "/",
+          "/incidents",
+          "/incidents/f-1",
+          "/map",
+          "/entities",
+          "/entities/d1_disk_sdb",
+          "/explore",
+          "/agent",
+        ]) {
+          await go(page, path);
+          const cut = await page.evaluate(() =>
+            [...document.querySelectorAll("main *, header *, nav *")]
+              .filter((one) => !one.closest(".scroll, .picbox, .graph, .sr, .plist") && one.getBoundingClientRect().width > 0)
+              .filter((one) => one.getBoundingClientRect().right > window.innerWidth + 1)
+              .map((one) => `${one.tagName} ${one.textContent.slice(0, 40)}`)
+              .slice(0, 3),
+          );
+          if (cut.length > 0) problems.push(`${path}: cut off: ${cut.join(" | ")}`);
+          problems.push(...(await axe(page)));
+        }
+      },
+    );
+  } finally {
+    await mode("normal");
+    await fail();
+  }
+}
