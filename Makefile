@@ -4,6 +4,9 @@ CARGO ?= cargo
 GALA := target/release/gala
 LAB := target/release/gala-lab
 FAULT ?= cpu
+SERIES ?= five
+# What is set up before anything is built, so that all that is missing is named at once.
+NEEDS := build
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
@@ -12,35 +15,37 @@ export CARGO_TERM_COLOR ?= auto
 help: ## What there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: build ## Build and start everything on this host; prints where to look
+run: build ## Build and start everything on this host; prints where to look. As root all of it, else what /proc shows
+	@[ "$$(id -u)" = 0 ] || echo "as $$(id -un), without kernel hooks; with them: sudo $(GALA) up"
 	$(GALA) up
 
-test: ## Set up, lint, build, and run every test this machine can run
+test: ## Set up, lint, build, and run every test this machine can run (some 10 minutes at first)
 	@tools/setup.sh test
 	@tools/test.sh
 
+test-kernels: NEEDS += kernels
 test-kernels: build ## The agent on Debian's 5.10, 6.1 and 6.12 kernels, each in a virtual machine
 	@tools/kernels.sh
 
-build: ## Release binary with the interface in it: target/release/gala
-	@tools/setup.sh build
+build: ## Release binary with the interface in it: target/release/gala (some 5 minutes at first)
+	@tools/setup.sh $(NEEDS)
 	@$(MAKE) --no-print-directory ui
 	$(CARGO) build --release --locked -p gala -p gala-lab
 
 ui:
 	@tools/ui.sh build
 
-demo: build ## A real Redis, one real fault (FAULT=cpu|loss|disk|fsync|listen), found in the interface
-	@tools/setup.sh demo
-	$(LAB) demo --fault $(FAULT) --gala $(GALA)
+demo: NEEDS += demo root
+demo: build ## A real Redis, one real fault, found in the interface (8 minutes; FAULT=cpu|loss|disk|fsync|listen|stop|hang|link|quota|memory|delay|kill)
+	@tools/as-root.sh $(LAB) demo --fault $(FAULT) --gala $(GALA)
 
-accuracy: build ## All five faults three times in a row, then half an hour without one (some 75 minutes)
-	@tools/setup.sh demo
-	$(LAB) accuracy --gala $(GALA)
-	$(LAB) quiet --gala $(GALA)
+accuracy: NEEDS += demo root
+accuracy: build ## Five faults three times in a row, then half an hour without one (some 80 minutes; SERIES=five|more|all)
+	@tools/as-root.sh $(LAB) accuracy --series $(SERIES) --gala $(GALA); found=$$?; \
+	  [ $$found = 130 ] || tools/as-root.sh $(LAB) quiet --gala $(GALA) && exit $$found
 
-bench: build ## What it costs: each figure with its floor and aim
-	@tools/setup.sh bench
+bench: NEEDS += bench
+bench: build ## What it costs: each figure with its floor and aim, beside its peers (10 minutes on a quiet machine)
 	@tools/bench.sh
 
 package: build ## A Debian package with the program and its units: target/package/
@@ -50,6 +55,7 @@ lint: ## Formatting, clippy, the interface's linters
 	@tools/setup.sh build
 	@tools/lint.sh
 
-fuzz: ## Property tests of everything that reads foreign bytes, for long
+fuzz: ## Property tests of what reads foreign bytes or judges numbers, for long
 	@tools/setup.sh build
-	PROPTEST_CASES=20000 $(CARGO) test --release --locked -p gala-model -p gala-store
+	PROPTEST_CASES=20000 $(CARGO) test --release --locked -p gala-model -p gala-store -p gala-analysis
+	PROPTEST_CASES=20000 $(CARGO) test --release --locked -p gala-agent --lib

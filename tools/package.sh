@@ -56,7 +56,8 @@ third_party() {
   }
   while IFS='|' read -r crate license; do
     name=${crate/ v/ }
-    folder=$(echo "$registry"/*/"${name/ /-}")
+    # Cargo of another age names the same registry otherwise, so there may be two.
+    folder=$(find "$registry" -mindepth 2 -maxdepth 2 -name "${name/ /-}" | head -n 1)
     [ -d "$folder" ] || { echo "package: sources of $name are not in $registry" >&2; return 1; }
     echo "crate $name: $license"
     collect "$folder"

@@ -105,6 +105,11 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
+        // As a shell says it of Ctrl-C.
+        Err(_) if watch::STOP.load(std::sync::atomic::Ordering::Relaxed) => {
+            say("stopped; what was made is removed");
+            ExitCode::from(130)
+        }
         Err(error) => {
             say(&format!("gala-lab: {error:#}"));
             ExitCode::FAILURE

@@ -120,11 +120,11 @@ impl Accuracy {
         let names: Vec<String> = faults.iter().map(|fault| fault.name()).collect();
         let replaced = faults.iter().filter(|fault| fault.replaces_server()).count() * self.times.saturating_sub(1);
         say(&format!(
-            "accuracy: {} to a Redis with a steady client, {} times in a row, each healed and closed before the next. Some {} minutes, \
+            "accuracy: {} to a Redis with a steady client, each {}, healed and closed before the next. Some {} minutes, \
              {WARM_MINUTES} of them until detection knows what is usual; other work on this machine makes the figures worthless. \
              Ctrl-C ends it and tells what there is.",
             names.join(", "),
-            self.times,
+            if self.times == 1 { "once".to_owned() } else { format!("{} times", self.times) },
             WARM_MINUTES * (1 + replaced) + FAULT_MINUTES * faults.len() * self.times
         ));
         let mut undo = Undo::default();
