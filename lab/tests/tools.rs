@@ -1,4 +1,5 @@
-//! The scripts behind `make`, with programs that only pretend: what a newcomer is told, and that Ctrl-C ends the tests.
+//! The scripts behind `make`, with programs that only pretend: what a newcomer is told, and that Ctrl-C ends the tests. And the
+//! documents in front: what they name is there.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -69,4 +70,65 @@ fn ctrl_c_ends_the_tests_with_the_stage_that_runs() {
     let rest: Vec<String> = lines.collect();
     assert_eq!(rest, ["== stopped"], "no other stage begins");
     std::fs::remove_dir_all(&dir).unwrap();
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn text(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap()
+}
+
+/// What stands between two marks, each time.
+fn between<'a>(text: &'a str, begin: &'a str, end: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(begin).skip(1).filter_map(move |rest| rest.split_once(end).map(|(inside, _)| inside))
+}
+
+#[test]
+fn what_the_documents_name_is_there() {
+    let rooms: Vec<String> = std::fs::read_dir(root())
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with('.') && name != "target")
+        .collect();
+    let readme = text("README.md");
+    for room in &rooms {
+        assert!(readme.contains(&format!("| `{room}/` |")), "README's house lacks {room}/");
+    }
+    for name in ["README.md", "ARCHITECTURE.md", "STYLE.md", "docs/install.md", "docs/accuracy.md", "docs/cost.md"] {
+        let text = text(name);
+        let folder = root().join(name).parent().unwrap().to_owned();
+        for link in between(&text, "](", ")").filter(|link| !link.contains("://")) {
+            assert!(folder.join(link).exists(), "{name} links to {link}");
+        }
+        // An even number of marks: what stands in them is every second piece.
+        for code in text.split('`').skip(1).step_by(2) {
+            let path = code.trim_end_matches("/*");
+            let is_ours = path.split_once('/').is_some_and(|(room, _)| rooms.iter().any(|name| name == room));
+            let is_made = ["ui/dist", "ui/node_modules"].contains(&path);
+            if is_ours && !is_made && !path.contains([' ', '*', '(']) {
+                assert!(root().join(path).exists(), "{name} names {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_target_that_is_told_is_in_the_makefile_and_helped() {
+    let makefile = text("Makefile");
+    for name in ["README.md", "docs/install.md", "docs/accuracy.md", "docs/cost.md"] {
+        for line in text(name).lines() {
+            for rest in line.split("make ").skip(1) {
+                let target = rest.split(|c: char| !c.is_ascii_lowercase() && c != '-').next().unwrap();
+                let is_told = line.starts_with("make ") || line.contains(&format!("`make {target}"));
+                assert!(
+                    !is_told || makefile.lines().any(|line| line.starts_with(&format!("{target}: ")) && line.contains("## ")),
+                    "{name}: make {target}"
+                );
+            }
+        }
+    }
 }
