@@ -21,6 +21,12 @@ fn text_of(expr: &Expr) -> Result<&str, Failure> {
     }
 }
 
+/// Label values longer than this are not made: a short query that doubles a label at each of its levels would else fill all
+/// memory.
+const MAX_LABEL_BYTES: usize = 1 << 20;
+/// Bytes of label text that count as much as one sample held.
+const BYTES_PER_SAMPLE: usize = size_of::<crate::Sample>();
+
 /// A classic histogram: its labels, and its buckets with their upper bounds.
 type Histogram = (Labels, Vec<(f64, Row)>);
 
@@ -30,6 +36,7 @@ impl Evaluator<'_> {
             Body::Range(body) => self.range_call(function, body, args, steps)?,
             Body::Math(body) => self.change(&args[0], steps, |_, value| body(value))?,
             Body::Date(body) if args.is_empty() => {
+                self.charge(steps.count)?;
                 let mut row = Row::with_capacity(labels::empty(), steps.count);
                 steps.times().for_each(|(step, t_ms)| row.push(step, body(Civil::from_seconds(t_ms.div_euclid(1000) as f64))));
                 vec![row]
@@ -51,6 +58,7 @@ impl Evaluator<'_> {
             }
             Special::Scalar => return self.single_value(&args[0], steps),
             Special::Vector => {
+                self.charge(steps.count)?;
                 let mut row = Row::with_capacity(labels::empty(), steps.count);
                 self.scalar(&args[0], steps)?.into_iter().enumerate().for_each(|(step, value)| row.push(step, value));
                 if row.is_empty() { Vec::new() } else { vec![row] }
@@ -239,6 +247,9 @@ impl Evaluator<'_> {
         for row in &mut rows {
             let value = row.labels.get(source).unwrap_or("");
             let Some(captures) = regex.captures(value) else { continue };
+            // No reference is longer than the whole value.
+            let references = replacement.bytes().filter(|&byte| byte == b'$').count();
+            self.charge_label("label_replace", target, references.saturating_mul(value.len()) + replacement.len())?;
             let mut replaced = String::new();
             captures.expand(replacement, &mut replaced);
             row.labels = labels::set(&row.labels, target, &replaced);
@@ -258,9 +269,20 @@ impl Evaluator<'_> {
         let mut rows = self.rows(&args[0], steps)?;
         for row in &mut rows {
             let values: Vec<&str> = sources.iter().map(|source| row.labels.get(source).unwrap_or("")).collect();
+            let length = values.iter().map(|value| value.len() + separator.len()).sum();
+            self.charge_label("label_join", target, length)?;
             row.labels = labels::set(&row.labels, target, &values.join(separator));
         }
         merge(rows)
+    }
+
+    /// Accounts for the text of a label about to be made.
+    fn charge_label(&mut self, function: &str, name: &str, bytes: usize) -> Result<(), Failure> {
+        if bytes > MAX_LABEL_BYTES {
+            let message = format!("label {} of {function}() would be longer than {MAX_LABEL_BYTES} bytes", quote(name));
+            return Err(Failure::Execution(message));
+        }
+        self.charge(bytes / BYTES_PER_SAMPLE)
     }
 
     fn sort(&mut self, special: Special, args: &[Expr], at: usize, steps: Steps) -> Result<Vec<Row>, Failure> {

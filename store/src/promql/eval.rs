@@ -8,7 +8,7 @@ use ahash::AHashMap;
 
 use crate::{Matcher, Series, SeriesRead, StoreError, TimeRange};
 
-use super::ast::{Expr, Kind};
+use super::ast::{Expr, Kind, ValueType};
 use super::engine::{Cost, Options};
 use super::labels;
 use super::notes::Notes;
@@ -168,11 +168,12 @@ impl<'a> Evaluator<'a> {
 
     pub fn eval(&mut self, expr: &Expr, steps: Steps) -> Result<Value, Failure> {
         self.pulse()?;
+        // A number is a column like any other; nobody tells when it goes, so it counts to the end.
+        if expr.value_type() == ValueType::Scalar {
+            self.charge(steps.count)?;
+        }
         match &expr.kind {
-            Kind::Number { value, .. } => {
-                self.bound_steps(steps)?;
-                Ok(Value::Scalar(vec![*value; steps.count]))
-            }
+            Kind::Number { value, .. } => Ok(Value::Scalar(vec![*value; steps.count])),
             Kind::Text(text) => Ok(Value::Text(text.clone())),
             Kind::Vector(selector) => Ok(Value::Rows(self.instant_vector(selector, steps)?)),
             Kind::Matrix { .. } | Kind::Subquery(_) => Ok(Value::Ranges(self.range_result(expr, steps)?)),

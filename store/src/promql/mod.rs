@@ -34,7 +34,7 @@ pub use ast::{Expr, ValueType};
 pub use engine::{Answer, Cost, Options, QueryError, QueryValue, VectorSample, instant, range};
 pub use functions::{Function, all as all_functions};
 pub use labels::show as show_labels;
-pub use literal::{duration_ns, format_value};
+pub use literal::{duration_ns, format_plain, format_value};
 pub use notes::utc as show_utc;
 pub use parse::{ParseError, parse, parse_selector};
 pub use pattern::compile as compile_pattern;

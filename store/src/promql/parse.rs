@@ -7,6 +7,8 @@ use super::functions;
 use super::lex::{Tok, Token, lex};
 use super::literal;
 
+/// Longer texts are refused unread: tokens take some fifty times the space of their text.
+const MAX_BYTES: usize = 1 << 20;
 /// Expressions nested deeper than this are refused: the parser recurses.
 const MAX_DEPTH: usize = 100;
 /// Trees higher than this are refused: evaluation recurses. A chain of operators is high without being nested.
@@ -50,7 +52,7 @@ pub(super) type Parsed<T> = Result<T, ParseError>;
 
 /// Parses and type-checks a query.
 pub fn parse(input: &str) -> Parsed<Expr> {
-    let mut parser = Parser::new(input);
+    let mut parser = Parser::new(input)?;
     if parser.peek() == Tok::Eof {
         return Err(ParseError::new(input, 0, "no expression found in input"));
     }
@@ -62,7 +64,7 @@ pub fn parse(input: &str) -> Parsed<Expr> {
 
 /// Parses a series selector as in `match[]`.
 pub fn parse_selector(input: &str) -> Parsed<Vec<Matcher>> {
-    let mut parser = Parser::new(input);
+    let mut parser = Parser::new(input)?;
     let token = parser.token().clone();
     let name = match token.tok {
         Tok::LeftBrace => String::new(),
@@ -144,8 +146,13 @@ pub(super) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(input: &'a str) -> Self {
-        Self { input, tokens: lex(input), next: 0, depth: 0, height: 0 }
+    fn new(input: &'a str) -> Parsed<Self> {
+        if input.len() > MAX_BYTES {
+            let message =
+                format!("the text is {} bytes long, more than the {MAX_BYTES} taken; ask for less at once", input.len());
+            return Err(ParseError::new(input, 0, message));
+        }
+        Ok(Self { input, tokens: lex(input), next: 0, depth: 0, height: 0 })
     }
 
     pub(super) fn token(&self) -> &Token {

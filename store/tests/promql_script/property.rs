@@ -308,3 +308,37 @@ fn costly_queries_end_at_their_limit() {
     let canceled = Options { cancel: Some(&stopped), ..Options::default() };
     assert!(matches!(promql::instant(&store, "m", 90_000, &canceled), Err(QueryError::Canceled)));
 }
+
+#[test]
+fn short_queries_cannot_make_long_labels() {
+    let mut replaced = "label_replace(vector(1), \"a\", \"0123456789\", \"\", \"\")".to_owned();
+    let mut joined = replaced.clone();
+    for _ in 0..40 {
+        replaced = format!("label_replace({replaced}, \"a\", \"$1$1\", \"a\", \"(.*)\")");
+        joined = format!("label_join({joined}, \"a\", \"\", \"a\", \"a\")");
+    }
+    for query in [replaced, joined] {
+        let result = promql::instant(&Memory::default(), &query, 0, &Options::default());
+        let Err(QueryError::Execution(message)) = &result else { panic!("{query}: {result:?}") };
+        assert!(message.contains("label \"a\"") && message.contains("longer than"), "{message}");
+    }
+}
+
+#[test]
+fn numbers_count_as_samples_held() {
+    let limited = Options { max_samples: 10_000, ..Options::default() };
+    let numbers = vec!["vector(time())"; 20].join(" or ");
+    let result = promql::instant(&Memory::default(), &format!("count_over_time(({numbers})[1000s:1s])"), 1_000_000, &limited);
+    assert!(matches!(result, Err(QueryError::TooManySamples { .. })), "{result:?}");
+    let clamped = (0..20).fold("vector(1)".to_owned(), |inner, _| format!("clamp({inner}, -1, time())"));
+    let result = promql::instant(&Memory::default(), &format!("count_over_time({clamped}[1000s:1s])"), 1_000_000, &limited);
+    assert!(matches!(result, Err(QueryError::TooManySamples { .. })), "{result:?}");
+}
+
+#[test]
+fn a_text_too_long_to_be_a_query_is_refused_unread() {
+    let query = "1+".repeat(1 << 20);
+    let error = promql::parse(&query).unwrap_err().to_string();
+    assert!(error.contains("2097152 bytes long"), "{error}");
+    assert!(promql::parse_selector(&query).unwrap_err().to_string().contains("bytes long"));
+}
