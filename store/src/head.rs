@@ -9,6 +9,13 @@ use ahash::{AHashMap, AHashSet, RandomState};
 use hashbrown::HashTable;
 use std::sync::Arc;
 
+/// Names and values of one series together; longer ones are payloads that slipped into a label.
+pub const MAX_LABEL_BYTES: usize = 64 << 10;
+/// So much of a label set is shown where it is refused for its length.
+const SHOWN_CHARS: usize = 120;
+/// Series that left the head whose newest times are remembered, and for how long where they are more.
+const MAX_TAILS: usize = 1_000_000;
+const KEPT_TAILS_MS: [i64; 3] = [24 * 3_600_000, 2 * 3_600_000, 600_000];
 /// Buffers of requests larger than this are not kept for the next one.
 pub const KEPT_BUFFER_BYTES: usize = 4 << 20;
 
@@ -163,6 +170,19 @@ impl Head {
                 self.max_series
             )));
         }
+        let bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > MAX_LABEL_BYTES {
+            self.counters.refused_series += 1;
+            let shown: String = labels.to_string().chars().take(SHOWN_CHARS).collect();
+            return Err(StoreError::BadRequest(format!(
+                "series {shown}... refused: its labels take {bytes} bytes, more than the {MAX_LABEL_BYTES} taken; send shorter label values"
+            )));
+        }
+        Ok(self.add(labels))
+    }
+
+    /// Creates a series that is not known yet.
+    fn add(&mut self, labels: &Labels) -> SeriesRef {
         let labels = Labels(labels.0.iter().map(|(name, value)| (self.intern(name), self.intern(value))).collect());
         let fingerprint = self.fingerprint(&labels);
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -187,7 +207,7 @@ impl Head {
         let slots = &self.slots;
         self.by_labels
             .insert_unique(fingerprint, slot, |&other| slots[other as usize].as_ref().map_or(0, |series| series.fingerprint));
-        Ok(reference(slot, generation))
+        reference(slot, generation)
     }
 
     fn intern(&mut self, text: &Arc<str>) -> Arc<str> {
@@ -300,9 +320,16 @@ impl Head {
         self.strings.retain(|text| Arc::strong_count(text) > 1);
     }
 
-    /// Forgets, if more than `most` are remembered, the newest times from before `before_ms` of series that left the head;
-    /// no series may begin before it then, so that times still ascend.
-    pub fn forget_tails(&mut self, before_ms: i64, most: usize) {
+    /// Forgets the newest times of series that left the head long ago, if too many are remembered.
+    pub fn bound_tails(&mut self, now_ms: i64) {
+        for kept_ms in KEPT_TAILS_MS {
+            self.forget_tails(now_ms - kept_ms, MAX_TAILS);
+        }
+    }
+
+    /// Forgets, if more than `most` are remembered, those from before `before_ms`; no series may begin before it then, so
+    /// that times still ascend.
+    fn forget_tails(&mut self, before_ms: i64, most: usize) {
         if self.block_tails.len() > most {
             self.block_tails.retain(|_, newest| *newest >= before_ms);
             self.forgotten_ms = self.forgotten_ms.max(before_ms);
@@ -386,11 +413,11 @@ impl<'a> HeadReplay<'a> {
 
 impl Replay for HeadReplay<'_> {
     fn series(&mut self, slot: u32, labels: Labels) {
-        let cap = self.head.max_series;
-        // A cap lowered since must not lose what was acknowledged.
-        self.head.max_series = usize::MAX;
-        let resolved = self.head.resolve(&labels).map_or(UNKNOWN, |series| series as u32);
-        self.head.max_series = cap;
+        // No cap here: one lowered since must not lose what was acknowledged.
+        let resolved = match self.head.find(&labels) {
+            Some(known) => known as u32,
+            None => self.head.add(&labels) as u32,
+        };
         if (slot as usize) < 4 * self.dense.len() + 1024 {
             if self.dense.len() <= slot as usize {
                 self.dense.resize(slot as usize + 1, UNKNOWN);
@@ -417,5 +444,23 @@ impl Replay for HeadReplay<'_> {
             self.head.open_samples += 1;
             self.samples += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newest_times_beyond_the_bound_go_and_no_series_begins_before_them() {
+        let mut head = Head::new(10, RandomState::new());
+        (0..10).for_each(|series| assert!(head.block_tails.insert(series, series as i64 * 10).is_none()));
+        head.forget_tails(50, 20);
+        assert_eq!(head.block_tails.len(), 10, "few enough to be kept");
+        head.forget_tails(50, 5);
+        assert_eq!(head.block_tails.len(), 5);
+        let bounds = Bounds { now_ms: 0, oldest_ms: i64::MIN, newest_ms: i64::MAX };
+        let series = head.resolve(&Labels::new([("__name__", "up")])).unwrap();
+        assert_eq!(head.append(&[(series, 40, 1.0), (series, 60, 1.0)], bounds, None).samples, 1);
     }
 }

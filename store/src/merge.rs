@@ -253,6 +253,10 @@ mod tests {
         let error = store.compact().unwrap_err().to_string();
         assert!(error.contains("cannot read block") && error.contains(&*middle.path.to_string_lossy()), "{error}");
         assert_eq!(names(folder.path()), before, "nothing new, nothing gone");
+        assert_eq!(served(&store), 20, "the rest is served");
+        let reason = store.health().reason.unwrap();
+        assert!(reason.contains("failed in the last minute") && reason.contains("Bad file descriptor"), "{reason}");
+        assert!(store.damage().is_empty(), "what may be read another time is no damage: {:?}", store.damage());
         store.change_blocks(|list| list[1] = middle);
         assert_eq!((store.compact().unwrap(), served(&store)), (3, 30));
     }

@@ -52,6 +52,7 @@ impl Loaded {
                 *tail = newest.max(*tail);
             }
         }
+        self.head.bound_tails(now_ms());
         self.blocks.push(Arc::new(block));
     }
 

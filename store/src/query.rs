@@ -59,12 +59,17 @@ impl Store {
         block.index(&self.hasher).inspect_err(|error| self.report_damage(block, error)).ok()
     }
 
-    /// Names a damaged part of a block once and keeps a copy of its bytes, if there are any and it may write.
+    /// Names a damaged part of a block once and keeps a copy of its bytes, if there are any and it may write. What could only
+    /// not be read now is no damage.
     pub(crate) fn report_damage(&self, block: &Block, error: &ReadError) {
+        let file = block.path.file_name().map(|name| format!("blocks/{}", name.to_string_lossy())).unwrap_or_default();
+        if error.io.is_some() {
+            self.note_failed_read(&format!("{file} at byte {}: {}", error.offset, error.reason));
+            return;
+        }
         if block.is_news(error.offset) {
-            let file = block.path.file_name().map(|name| format!("blocks/{}", name.to_string_lossy())).unwrap_or_default();
             let (offset, bytes, reason) = (error.offset, error.bytes, error.reason.clone());
-            let damage = match self.wal.is_some() && error.io.is_none() {
+            let damage = match self.wal.is_some() {
                 true => set_aside(&self.options.dir, &file, offset, &block.raw(offset, bytes), reason),
                 false => Damage { file, offset, bytes, reason, set_aside: None },
             };
@@ -123,8 +128,8 @@ impl SeriesRead for Store {
                     }
                 }
             }
+            self.trim_index_cache();
         }
-        self.trim_index_cache();
         let mut found: Vec<Series> = gathering
             .series
             .into_iter()
@@ -152,8 +157,8 @@ impl SeriesRead for Store {
                     );
                 }
             }
+            self.trim_index_cache();
         }
-        self.trim_index_cache();
         let mut found: Vec<Labels> = gathering.series.into_iter().map(|series| series.labels).collect();
         found.sort();
         Ok(found)

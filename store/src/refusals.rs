@@ -1,4 +1,5 @@
-//! What the store did not take lately of samples nobody waits for: their senders are told nothing, so the health is.
+//! What failed lately without anybody being told (samples nobody waits for that were not taken, blocks that could not be
+//! read): the health tells it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

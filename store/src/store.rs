@@ -115,6 +115,8 @@ pub struct Store {
     pub(crate) write_failure: Mutex<Option<String>>,
     pub(crate) upkeep_failure: Mutex<Option<String>>,
     refusals: Mutex<Refusals>,
+    /// Reads of blocks that failed though the files may be whole.
+    failed_reads: Mutex<Refusals>,
     /// The head holds samples that the log does not.
     pub(crate) is_unlogged: AtomicBool,
     /// When upkeep wrote the log out last.
@@ -165,6 +167,7 @@ impl Store {
             write_failure: Mutex::default(),
             upkeep_failure: Mutex::default(),
             refusals: Mutex::default(),
+            failed_reads: Mutex::default(),
             is_unlogged: AtomicBool::new(false),
             last_sync: Mutex::new(now),
             replayed: loaded.replayed,
@@ -207,8 +210,13 @@ impl Store {
             let (count, first) = refusals.of_last_minute(Instant::now())?;
             Some(format!("{count} samples of this host were refused in the last minute; first: {first}"))
         };
+        let unread = || {
+            let mut reads = self.failed_reads.lock();
+            let (count, first) = reads.of_last_minute(Instant::now())?;
+            Some(format!("{count} reads of stored blocks failed in the last minute; first: {first}"))
+        };
         let damage = self.damage.lock();
-        let reason = failure.or_else(refused).or_else(|| {
+        let reason = failure.or_else(refused).or_else(unread).or_else(|| {
             let first = damage.first()?;
             Some(format!(
                 "{} damaged parts were set aside, the first in {} at byte {}: {}",
@@ -337,6 +345,13 @@ impl Store {
         StoreError::Io(reason)
     }
 
+    /// Counts a read that failed and may succeed when tried again; `health` tells it for a minute.
+    pub(crate) fn note_failed_read(&self, reason: &str) {
+        if self.failed_reads.lock().add(Instant::now(), 1, reason) {
+            tracing::warn!(reason, "a block cannot be read");
+        }
+    }
+
     /// Counts samples that were refused and whose sender is told nothing; `health` tells them for a minute.
     pub fn note_refused(&self, count: usize, reason: &str) {
         if self.refusals.lock().add(Instant::now(), count as u64, reason) {
@@ -352,7 +367,7 @@ impl Store {
         }
         let open = self.head.read().open_samples;
         if open >= WAIT_SAMPLES {
-            let flushed = self.flush();
+            let flushed = self.flush_again();
             if open >= REFUSE_SAMPLES {
                 flushed?;
             }

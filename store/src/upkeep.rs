@@ -30,12 +30,11 @@ const EXPIRE_AFTER_MS: i64 = 3_600_000;
 /// otherwise fill an hour of memory with them.
 const CROWD_SERIES: usize = 100_000;
 const CROWD_SILENT_MS: i64 = 180_000;
-/// Series that left the head whose newest times are remembered, and for how long where they are more.
-const MAX_TAILS: usize = 1_000_000;
-const KEPT_TAILS_MS: [i64; 3] = [24 * 3_600_000, 2 * 3_600_000, 600_000];
 const CROWD_EVERY: Duration = Duration::from_secs(60);
 /// After a merge failed it is not tried again for so long: it may read and write gigabytes before it fails.
 const MERGE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Nor is a block that could not be written, each attempt at which costs half a second of a core.
+const FLUSH_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Where upkeep stands; the lock makes it one at a time.
 pub(crate) struct Progress {
@@ -50,11 +49,21 @@ pub(crate) struct Progress {
     pub pace: (Instant, u64),
     /// When and why the last merge failed.
     pub merge_failure: Option<(Instant, String)>,
+    /// When and why the last block could not be written.
+    pub flush_failure: Option<(Instant, String)>,
 }
 
 impl Progress {
     pub fn new(first_segment: u64, now: Instant) -> Self {
-        Self { first_segment, frozen: None, last_flush: now, last_crowd: now, pace: (now, 0), merge_failure: None }
+        Self {
+            first_segment,
+            frozen: None,
+            last_flush: now,
+            last_crowd: now,
+            pace: (now, 0),
+            merge_failure: None,
+            flush_failure: None,
+        }
     }
 }
 
@@ -89,8 +98,9 @@ impl Store {
         self.write_log_if_due()?;
         let mut report = UpkeepReport { dropped_blocks: dropped?, ..UpkeepReport::default() };
         if self.is_flush_due() {
-            report.flushed = self.flush()?;
-            self.expire(now - EXPIRE_AFTER_MS);
+            // What was dropped has made room.
+            report.flushed = if report.dropped_blocks > 0 { self.flush() } else { self.flush_again() }?;
+            self.expire(now, EXPIRE_AFTER_MS);
         }
         if self.is_crowd_due() {
             report.flushed |= self.let_crowd_go(now)?;
@@ -151,16 +161,11 @@ impl Store {
 
     /// Moves the head into a block and forgets the series that are silent, if they are many.
     fn let_crowd_go(&self, now: i64) -> Result<bool, StoreError> {
-        let silent_since = now - CROWD_SILENT_MS;
-        if self.head.read().silent(silent_since) < CROWD_SERIES / 2 {
+        if self.head.read().silent(now - CROWD_SILENT_MS) < CROWD_SERIES / 2 {
             return Ok(false);
         }
         let flushed = self.flush()?;
-        self.expire(silent_since);
-        let mut head = self.head.write();
-        for kept_ms in KEPT_TAILS_MS {
-            head.forget_tails(now - kept_ms, MAX_TAILS);
-        }
+        self.expire(now, CROWD_SILENT_MS);
         Ok(flushed)
     }
 
@@ -183,16 +188,35 @@ impl Store {
             || (open > 0 && (log_bytes >= FLUSH_LOG_BYTES || progress.last_flush.elapsed() >= FLUSH_EVERY))
     }
 
+    /// As `flush`, unless that failed just now: then again why.
+    pub(crate) fn flush_again(&self) -> Result<bool, StoreError> {
+        match &self.progress.lock().flush_failure {
+            Some((at, reason)) if at.elapsed() < FLUSH_AGAIN_AFTER => return Err(StoreError::Io(reason.clone())),
+            _ => {}
+        }
+        self.flush()
+    }
+
     /// Writes everything in the head into a block and drops the log it came from. False if there was nothing.
     pub fn flush(&self) -> Result<bool, StoreError> {
         let Some(log) = &self.wal else { return Ok(false) };
         let mut progress = self.progress.lock();
+        let flushed = self.write_head(log, &mut progress);
+        progress.flush_failure = flushed.as_ref().err().map(|error| (Instant::now(), error.to_string()));
+        drop(progress);
+        let Some(to) = flushed? else { return Ok(false) };
+        self.drop_log(to)?;
+        Ok(true)
+    }
+
+    /// The last log segment that is in the block now; `None` if there was nothing to write.
+    fn write_head(&self, log: &wal::Wal, progress: &mut Progress) -> Result<Option<u64>, StoreError> {
         let (from, to) = match progress.frozen {
             Some(range) => range,
             None => {
                 let mut head = self.head.write();
                 if head.open_samples == 0 {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 let finished = self.note_write(log.rotate())?;
                 head.freeze();
@@ -229,9 +253,7 @@ impl Store {
         progress.frozen = None;
         progress.first_segment = to + 1;
         progress.last_flush = Instant::now();
-        drop(progress);
-        self.drop_log(to)?;
-        Ok(true)
+        Ok(Some(to))
     }
 
     fn drop_log(&self, to: u64) -> Result<(), StoreError> {
@@ -253,10 +275,11 @@ impl Store {
         *blocks = Arc::new(list);
     }
 
-    fn expire(&self, silent_since_ms: i64) {
+    fn expire(&self, now: i64, silent_ms: i64) {
         let mut head = self.head.write();
         let before = head.counters.expired_series;
-        head.expire(silent_since_ms);
+        head.expire(now - silent_ms);
+        head.bound_tails(now);
         if head.counters.expired_series != before {
             self.epoch.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         }
@@ -407,5 +430,24 @@ mod tests {
         assert_eq!(found.len(), 1);
         let again = store.resolve(&labels(77)).unwrap();
         assert_eq!(store.append(&[(again, now - 5, 1.0)]).unwrap().rejected.len(), 1, "its newest time is not forgotten");
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_written_is_said_and_not_tried_every_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+        let series = store.resolve(&Labels::new([("__name__", "up")])).unwrap();
+        store.append(&[(series, now_ms(), 1.0)]).unwrap();
+        store.is_unlogged.store(true, Ordering::Relaxed);
+        std::fs::remove_dir(store.blocks_dir()).unwrap();
+        let reason = store.tick().unwrap_err().to_string();
+        assert!(reason.contains("cannot write block"), "{reason}");
+        std::fs::create_dir(store.blocks_dir()).unwrap();
+        assert_eq!(store.tick().unwrap_err().to_string(), reason, "still waiting");
+        assert_eq!(store.health().reason, Some(reason));
+        assert!(store.flush().unwrap());
+        assert!(!store.tick().unwrap().flushed);
+        assert!(store.health().ok);
+        assert_eq!(store.stats().samples, 1);
     }
 }
