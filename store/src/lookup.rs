@@ -28,8 +28,8 @@ impl Store {
             } else if let Some(index) = self.index_of(block) {
                 names.extend(index.label_names(series_in(&index, matchers, range)).map(str::to_owned));
             }
+            self.trim_index_cache();
         }
-        self.trim_index_cache();
         Ok(names.into_iter().collect())
     }
 
@@ -54,8 +54,8 @@ impl Store {
             } else if let Some(index) = self.index_of(block) {
                 values.extend(index.label_values(name, series_in(&index, matchers, range)).map(str::to_owned));
             }
+            self.trim_index_cache();
         }
-        self.trim_index_cache();
         Ok(values.into_iter().collect())
     }
 

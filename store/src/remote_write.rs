@@ -172,6 +172,10 @@ fn take_in_epoch(
         }
         if known.is_none() {
             check_labels(&view, &mut labels)?;
+            if batch.len() == start {
+                // Without samples (it may have had native histograms alone) it would only take a place.
+                continue;
+            }
             fresh.push(Fresh { labels: Labels::new(labels.iter().copied()), label_bytes, samples: start..batch.len() });
         }
     }

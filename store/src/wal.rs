@@ -30,6 +30,8 @@ const MAX_RECORD: usize = 64 << 20;
 pub const MAX_RECORD_SAMPLES: usize = 1 << 20;
 /// Buffered bytes beyond which an append writes out by itself.
 pub const BUFFER_BYTES: usize = 1 << 20;
+/// Room a buffer keeps when little is written.
+const KEPT_BUFFER_BYTES: usize = 256 << 10;
 /// Buffered bytes beyond which nothing more is logged: the disk does not take it.
 pub const BUFFER_LIMIT_BYTES: usize = 8 << 20;
 
@@ -336,10 +338,11 @@ impl Wal {
             return Err(io_error("write the log in", &self.dir, &error));
         }
         segment.length += segment.pending.len() as u64;
-        segment.pending.clear();
-        if segment.pending.capacity() > 4 * BUFFER_BYTES {
+        // A new segment begins with all series; what follows needs a fraction of that room.
+        if segment.pending.capacity() > KEPT_BUFFER_BYTES.max(4 * segment.pending.len()).min(4 * BUFFER_BYTES) {
             segment.pending = Vec::new();
         }
+        segment.pending.clear();
         self.synced.store(segment.pending_end, Ordering::Release);
         Ok(())
     }

@@ -94,6 +94,25 @@ fn a_refused_series_does_not_keep_out_the_others() {
 }
 
 #[test]
+fn a_payload_in_a_label_is_refused_and_the_rest_is_stored() {
+    let store = Store::in_memory();
+    let long = "x".repeat(100_000);
+    let ingested =
+        send(&store, &[(&[("__name__", "a"), ("body", &long)], &[(1, 1.0)]), (&[("__name__", "b")], &[(1, 1.0)])]).unwrap();
+    assert_eq!((ingested.samples, ingested.rejected.len(), store.stats().series), (1, 1, 1));
+    let reason = &ingested.rejected.named()[0].reason;
+    assert!(reason.contains("more than the 65536 taken") && reason.len() < 400, "{reason}");
+}
+
+#[test]
+fn a_series_without_samples_takes_no_place() {
+    let store = Store::in_memory();
+    let ingested = send(&store, &[(&[("__name__", "a")], &[]), (&[("__name__", "b")], &[(1, 1.0)])]).unwrap();
+    assert_eq!((ingested.samples, ingested.rejected.len(), store.stats().series), (1, 0, 1));
+    assert!(send(&store, &[(&[("host", "a")], &[])]).is_err(), "its labels are looked at all the same");
+}
+
+#[test]
 fn metadata_is_kept_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     {
