@@ -57,7 +57,7 @@ struct Outcome {
     right_after: Option<Duration>,
     cause: String,
     closed_after: Option<Duration>,
-    /// Incidents opened meanwhile that never named the right cause while one did.
+    /// Incidents that opened before the fault or beside its own, and never named the right cause.
     besides: usize,
 }
 
@@ -81,7 +81,7 @@ impl Demo {
         }
         let product = self.hub.reach(&mut undo)?;
         wait_until_warm(&product)?;
-        let outcome = run_once(self.fault, stage, &product)?;
+        let outcome = run_once(self.fault, stage, &product, now_ms())?;
         show(&product, outcome.incident.as_deref());
         let right = outcome.right_after.is_some();
         Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -134,7 +134,7 @@ impl Accuracy {
         wait_until_warm(&product)?;
         let mut table = Table::default();
         let done = (|| {
-            let mut is_known = true;
+            let (mut is_known, mut calm_since_ms) = (true, now_ms());
             for turn in 1..=self.times {
                 for fault in &faults {
                     let stage = stages.of(*fault)?;
@@ -146,7 +146,8 @@ impl Accuracy {
                     if !std::mem::replace(&mut is_known, !fault.replaces_server()) {
                         wait_until_warm(&product)?;
                     }
-                    table.add(*fault, turn, &run_once(*fault, stage, &product)?);
+                    table.add(*fault, turn, &run_once(*fault, stage, &product, calm_since_ms)?);
+                    calm_since_ms = now_ms();
                 }
             }
             Ok(())
@@ -201,7 +202,29 @@ fn seconds(time: Option<Duration>) -> String {
     time.map_or_else(|| "not".to_owned(), |time| format!("{:.0} s", time.as_secs_f64()))
 }
 
-fn run_once(fault: Fault, stage: &Stage, product: &Product) -> Result<Outcome> {
+/// A fault joins an incident that is open, so none may be; answers those that opened since a moment when all was well.
+fn wait_until_calm(product: &Product, since_ms: i64) -> Result<Vec<String>> {
+    let told =
+        |incident: &Value| format!("{}; {}", incident["summary"]["en"].as_str().unwrap_or(""), cause_text(&incident["cause"]));
+    let mut said = false;
+    let calm = wait_for(CLOSE_PATIENCE, || {
+        let incidents = product.incidents_since(0)?;
+        let open = incidents.iter().find(|incident| incident["state"] == "open");
+        if let Some(incident) = open.filter(|_| !said) {
+            said = true;
+            say(&format!("\nan incident is open, and a fault would join it; waiting for its end: {}", told(incident)));
+        }
+        Ok(open.is_none().then_some(()))
+    })?;
+    if calm.is_none() {
+        say(&format!("  it is still open after {} s; what is found now may be said there", CLOSE_PATIENCE.as_secs()));
+    }
+    Ok(product.incidents_since(since_ms)?.iter().map(told).collect())
+}
+
+fn run_once(fault: Fault, stage: &Stage, product: &Product, calm_since_ms: i64) -> Result<Outcome> {
+    let mut others = wait_until_calm(product, calm_since_ms)?;
+    let before = others.len();
     let mut harm = Undo::default();
     say(&format!("\ninjecting {}: {}", fault.name(), fault.means()));
     let injected_ms = now_ms();
@@ -237,11 +260,11 @@ fn run_once(fault: Fault, stage: &Stage, product: &Product) -> Result<Outcome> {
     });
     harm.now();
     let healed_ms = now_ms();
-    let mut others = Vec::new();
     let closed_after = wait_for(CLOSE_PATIENCE, || {
         let incidents = product.incidents_since(injected_ms)?;
         let is_other = |incident: &&Value| id_of(incident) != shown && !is_right(&truths, &incident["cause"]);
-        others = incidents.iter().filter(is_other).map(|incident| cause_text(&incident["cause"])).collect();
+        others.truncate(before);
+        others.extend(incidents.iter().filter(is_other).map(|incident| cause_text(&incident["cause"])));
         let open = incidents.iter().any(|incident| incident["state"] == "open");
         Ok((!open).then(|| Duration::from_millis((now_ms() - healed_ms).max(0) as u64)))
     })?;
