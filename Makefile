@@ -20,7 +20,7 @@ run: build ## Build and start everything on this host; prints where to look. As 
 	$(GALA) up
 
 test: ## Set up, lint, build, and run every test this machine can run (some 10 minutes at first)
-	@tools/setup.sh test
+	@tools/setup.sh test lint
 	@tools/test.sh
 
 test-kernels: NEEDS += kernels
@@ -52,7 +52,7 @@ package: build ## A Debian package with the program and its units: target/packag
 	@tools/package.sh
 
 lint: ## Formatting, clippy, the interface's linters
-	@tools/setup.sh build
+	@tools/setup.sh build lint
 	@tools/lint.sh
 
 fuzz: ## Property tests of what reads foreign bytes or judges numbers, for long

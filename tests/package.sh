@@ -103,7 +103,7 @@ check "purge" dpkg --purge gala
 check "nothing is left" nothing_left
 echo done
 CHECKS
-timeout --kill-after=10 180 systemd-nspawn --quiet --directory="$root" --boot --register=no "${keep[@]}" --private-network --machine=$machine \
+timeout --foreground --kill-after=10 180 systemd-nspawn --quiet --directory="$root" --boot --register=no "${keep[@]}" --private-network --machine=$machine \
   --capability=all --system-call-filter="bpf perf_event_open" systemd.unit=$machine.service </dev/null >"$work/console" 2>&1 || true
 result=$root/root/result
 [ "$(tail -n 1 "$result" 2>/dev/null)" = done ] || { tail -n 20 "$work/console"; cat "$result" 2>/dev/null; echo "FAIL the system in the container did not get through"; exit 1; }

@@ -96,7 +96,8 @@ run() (
   truncate -s 64M "$work/disk"
   /sbin/mke2fs -q -t ext4 "$work/disk"
   # The first serial line is the kernel's console, the second what the checks say.
-  timeout "$bound" qemu-system-x86_64 -accel tcg -cpu max -smp 1 -m 1536 -nodefaults -no-reboot -display none \
+  # In the foreground, where Ctrl-C reaches it.
+  timeout --foreground --kill-after=10 "$bound" qemu-system-x86_64 -accel tcg -cpu max -smp 1 -m 1536 -nodefaults -no-reboot -display none \
     -kernel "$cache/$1/vmlinuz" -initrd "$work/initrd" -append "console=ttyS0 quiet panic=-1 psi=1" \
     -drive "file=$work/disk,format=raw,if=virtio" -serial "file:$work/console" -serial stdio </dev/null | sed -u 's/\r//' || true
   [ -z "${KERNELS_LOG:-}" ] || { mkdir -p "$KERNELS_LOG" && cp "$work/console" "$KERNELS_LOG/console-$1"; }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what targets need from Debian's packages, and says what it does: `tools/setup.sh build demo ...`. Without root it names
-# what is missing, all of it at once (`root` is that itself). Also looks whether Rust and Node are there and new enough, before anything takes long.
+# what is missing, all of it at once (`root` is that itself, `lint` Rust's own tools). Also looks whether Rust and Node are there and new enough, before anything takes long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # A root's shell that came by `su` has no folder of the administrator's programs in its path.
@@ -17,7 +17,7 @@ needs_root() {
 build=(clang llvm libelf-dev zlib1g-dev make gcc g++ pkg-config ca-certificates)
 demo=(redis-server iproute2 iptables ethtool util-linux e2fsprogs)
 packages=()
-root=0
+root=0 lint=0
 for what in "${@:-build}"; do
   case $what in
     build) packages+=("${build[@]}") ;;
@@ -25,6 +25,7 @@ for what in "${@:-build}"; do
     test) packages+=("${build[@]}" "${demo[@]}" redis-tools fio stress-ng chromium prometheus bpftool) ;;
     bench) packages+=("${demo[@]}" redis-tools prometheus victoria-metrics) ;;
     root) root=1 ;;
+    lint) lint=1 ;;
     kernels) packages+=(qemu-system-x86 busybox-static cpio kmod xz-utils e2fsprogs iproute2 util-linux redis-server redis-tools bpftool) ;;
     *) echo "setup: no set-up called $what" >&2; exit 2 ;;
   esac
@@ -49,6 +50,13 @@ newer cargo --version 1.95 "install Rust 1.95 or newer first (https://rustup.rs;
 newer node --version 20.19 "install Node 20.19 or newer first (https://nodejs.org; Debian 12's own is older)"
 newer npm --version 9 "it comes with Node; Debian has it in a package of its own"
 
+if [ $lint = 1 ]; then
+  # A small installation of Rust has neither.
+  for component in clippy rustfmt; do
+    command="cargo ${component/rustfmt/fmt}"
+    $command --version >/dev/null 2>&1 || fail "$command is missing; rustup component add $component (Debian: rust-clippy, rustfmt) brings it"
+  done
+fi
 for folder in target ui/node_modules ui/dist; do
   if [ -e $folder ] && [ ! -w $folder ]; then
     fail "$folder belongs to $(stat -c %U $folder), from an earlier run; give it back: sudo chown -R $(id -un) target ui"

@@ -36,7 +36,7 @@ struct Cli {
 enum Command {
     /// One fault, shown step by step
     Demo(runner::Demo),
-    /// All faults several times in a row against one running hub; prints a table
+    /// Faults several times in a row against one running hub; prints a table
     Accuracy(runner::Accuracy),
     /// No fault at all, then a tripled load: nothing may be found
     Quiet(quiet::Quiet),
