@@ -40,9 +40,12 @@ impl Quiet {
         let mut undo = Undo::default();
         end_on_signal()?;
         let stages = self.number.build(&[Fault::Cpu, Fault::Disk], &mut undo)?;
-        let product = self.hub.reach(&mut undo)?;
+        let product = self.hub.reach(&stages, &mut undo)?;
+        let (begun, mut early) = (now_ms(), Vec::new());
         wait_until_warm(&product)?;
-        let mut found = watch(&product, "the usual load", self.minutes)?;
+        tell_new(&product, begun, &mut early)?;
+        say(&format!("  {} incidents until now", early.len()));
+        let mut found = early.len() + watch(&product, "the usual load", self.minutes)?;
         for stage in stages.all() {
             stage.add_client(2, &mut undo)?;
         }
@@ -55,18 +58,24 @@ impl Quiet {
 fn watch(product: &Product, what: &str, minutes: u64) -> Result<usize> {
     say(&format!("\n{what}, {minutes} minutes"));
     let begun = now_ms();
-    let mut known: Vec<String> = Vec::new();
+    let mut known = Vec::new();
     wait_for(Duration::from_secs(60 * minutes), || {
-        for incident in product.incidents_since(begun)? {
-            let id = incident["id"].as_str().unwrap_or("").to_owned();
-            if !known.contains(&id) {
-                let summary = incident["summary"]["en"].as_str().unwrap_or("");
-                say(&format!("  {:>4} s  {summary}; {}", (now_ms() - begun) / 1000, cause_text(&incident["cause"])));
-                known.push(id);
-            }
-        }
+        tell_new(product, begun, &mut known)?;
         Ok(None::<()>)
     })?;
     say(&format!("  {} incidents", known.len()));
     Ok(known.len())
+}
+
+/// Tells the incidents that opened since a moment and are not known yet.
+fn tell_new(product: &Product, begun: i64, known: &mut Vec<String>) -> Result<()> {
+    for incident in product.incidents_since(begun)? {
+        let id = incident["id"].as_str().unwrap_or("").to_owned();
+        if !known.contains(&id) {
+            let summary = incident["summary"]["en"].as_str().unwrap_or("");
+            say(&format!("  {:>4} s  {summary}; {}", (now_ms() - begun) / 1000, cause_text(&incident["cause"])));
+            known.push(id);
+        }
+    }
+    Ok(())
 }

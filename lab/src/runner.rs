@@ -79,7 +79,7 @@ impl Demo {
         if let Some(why) = missing(self.fault, stage.lane) {
             bail!("the fault {} cannot be made here: {why}", self.fault.name());
         }
-        let product = self.hub.reach(&mut undo)?;
+        let product = self.hub.reach(&stages, &mut undo)?;
         wait_until_warm(&product)?;
         let outcome = run_once(self.fault, stage, &product, now_ms())?;
         show(&product, outcome.incident.as_deref());
@@ -130,7 +130,7 @@ impl Accuracy {
         let mut undo = Undo::default();
         end_on_signal()?;
         let stages = self.number.build(&faults, &mut undo)?;
-        let product = self.hub.reach(&mut undo)?;
+        let product = self.hub.reach(&stages, &mut undo)?;
         wait_until_warm(&product)?;
         let mut table = Table::default();
         let done = (|| {

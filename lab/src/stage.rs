@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub struct Stage {
 
 /// The servers that some faults need.
 pub struct Stages {
+    lane: Lane,
     stages: Vec<Stage>,
     _held: UnixListener,
 }
@@ -82,7 +84,7 @@ impl Number {
             ));
             stages.push(stage);
         }
-        Ok(Stages { stages, _held: held })
+        Ok(Stages { lane, stages, _held: held })
     }
 }
 
@@ -95,6 +97,11 @@ impl Stages {
 
     pub fn all(&self) -> &[Stage] {
         &self.stages
+    }
+
+    /// Where the lab's files are; gone with the rest.
+    pub fn dir(&self) -> PathBuf {
+        self.lane.dir()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::say;
+use crate::stage::Stages;
 use crate::undo::{Undo, last_line, spawn_logged};
 
 const UP_PATIENCE: Duration = Duration::from_secs(30);
@@ -46,12 +47,12 @@ pub struct Product {
 }
 
 impl Hub {
-    /// The hub that answers, else one that is started.
-    pub fn reach(&self, undo: &mut Undo) -> Result<Product> {
+    /// The hub that answers, else one that is started, with its files in the lab's folder.
+    pub fn reach(&self, stages: &Stages, undo: &mut Undo) -> Result<Product> {
         let mut product = Product { address: self.hub.clone(), log: None };
         if product.ask("/health").is_err() {
             say(&format!("starting {} up", self.gala.display()));
-            self.start(&mut product, undo)?;
+            self.start(&mut product, &stages.dir(), undo)?;
         } else {
             let up = wait_for(UP_PATIENCE, || Ok(product.is_up().then_some(())))?;
             up.with_context(|| format!("the hub at {} is still starting after {} s", self.hub, UP_PATIENCE.as_secs()))?;
@@ -61,13 +62,12 @@ impl Hub {
     }
 
     /// Starts an instance that shares no file, socket or port with another one and leaves nothing behind; returns when it is up.
-    fn start(&self, product: &mut Product, undo: &mut Undo) -> Result<()> {
-        let dir = std::env::temp_dir().join(format!("gala-lab-hub-{}", std::process::id()));
+    fn start(&self, product: &mut Product, dir: &Path, undo: &mut Undo) -> Result<()> {
+        let dir = dir.join("hub");
         let (data, run, log) = (dir.join("data").display().to_string(), dir.join("run").display().to_string(), dir.join("log"));
         for folder in [&data, &run] {
             std::fs::create_dir_all(folder).with_context(|| folder.clone())?;
         }
-        undo.remove_later(dir);
         let gala = self.gala.display().to_string();
         let files = ["--data", &data, "--run-dir", &run];
         let ports = ["--listen", &self.hub, "--metrics-listen", "off", "--rest-listen", "off"];

@@ -227,3 +227,25 @@ fn a_killed_lab_takes_its_programs_along_and_the_next_removes_the_rest() {
     }
     next.end();
 }
+
+#[test]
+fn a_product_that_does_not_start_is_told_with_its_reason_and_all_is_removed() {
+    if let Some(why) = missing() {
+        println!("skipped: {why}");
+        return;
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let demo = |gala: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gala-lab"));
+        command.args(["demo", "--fault", "stop", "--lane", "95", "--hub", &free, "--gala", gala]);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = demo("/bin/false");
+    assert!(said.starts_with("demo: ") && said.contains("/bin/false up ended (exit status: 1)"), "{said}");
+    let said = demo("/nowhere/gala");
+    assert!(said.contains("/nowhere/gala cannot be started; is it installed?"), "{said}");
+    assert!(!std::env::temp_dir().join("gala-lab-95").exists());
+    assert!(!Path::new("/sys/class/net/galalab95s").exists());
+}
