@@ -1,8 +1,10 @@
 # The front door. `make` tells what there is; every target does its own set-up.
 SHELL := /bin/bash
 CARGO ?= cargo
-GALA := target/release/gala
-LAB := target/release/gala-lab
+# Also where one's own environment or Cargo configuration names another folder.
+export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+GALA := $(CARGO_TARGET_DIR)/release/gala
+LAB := $(CARGO_TARGET_DIR)/release/gala-lab
 FAULT ?= cpu
 SERIES ?= five
 # What is set up before anything is built, so that all that is missing is named at once.
@@ -22,6 +24,10 @@ run: build ## Build and start everything on this host; prints where to look. As 
 test: ## Set up, lint, build, and run every test this machine can run (some 10 minutes at first)
 	@tools/setup.sh test lint
 	@tools/test.sh
+
+# What is measured, packed and tried elsewhere is what was built.
+bench package test-kernels: export GALA := $(abspath $(GALA))
+bench: export GALA_LAB := $(abspath $(LAB))
 
 test-kernels: NEEDS += kernels
 test-kernels: build ## The agent on Debian's 5.10, 6.1 and 6.12 kernels, each in a virtual machine

@@ -22,7 +22,7 @@ for what in "${@:-build}"; do
   case $what in
     build) packages+=("${build[@]}") ;;
     demo) packages+=("${demo[@]}") ;;
-    test) packages+=("${build[@]}" "${demo[@]}" redis-tools fio stress-ng chromium prometheus bpftool) ;;
+    test) packages+=("${build[@]}" "${demo[@]}" redis-tools fio stress-ng chromium prometheus bpftool procps) ;;
     bench) packages+=("${demo[@]}" redis-tools prometheus victoria-metrics) ;;
     root) root=1 ;;
     lint) lint=1 ;;
@@ -57,9 +57,9 @@ if [ $lint = 1 ]; then
     $command --version >/dev/null 2>&1 || fail "$command is missing; rustup component add $component (Debian: rust-clippy, rustfmt) brings it"
   done
 fi
-for folder in target ui/node_modules ui/dist; do
-  if [ -e $folder ] && [ ! -w $folder ]; then
-    fail "$folder belongs to $(stat -c %U $folder), from an earlier run; give it back: sudo chown -R $(id -un) target ui"
+for folder in "${CARGO_TARGET_DIR:-target}" ui/node_modules ui/dist; do
+  if [ -e "$folder" ] && [ ! -w "$folder" ]; then
+    fail "$folder belongs to $(stat -c %U "$folder"), from an earlier run; give it back: sudo chown -R $(id -un) $folder"
   fi
 done
 [ $root = 0 ] || needs_root
@@ -81,7 +81,7 @@ if [ "$(id -u)" != 0 ]; then
     "  sudo apt-get install --no-install-recommends ${missing[*]}" "${note[@]}"
 fi
 
-echo "setup: installing ${missing[*]}"
+echo "setup: installing ${missing[*]} (a minute or two)"
 # Services that packages bring are not wanted, now or after the next start: tests start their own on free ports.
 policy=/usr/sbin/policy-rc.d
 mark="# Of GALA's tools/setup.sh; gone when it ends."
