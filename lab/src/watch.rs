@@ -56,6 +56,10 @@ impl Hub {
         } else {
             let up = wait_for(UP_PATIENCE, || Ok(product.is_up().then_some(())))?;
             up.with_context(|| format!("the hub at {} is still starting after {} s", self.hub, UP_PATIENCE.as_secs()))?;
+            say("a hub answers already, so it is the one that is watched");
+        }
+        if let Some(less) = less_than_all(&product.get("/health")?) {
+            say(&format!("its agent does not see everything, so it may miss what is made here: {less}"));
         }
         say(&format!("the interface is at http://{}/", self.hub));
         Ok(product)
@@ -82,6 +86,16 @@ impl Hub {
         up.with_context(|| {
             format!("no hub at {} after {} s; its last word: {}", self.hub, UP_PATIENCE.as_secs(), last_line(&log))
         })
+    }
+}
+
+/// Why a hub with this health sees less of this host than it could, if it does.
+fn less_than_all(health: &Value) -> Option<String> {
+    let agent = &health["components"]["agent"];
+    match agent["status"].as_str() {
+        Some("ok") => None,
+        Some(status) => Some(format!("{status}, {}", agent["reason"].as_str().unwrap_or("no reason is told"))),
+        None => Some("it has none".to_owned()),
     }
 }
 
@@ -205,4 +219,20 @@ pub fn end_on_signal() -> Result<()> {
         })
         .context("signal handling")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_hub_that_sees_less_is_told_with_its_reason() {
+        let health = |agent: Value| json!({"status": "degraded", "components": {"agent": agent, "store": {"status": "ok"}}});
+        assert_eq!(less_than_all(&health(json!({"status": "ok", "reason": ""}))), None);
+        let degraded = less_than_all(&health(json!({"status": "degraded", "reason": "not root"})));
+        assert_eq!(degraded.as_deref(), Some("degraded, not root"));
+        assert_eq!(less_than_all(&json!({"status": "ok", "components": {}})).as_deref(), Some("it has none"));
+    }
 }
