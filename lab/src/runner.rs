@@ -57,6 +57,8 @@ struct Outcome {
     right_after: Option<Duration>,
     cause: String,
     closed_after: Option<Duration>,
+    /// What its incident said when that was closed, and whether it is right.
+    at_end: (String, bool),
     /// Incidents that opened before the fault or beside its own, and never named the right cause.
     besides: usize,
 }
@@ -163,6 +165,7 @@ struct Table {
     lines: Vec<String>,
     made: usize,
     right: usize,
+    right_at_end: usize,
     skipped: usize,
     besides: usize,
 }
@@ -172,12 +175,15 @@ impl Table {
         self.made += 1;
         self.right += usize::from(outcome.right_after.is_some());
         self.besides += outcome.besides;
+        let (said, is_right) = &outcome.at_end;
+        self.right_at_end += usize::from(*is_right);
         self.lines.push(format!(
-            "| {} | {turn} | {} | {} | {} | {} | {} |",
+            "| {} | {turn} | {} | {} | {} | {} | {} | {} |",
             fault.name(),
             seconds(outcome.seen_after),
             seconds(outcome.right_after),
             outcome.cause,
+            if *is_right { "right" } else { said },
             seconds(outcome.closed_after),
             outcome.besides
         ));
@@ -185,16 +191,18 @@ impl Table {
 
     fn skip(&mut self, fault: Fault, turn: usize, why: &str) {
         self.skipped += 1;
-        self.lines.push(format!("| {} | {turn} | skipped: {} | | | | |", fault.name(), why.lines().next().unwrap_or("")));
+        self.lines.push(format!("| {} | {turn} | skipped: {} | | | | | |", fault.name(), why.lines().next().unwrap_or("")));
     }
 
     fn show(&self) {
-        say("\n| fault | run | incident after | right cause after | first cause | closed after | other incidents |");
-        say("|---|---|---|---|---|---|---|");
+        say("\n| fault | run | incident after | right cause after | first cause | at its end | closed after | other incidents |");
+        say("|---|---|---|---|---|---|---|---|");
         self.lines.iter().for_each(|line| say(line));
         let within = DETECT_PATIENCE.as_secs();
-        let (right, made, besides, skipped) = (self.right, self.made, self.besides, self.skipped);
-        say(&format!("{right} of {made} right within {within} s, {besides} other incidents, {skipped} skipped"));
+        let Self { right, made, right_at_end, besides, skipped, .. } = self;
+        say(&format!(
+            "{right} of {made} right within {within} s, {right_at_end} when they closed; {besides} other incidents, {skipped} skipped"
+        ));
     }
 }
 
@@ -260,11 +268,15 @@ fn run_once(fault: Fault, stage: &Stage, product: &Product, calm_since_ms: i64) 
     });
     harm.now();
     let healed_ms = now_ms();
+    let mut at_end = ("none".to_owned(), false);
     let closed_after = wait_for(CLOSE_PATIENCE, || {
         let incidents = product.incidents_since(injected_ms)?;
         let is_other = |incident: &&Value| id_of(incident) != shown && !is_right(&truths, &incident["cause"]);
         others.truncate(before);
         others.extend(incidents.iter().filter(is_other).map(|incident| cause_text(&incident["cause"])));
+        if let Some(own) = incidents.iter().find(|incident| id_of(incident) == shown) {
+            at_end = (cause_text(&own["cause"]), is_right(&truths, &own["cause"]));
+        }
         let open = incidents.iter().any(|incident| incident["state"] == "open");
         Ok((!open).then(|| Duration::from_millis((now_ms() - healed_ms).max(0) as u64)))
     })?;
@@ -272,8 +284,11 @@ fn run_once(fault: Fault, stage: &Stage, product: &Product, calm_since_ms: i64) 
         Some(after) => say(&format!("  closed {:.0} s after healing", after.as_secs_f64())),
         None => say("  the incident is still open after 5 minutes"),
     }
+    if right_after.is_some() && !at_end.1 {
+        say(&format!("  in the end it named another cause: {}", at_end.0));
+    }
     others.iter().for_each(|other| say(&format!("  another incident was opened: {other}")));
-    Ok(Outcome { incident: shown, seen_after, right_after, cause: last_cause, closed_after, besides: others.len() })
+    Ok(Outcome { incident: shown, seen_after, right_after, cause: last_cause, closed_after, at_end, besides: others.len() })
 }
 
 fn id_of(incident: &Value) -> Option<String> {
