@@ -92,12 +92,18 @@ finish() {
 trap finish EXIT
 [ -e $policy ] || { printf '#!/bin/sh\n%s\nexit 101\n' "$mark" > $policy && chmod +x $policy; }
 export DEBIAN_FRONTEND=noninteractive
-# Others may be installing, as a fresh machine does by itself.
+# Others may be installing, as a fresh machine does by itself; each of apt's two locks is waited for.
 apt=(apt-get -qq -o DPkg::Lock::Timeout=300)
 log=$(mktemp)
 trap 'finish; rm -f "$log"' EXIT
-if ! { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-  tail -n 5 "$log" >&2
+for _ in {1..30}; do
+  "${apt[@]}" update >"$log" 2>&1 && break
+  # One source that does not answer may be one that is not needed.
+  grep -q lists/lock "$log" || break
+  sleep 10
+done
+if ! "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
+  tail -n 6 "$log" >&2
   fail "apt-get could not install them; is there a network (a proxy: export http_proxy and https_proxy), are the sources right?"
 fi
 command -v systemctl >/dev/null || exit 0

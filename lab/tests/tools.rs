@@ -31,8 +31,8 @@ fn path_with(dir: &Path) -> String {
 /// What set-up says on standard error when it refuses.
 fn refusal(what: &str, programs: &[(&str, &str)]) -> String {
     let dir = pretend(what, programs);
-    // `build` would install; the versions are looked at before.
-    let output = Command::new(tool("setup.sh")).arg("build").env("PATH", path_with(&dir)).output().unwrap();
+    // The versions are looked at before anything is installed.
+    let output = Command::new(tool("setup.sh")).args(["build", "demo"]).env("PATH", path_with(&dir)).output().unwrap();
     std::fs::remove_dir_all(&dir).unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
@@ -48,6 +48,15 @@ fn set_up_names_a_tool_that_is_too_old_and_the_version_that_is_needed() {
     // Rustup's stand-in without a toolchain.
     let said = refusal("rustup", &[("cargo", "echo 'error: no default toolchain is configured' >&2; exit 1")]);
     assert!(said.contains("cargo does not run") && said.contains("no default toolchain"), "{said}");
+}
+
+#[test]
+fn without_root_all_that_is_missing_is_named_at_once_and_what_debian_would_start() {
+    let installed = "case $* in *redis-server | *clang) exit 1 ;; *) echo install ok installed ;; esac";
+    let versions = [("cargo", "echo cargo 1.95.0"), ("node", "echo v22.12.0"), ("npm", "echo 10.8.2")];
+    let said = refusal("ordinary", &[&versions[..], &[("id", "echo 1000"), ("dpkg-query", installed)]].concat());
+    assert!(said.contains("sudo apt-get install --no-install-recommends clang redis-server\n"), "{said}");
+    assert!(said.contains("sudo systemctl disable --now redis-server "), "{said}");
 }
 
 #[test]
