@@ -93,6 +93,16 @@ impl Store {
 
 impl SeriesRead for Store {
     fn select(&self, matchers: &[Matcher], range: TimeRange, max_samples: usize) -> Result<Vec<Series>, StoreError> {
+        self.select_while(matchers, range, max_samples, &|| true).map(Option::unwrap_or_default)
+    }
+
+    fn select_while(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        max_samples: usize,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Series>>, StoreError> {
         let mut gathering = Gathering::default();
         let too_many = || StoreError::TooManySamples { limit: max_samples };
         let blocks = self.gather_head(matchers, range, &mut gathering, |gathering, index, series| {
@@ -104,6 +114,9 @@ impl SeriesRead for Store {
             let Some(index) = self.index_of(block) else { continue };
             let mut reader = BlockReader::new(block, &index);
             for series in index.select(matchers) {
+                if !go_on() {
+                    return Ok(None);
+                }
                 let mut target = None;
                 for column in index.columns(series) {
                     let bounds = index.time_of(column).1;
@@ -140,7 +153,7 @@ impl SeriesRead for Store {
             .filter(|series| !series.samples.is_empty())
             .collect();
         found.sort_by(|left, right| left.labels.cmp(&right.labels));
-        Ok(found)
+        Ok(Some(found))
     }
 
     fn series(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>, StoreError> {

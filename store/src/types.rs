@@ -246,6 +246,19 @@ fn largest(mut rows: Vec<(&str, u64)>, top: usize) -> Vec<(String, u64)> {
 pub trait SeriesRead: Send + Sync {
     /// Series that match all matchers and have samples in the range; at most `max_samples` samples in all.
     fn select(&self, matchers: &[Matcher], range: TimeRange, max_samples: usize) -> Result<Vec<Series>, StoreError>;
+
+    /// As `select`; a long read asks now and then whether to go on, and is `None` if not. A store whose reads are never long
+    /// need not ask.
+    fn select_while(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        max_samples: usize,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Series>>, StoreError> {
+        if go_on() { self.select(matchers, range, max_samples).map(Some) } else { Ok(None) }
+    }
+
     /// Label sets of series with samples in the range.
     fn series(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>, StoreError>;
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError>;

@@ -261,3 +261,22 @@ fn what_is_refused_of_samples_nobody_waits_for_is_told_by_health() {
     assert!(reason.starts_with("2 samples of this host were refused in the last minute; first: series up"), "{reason}");
     assert!(reason.contains("out of order"), "{reason}");
 }
+
+#[test]
+fn a_read_of_blocks_ends_when_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+    let now = now_ms();
+    for host in ["a", "b", "c"] {
+        write(&store, &series("up", host), &[(now, 1.0)]);
+    }
+    store.flush().unwrap();
+    let asked = std::cell::Cell::new(0);
+    let read = |patience: usize| {
+        asked.set(0);
+        let go_on = || asked.replace(asked.get() + 1) < patience;
+        store.select_while(&[], ALL, usize::MAX, &go_on).unwrap().map(|found| found.len())
+    };
+    assert_eq!((read(usize::MAX), asked.get()), (Some(3), 3));
+    assert_eq!((read(1), asked.get()), (None, 2), "it ends at once");
+}

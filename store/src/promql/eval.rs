@@ -55,6 +55,16 @@ pub(super) struct Evaluator<'a> {
     slicing: bool,
 }
 
+fn pulse(deadline: Option<Instant>, cancel: Option<&AtomicBool>) -> Result<(), Failure> {
+    if cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+        return Err(Failure::Canceled);
+    }
+    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        return Err(Failure::Timeout);
+    }
+    Ok(())
+}
+
 fn sample_count(series: &[Series]) -> usize {
     series.iter().map(|one| one.samples.len()).sum()
 }
@@ -77,13 +87,7 @@ impl<'a> Evaluator<'a> {
 
     /// To be called once per series: stops a query that takes too long or that nobody waits for.
     pub(super) fn pulse(&self) -> Result<(), Failure> {
-        if self.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-            return Err(Failure::Canceled);
-        }
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(Failure::Timeout);
-        }
-        Ok(())
+        pulse(self.deadline, self.cancel)
     }
 
     /// Accounts for samples about to be held.
@@ -124,11 +128,14 @@ impl<'a> Evaluator<'a> {
         self.pulse()?;
         let left = self.max_samples.saturating_sub(self.held);
         let limit = if divisible { left.min(MAX_SLICE).min(self.max_samples / 4) } else { left };
-        let mut series = self.read.select(matchers, range, limit).map_err(|error| match error {
+        let (deadline, cancel) = (self.deadline, self.cancel);
+        let go_on = || pulse(deadline, cancel).is_ok();
+        let found = self.read.select_while(matchers, range, limit, &go_on).map_err(|error| match error {
             StoreError::TooManySamples { .. } if divisible => Failure::SliceTooLarge,
             StoreError::TooManySamples { .. } => Failure::TooManySamples(self.max_samples),
             other => Failure::Storage(other),
         })?;
+        let Some(mut series) = found else { return self.pulse().and(Err(Failure::Timeout)) };
         series.sort_by(|left, right| left.labels.cmp(&right.labels));
         self.charge(sample_count(&series))?;
         self.cost.read += sample_count(&series);

@@ -2,7 +2,7 @@
 //! shapes over series with gaps, resets, NaN and infinities.
 
 use gala_store::promql::{self, Options, QueryError, QueryValue};
-use gala_store::{Labels, STALE_NAN_BITS, Sample};
+use gala_store::{Labels, Matcher, STALE_NAN_BITS, Sample, Series, SeriesRead, StoreError, TimeRange};
 use proptest::prelude::*;
 
 use super::memory::Memory;
@@ -341,4 +341,44 @@ fn a_text_too_long_to_be_a_query_is_refused_unread() {
     let error = promql::parse(&query).unwrap_err().to_string();
     assert!(error.contains("2097152 bytes long"), "{error}");
     assert!(promql::parse_selector(&query).unwrap_err().to_string().contains("bytes long"));
+}
+
+/// A store that is asked to stop while it reads.
+struct Interrupted(std::sync::atomic::AtomicBool);
+
+impl SeriesRead for Interrupted {
+    fn select(&self, _: &[Matcher], _: TimeRange, _: usize) -> Result<Vec<Series>, StoreError> {
+        unreachable!("a query reads in a way that can be stopped")
+    }
+
+    fn select_while(
+        &self,
+        _: &[Matcher],
+        _: TimeRange,
+        _: usize,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Series>>, StoreError> {
+        assert!(go_on());
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        Ok(go_on().then(Vec::new))
+    }
+
+    fn series(&self, _: &[Matcher], _: TimeRange) -> Result<Vec<Labels>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn label_names(&self, _: &[Matcher], _: TimeRange) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn label_values(&self, _: &str, _: &[Matcher], _: TimeRange) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_query_can_be_stopped_within_one_read() {
+    let store = Interrupted(false.into());
+    let options = Options { cancel: Some(&store.0), ..Options::default() };
+    assert!(matches!(promql::instant(&store, "sum_over_time(m[1d])", 90_000, &options), Err(QueryError::Canceled)));
 }
