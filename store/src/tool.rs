@@ -218,14 +218,23 @@ fn number(value: f64) -> String {
     }
 }
 
+/// In the text format names that are no plain words stand in quotes, that of the metric inside the braces.
 fn write_text(labels: &Labels, samples: &[Sample], out: &mut impl Write) -> std::io::Result<()> {
     let escape = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let pairs: Vec<String> = labels
-        .iter()
-        .filter(|(name, _)| *name != "__name__")
-        .map(|(name, value)| format!("{name}=\"{}\"", escape(value)))
-        .collect();
-    let name = if pairs.is_empty() { labels.metric().to_owned() } else { format!("{}{{{}}}", labels.metric(), pairs.join(",")) };
+    let quoted = |value: &str| format!("\"{}\"", escape(value));
+    let is_plain = |name: &str, others: &str| {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
+        name.chars().all(is_word) && !name.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let metric = labels.metric();
+    let is_plain_metric = is_plain(metric, "_:");
+    let mut parts: Vec<String> = if is_plain_metric { Vec::new() } else { vec![quoted(metric)] };
+    for (name, value) in labels.iter().filter(|(name, _)| *name != "__name__") {
+        let name = if is_plain(name, "_") { name.to_owned() } else { quoted(name) };
+        parts.push(format!("{name}={}", quoted(value)));
+    }
+    let before = if is_plain_metric { metric } else { "" };
+    let name = if parts.is_empty() { before.to_owned() } else { format!("{before}{{{}}}", parts.join(",")) };
     for sample in samples {
         writeln!(out, "{name} {} {}", number(sample.value), sample.t_ms)?;
     }
@@ -270,4 +279,21 @@ pub fn backup(dir: &Path, target: &Path) -> Result<BackupReport, StoreError> {
         sync_dir(&to).map_err(|error| io_error("make durable", &to, &error))?;
     }
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_any_text_are_written_as_the_text_format_has_them() {
+        let shown = |labels: &[(&str, &str)]| {
+            let mut out = Vec::new();
+            write_text(&Labels::new(labels.iter().copied()), &[Sample { t_ms: 7, value: 1.5 }], &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(&[("__name__", "job:up:sum")]), "job:up:sum 1.5 7\n");
+        assert_eq!(shown(&[("__name__", "up"), ("a", "x\"y\n")]), "up{a=\"x\\\"y\\n\"} 1.5 7\n");
+        assert_eq!(shown(&[("__name__", "http.up"), ("a.b", "x")]), "{\"http.up\",\"a.b\"=\"x\"} 1.5 7\n");
+    }
 }
