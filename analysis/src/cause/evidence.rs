@@ -15,6 +15,9 @@ use super::stats::{co_moments, finite_count, median, nats, own_null, quantile, s
 /// Least samples before the onset for a range of its own.
 const LEAST_BASELINE: usize = 12;
 
+/// What is used up left its range so many times, at least, however slowly it filled.
+const USED_UP: f64 = 8.0;
+
 /// Process id of those that ended before they could be told apart.
 const ENDED: &str = "0";
 /// What happens at a moment is seen for so long after it.
@@ -99,7 +102,7 @@ pub enum Grouping {
 
 impl Grouping {
     pub fn of(class: &ClassRule) -> Self {
-        if class.name.starts_with("service.") { Self::Process } else { Self::Each }
+        if class.of_process { Self::Process } else { Self::Each }
     }
 }
 
@@ -369,6 +372,8 @@ fn observe(metric: usize, rule: &MetricRule, values: &[f64], context: &Context<'
     let ratio = moved.map_or(ratio, |moved| ratio.max(moved));
     let deviation = after - before;
     let sign = if rule.direction == Direction::Down { -1.0 } else { 1.0 };
+    let limit = rule.limit.map(|limit| sign * limit).filter(|limit| before < *limit && after >= *limit);
+    let ratio = if limit.is_some() { ratio.max(USED_UP) } else { ratio };
     let around = grid.incident.saturating_sub(12);
     let rho =
         context.symptom.get(around..).and_then(|symptom| co_moments(&values[around..], symptom)).map_or(0.0, |(.., rho)| rho);
@@ -391,7 +396,7 @@ fn observe(metric: usize, rule: &MetricRule, values: &[f64], context: &Context<'
         deviation,
         ratio,
         nats: nats(ratio, context.params.steep, context.params.cap),
-        onset_ms: (ratio >= 1.0).then(|| onset(values, grid, before + 0.5 * deviation)).flatten(),
+        onset_ms: (ratio >= 1.0).then(|| onset(values, grid, limit.unwrap_or(before + 0.5 * deviation))).flatten(),
         rho,
     })
 }
@@ -417,6 +422,7 @@ mod tests {
             per: None,
             less: Vec::new(),
             less_if_there: Vec::new(),
+            limit: None,
             direction,
             floor: 5.0,
             floor_share: 0.0,

@@ -130,8 +130,8 @@ fn hardware_devices(answer: &Answer<'_>) -> Vec<String> {
 
 /// What to blame for a node: stages of requests are their process's.
 fn blamed(answer: &Answer<'_>, node: &Node, judged: &Judged) -> (String, String, BTreeMap<String, String>) {
-    let service = answer.rules.classes[node.class].name.starts_with("service.");
-    let process = service
+    let process = answer.rules.classes[node.class]
+        .of_process
         .then(|| {
             let tgid = judged.labels.get("tgid")?;
             id::external(&answer.incident.machine_id, entity_type("proc")?, |key| (key == "tgid").then_some(tgid))

@@ -52,6 +52,9 @@ pub struct MetricRule {
     /// Least range as a share of the usual value.
     #[serde(default)]
     pub floor_share: f64,
+    /// A level that is bad whatever is usual, unless it was reached before: what is finite and used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
     /// An entity that did not exist had none of it.
     #[serde(default)]
     pub absent_is_zero: bool,
@@ -110,6 +113,9 @@ pub struct ClassRule {
     /// How much of what nothing else explains the class itself is blamed for.
     #[serde(default = "one")]
     pub own_weight: f64,
+    /// What all connections of a process show together, and the process is blamed for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_process: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub while_usual: Option<WhileUsual>,
     pub metrics: Vec<MetricRule>,
@@ -151,6 +157,8 @@ pub enum RuleScope {
     HostLinks,
     /// Processes this one is a client of.
     Callees,
+    /// Processes of this host that are clients of this one.
+    Clients,
     /// Processes of this host that listen, or lately listened, where the connection was to go.
     Listeners,
 }
@@ -304,6 +312,9 @@ impl RuleSet {
                 }
                 if metric.event.is_some() && metric.entity != "proc" {
                     return Err(invalid(&place, &format!("events are of processes; {} is no field of proc", metric.field)));
+                }
+                if metric.limit.is_some_and(|limit| !limit.is_finite()) {
+                    return Err(invalid(&place, &format!("the limit of {} must be a number", metric.field)));
                 }
                 if !(metric.floor.is_finite() && metric.floor > 0.0 && metric.floor_share >= 0.0) {
                     return Err(invalid(&place, &format!("the floor of {} must be above 0", metric.field)));

@@ -19,6 +19,8 @@ use crate::topology::Relation;
 const MOST_NEIGHBOURS: usize = 16;
 /// Nodes of one search.
 const MOST_NODES: usize = 300;
+/// Processes at the other ends of connections that are looked at.
+const MOST_PEERS: usize = 64;
 /// A device the process is not known to use: stacked devices hide who uses what.
 const UNKNOWN_USE: f64 = 0.4;
 
@@ -215,7 +217,7 @@ impl<'a, 'b> Search<'a, 'b> {
                 all(self.judge(class, &Filter::Machine, &same_port))
             }
             RuleScope::SameCpu => {
-                let cpus = self.cpus_of_process();
+                let cpus = self.cpus_of_waiting(&labels);
                 let judged = self.judge(class, &Filter::Machine, &|row| match row.get("cpu") {
                     Some("cpu") => cpus.is_empty(),
                     Some(cpu) => cpus.contains_key(cpu),
@@ -249,7 +251,8 @@ impl<'a, 'b> Search<'a, 'b> {
                 all(self.risen(class, rule.scope == RuleScope::HostProcesses, &BTreeMap::new()))
             }
             RuleScope::DeviceUsers => all(self.risen(class, true, &labels)),
-            RuleScope::Callees => self.callees(class, effect),
+            RuleScope::Callees => self.peers(class, effect, true),
+            RuleScope::Clients => self.peers(class, effect, false),
             RuleScope::Listeners => {
                 let tgids = listeners(self.reader, &labels);
                 if tgids.is_empty() {
@@ -335,7 +338,7 @@ impl<'a, 'b> Search<'a, 'b> {
     fn neighbours(&mut self, class: usize, labels: &BTreeMap<String, String>) -> Vec<(Judged, f64)> {
         let cpus = match labels.get("cpu") {
             Some(cpu) if cpu != "cpu" && !labels.contains_key("tgid") => BTreeMap::from([(cpu.clone(), 1.0)]),
-            _ => self.cpus_of_process(),
+            _ => self.cpus_of_waiting(labels),
         };
         let saturated = self.saturated();
         self.risen(class, false, &BTreeMap::new())
@@ -356,6 +359,14 @@ impl<'a, 'b> Search<'a, 'b> {
         let grid = self.context.grid;
         let rows = self.reader.rows(&format!("{PREFIX}cpu_total_used_per"), &Filter::Machine);
         rows.iter().any(|row| median(&row.values[grid.incident..]).is_some_and(|used| used >= 85.0))
+    }
+
+    /// CPUs of the process in the labels, which may be at the other end of a connection; else of the one that suffers.
+    fn cpus_of_waiting(&mut self, labels: &BTreeMap<String, String>) -> BTreeMap<String, f64> {
+        match labels.get("tgid").filter(|tgid| **tgid != self.tgid) {
+            Some(tgid) => self.cpus_of(tgid),
+            None => self.cpus_of_process(),
+        }
     }
 
     fn cpus_of_process(&mut self) -> BTreeMap<String, f64> {
@@ -405,17 +416,16 @@ impl<'a, 'b> Search<'a, 'b> {
         names
     }
 
-    /// The class on the processes this one is a client of, on this machine.
-    fn callees(&mut self, class: usize, effect: usize) -> Vec<(Judged, f64)> {
-        let Some(process) = self.process_id(&self.found.nodes[effect].tgid.clone()) else { return Vec::new() };
+    /// The class on the processes of this machine that this one is a client of, or that are clients of it.
+    fn peers(&mut self, class: usize, effect: usize, callees: bool) -> Vec<(Judged, f64)> {
+        let own = self.found.nodes[effect].tgid.clone();
+        let Some(process) = self.process_id(&own) else { return Vec::new() };
         let machine = gala_model::entity::id::canonical_machine(&self.reader.machine_id).to_owned();
-        let tgids: Vec<String> = self
-            .graph
-            .related(&process, Relation::Connect, true)
-            .into_iter()
+        let peers = self.graph.related(&process, Relation::Connect, callees).into_iter();
+        let tgids: Vec<String> = peers
             .filter(|entity| entity.kind == "proc" && gala_model::entity::id::canonical_machine(&entity.machine_id) == machine)
-            .filter_map(|entity| entity.labels.get("tgid").cloned())
-            .filter(|tgid| *tgid != self.found.nodes[effect].tgid)
+            .filter_map(|entity| entity.labels.get("tgid").filter(|tgid| **tgid != own).cloned())
+            .take(MOST_PEERS)
             .collect();
         if tgids.is_empty() {
             return Vec::new();

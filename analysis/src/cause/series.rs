@@ -1,7 +1,7 @@
 //! Series of one machine on a common grid of time, read once each. A gap is NaN; nothing is filled but the hold of one
 //! late report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use gala_model::entity::id::canonical_machine;
@@ -59,15 +59,6 @@ pub struct Row {
     pub values: Vec<f64>,
 }
 
-/// Something that happened to a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Happening {
-    kind: String,
-    tgid: String,
-    comm: String,
-    at_ms: i64,
-}
-
 /// Reads series of one machine, each once.
 pub struct Reader<'a> {
     store: &'a dyn SeriesRead,
@@ -79,8 +70,10 @@ pub struct Reader<'a> {
     cache: BTreeMap<(String, Filter), Arc<Vec<Row>>>,
     /// Whether the machine tells what happens to its processes.
     pub tells_events: bool,
-    /// In the order of time.
-    happenings: Vec<Happening>,
+    /// Names of processes by when, to whom and what happened.
+    happenings: BTreeMap<(i64, String, String), String>,
+    /// What and to whom, each counted once.
+    happened: BTreeSet<(String, String)>,
     /// What could not be read.
     pub failures: Vec<String>,
 }
@@ -95,7 +88,8 @@ impl<'a> Reader<'a> {
             troubled: Vec::new(),
             cache: BTreeMap::new(),
             tells_events: false,
-            happenings: Vec::new(),
+            happenings: BTreeMap::new(),
+            happened: BTreeSet::new(),
             failures: Vec::new(),
         }
     }
@@ -127,10 +121,8 @@ impl<'a> Reader<'a> {
     /// One more of them; what is known already stays as it is.
     pub fn happened(&mut self, kind: &str, tgid: &str, comm: &str, at_ms: i64) {
         let recent = self.grid.time(self.grid.baseline_end)..=self.grid.time(self.grid.slots);
-        if recent.contains(&at_ms) && !self.happenings.iter().any(|known| known.kind == kind && known.tgid == tgid) {
-            let (kind, tgid, comm) = (kind.to_owned(), tgid.to_owned(), comm.to_owned());
-            self.happenings.push(Happening { kind, tgid, comm, at_ms });
-            self.happenings.sort_by(|left, right| left.at_ms.cmp(&right.at_ms).then_with(|| left.tgid.cmp(&right.tgid)));
+        if recent.contains(&at_ms) && self.happened.insert((kind.to_owned(), tgid.to_owned())) {
+            self.happenings.insert((at_ms, tgid.to_owned(), kind.to_owned()), comm.to_owned());
         }
     }
 
@@ -141,15 +133,14 @@ impl<'a> Reader<'a> {
             Filter::Processes(tgids) => tgids.contains(tgid),
             Filter::ServerPort(_) => false,
         };
-        let told =
-            |one: &Happening| kind == "exit" && self.happenings.iter().any(|other| other.kind == "oom" && other.tgid == one.tgid);
-        let own = self.happenings.iter().filter(|one| one.kind == kind && wanted(&one.tgid) && !told(one));
-        own.map(|one| {
-            let labels = [("machine_id", &self.machine_id), ("tgid", &one.tgid), ("comm", &one.comm)];
+        let told = |tgid: &String| kind == "exit" && self.happened.contains(&("oom".to_owned(), tgid.clone()));
+        let own = self.happenings.iter().filter(|((_, tgid, what), _)| what == kind && wanted(tgid) && !told(tgid));
+        own.map(|((at_ms, tgid, _), comm)| {
+            let labels = [("machine_id", &self.machine_id), ("tgid", tgid), ("comm", comm)];
             let labels = labels.iter().filter(|(_, value)| !value.is_empty());
             Row {
                 labels: Labels::new(labels.map(|(name, value)| ((*name).to_owned(), (*value).clone()))),
-                values: (0..self.grid.slots).map(|slot| f64::from(u8::from(self.grid.time(slot) >= one.at_ms))).collect(),
+                values: (0..self.grid.slots).map(|slot| f64::from(u8::from(self.grid.time(slot) >= *at_ms))).collect(),
             }
         })
         .collect()

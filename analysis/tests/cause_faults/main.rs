@@ -3,6 +3,7 @@
 mod faults;
 mod host;
 mod sudden;
+mod used_up;
 
 use gala_analysis::cause::{ExplainConfig, explain, rules};
 use gala_model::incident::{IncidentInput, RootCause, Stage};
