@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::redis::request;
 
@@ -79,18 +79,28 @@ pub fn connect_flood(address: SocketAddr, cpu: usize, burst: usize) -> Result<Ex
     }
 }
 
-/// Runs until so many seconds of processor time are gone; the server does nothing else meanwhile.
-const SCRIPT: &str = "local till = os.clock() + tonumber(ARGV[1]) while os.clock() < till do end return 1";
+/// Between two scripts.
+const PAUSE: Duration = Duration::from_secs(1);
+/// So many rounds of a loop; the server does nothing else meanwhile.
+const SCRIPT: &str = "local sum = 0 for round = 1, tonumber(ARGV[1]) do sum = sum + round % 7 end return sum";
+/// Rounds that take a moment on any machine.
+const FIRST_ROUNDS: u64 = 1_000_000;
 
-/// A client whose script holds the server for some seconds, lets it go for one, and so on.
+/// A client whose script holds the server for some seconds, lets it go for one, and so on. How many rounds that takes is learnt
+/// from the call before: scripts have no clock in every version of Redis.
 pub fn hang(address: SocketAddr, seconds: u64) -> Result<ExitCode> {
     let mut stream = TcpStream::connect(address)?;
     let mut answer = [0u8; 512];
+    let mut rounds = FIRST_ROUNDS;
     loop {
-        stream.write_all(request(&["EVAL", SCRIPT, "0", &seconds.to_string()]).as_bytes())?;
-        if stream.read(&mut answer)? == 0 {
-            return Ok(ExitCode::FAILURE);
+        let begun = Instant::now();
+        stream.write_all(request(&["EVAL", SCRIPT, "0", &rounds.to_string()]).as_bytes())?;
+        let length = stream.read(&mut answer)?;
+        if !answer[..length].starts_with(b":") {
+            bail!("the script was refused: {}", String::from_utf8_lossy(&answer[..length]).trim());
         }
-        std::thread::sleep(Duration::from_secs(1));
+        let took = begun.elapsed().as_secs_f64().max(0.001);
+        rounds = (rounds as f64 * seconds as f64 / took).max(1.0) as u64;
+        std::thread::sleep(PAUSE);
     }
 }

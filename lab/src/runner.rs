@@ -266,6 +266,9 @@ fn run_once(fault: Fault, stage: &Stage, product: &Product, calm_since_ms: i64) 
         Some(_) => "  that is right; healing",
         None => "  the right cause was not named in time; healing",
     });
+    if harm.has_lost_one() {
+        bail!("the fault {} ended by itself, so this run says nothing", fault.name());
+    }
     harm.now();
     let healed_ms = now_ms();
     let mut at_end = ("none".to_owned(), false);

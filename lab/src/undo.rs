@@ -48,6 +48,12 @@ impl Undo {
         self.steps.push(Step::Call(Box::new(call)));
     }
 
+    /// Whether a program that was to run until now has ended by itself.
+    pub fn has_lost_one(&self) -> bool {
+        let is_lost = |process: &Process| !matches!(process.borrow_mut().try_wait(), Ok(None));
+        self.steps.iter().any(|step| matches!(step, Step::Kill(process) if is_lost(process)))
+    }
+
     /// Takes all steps now.
     pub fn now(&mut self) {
         while let Some(step) = self.steps.pop() {
@@ -186,6 +192,16 @@ mod tests {
         undo.now();
         drop(undo);
         assert_eq!(*order.borrow(), [3, 2, 1]);
+    }
+
+    #[test]
+    fn a_program_that_ended_by_itself_is_missed() {
+        let mut undo = Undo::default();
+        undo.kill_later(command(&["sleep", "1000"]).spawn().unwrap());
+        assert!(!undo.has_lost_one());
+        let short = undo.kill_later(command(&["true"]).spawn().unwrap());
+        short.borrow_mut().wait().unwrap();
+        assert!(undo.has_lost_one());
     }
 
     #[test]
