@@ -26,9 +26,9 @@ const QUIET_AFTER: Duration = Duration::from_secs(20);
 const QUIET_MIN_SAMPLES: u64 = 100_000;
 /// A series nothing was written to for so long leaves the head.
 const EXPIRE_AFTER_MS: i64 = 3_600_000;
-/// With so many series in the head, those that came and went are let go early: a host that starts clients all the time would
-/// otherwise fill an hour of memory with them.
-const CROWD_SERIES: usize = 100_000;
+/// With so many series in the head, those that came and went are let go early: a host that starts programs all the time would
+/// otherwise fill an hour of memory with them, at some 600 bytes each. A busy host reports some 5,000 that stay.
+const CROWD_SERIES: usize = 30_000;
 const CROWD_SILENT_MS: i64 = 180_000;
 const CROWD_EVERY: Duration = Duration::from_secs(60);
 /// After a merge failed it is not tried again for so long: it may read and write gigabytes before it fails.
