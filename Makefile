@@ -21,7 +21,7 @@ run: build ## Build and start everything on this host; prints where to look. As 
 	@[ "$$(id -u)" = 0 ] || echo "as $$(id -un), without kernel hooks; with them: sudo $(GALA) up"
 	$(GALA) up
 
-test: ## Set up, lint, build, and run every test this machine can run (some 10 minutes at first)
+test: ## Set up, lint, build, and run every test this machine can run (10 minutes and more at first)
 	@tools/setup.sh test lint
 	@tools/test.sh
 

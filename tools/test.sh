@@ -36,7 +36,7 @@ failed=0
 if [ "$(id -u)" != 0 ]; then
   echo "== as $(id -un): what needs root (kernel hooks, namespaces, a live hub) is skipped and said at the end"
 fi
-echo "== lint, interface, build, tests: some 10 minutes from a clean clone on two processors, 4 later"
+echo "== lint, interface, build, tests: 10 minutes and more from a clean clone on two processors, most of it compiling"
 stage "lint" 1200 tools/lint.sh
 stage "interface" 300 tools/ui.sh test
 stage "build" 1200 cargo build --workspace --locked
