@@ -145,6 +145,74 @@ export async function access(test, base) {
       must(await page.evaluate(() => document.activeElement.classList.contains("find")), "the focus is lost");
     });
 
+    await test("journey: pictures are tables at the press of a button, with moments and values", {}, async (page, problems) => {
+      await go(page, "/");
+      await page.locator('.top button[aria-pressed="false"]').click();
+      await page.waitForURL(/table=1/);
+      await page.locator(".kpi table.tt tbody tr").nth(4).waitFor();
+      must(/\d\d:\d\d/.test(await page.locator(".kpi .tt td").first().textContent()), "no moment stands in the table");
+      must(/ms|s|µs/.test(await page.locator(".kpi .tt td.num").last().textContent()), "a value has no unit");
+      problems.push(...(await axe(page)));
+      await go(page, "/agent?table=1");
+      must((await page.locator(".cost2 table.tt").count()) === 2, "the agent's cost has no tables");
+    });
+
+    await test("journey: a node of a zoomed map that gets the focus is in sight", {}, async (page) => {
+      await go(page, "/map");
+      const pane = page.locator(".panes section").first();
+      await pane.locator(".node").first().waitFor();
+      await pane.hover();
+      for (let times = 0; times < 4; times++) await pane.locator(".zoom button").first().click();
+      await pane.locator('.node[tabindex="0"]').focus();
+      for (const key of ["ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowLeft"]) {
+        await page.keyboard.press(key);
+        const seen = await page.evaluate(() => {
+          const node = document.activeElement.getBoundingClientRect();
+          const box = document.activeElement.closest("svg").getBoundingClientRect();
+          return (
+            node.left > box.left - 14 && node.right < box.right + 14 && node.top > box.top - 14 && node.bottom < box.bottom + 14
+          );
+        });
+        must(seen, `${key} leads out of sight`);
+      }
+    });
+
+    await test("journey: a graph stays itself while new numbers come", {}, async (page) => {
+      const canvas = () => page.evaluate(() => document.querySelector(".graph canvas") === window.plotted);
+      const answer = () => page.waitForResponse((response) => response.url().includes("/query_range"), { timeout: 30_000 });
+      await go(page, "/explore?q=gala_gopher_disk_w_await");
+      await page.locator(".graph canvas").waitFor();
+      await page.locator(".leg button").first().click();
+      await page.locator('.leg button[aria-pressed="false"]').waitFor();
+      await page.evaluate(() => {
+        window.plotted = document.querySelector(".graph canvas");
+      });
+      await answer();
+      await answer();
+      must(await canvas(), "it was drawn anew, which ends what is being dragged");
+    });
+
+    await test("state many: what does not fit into a list is narrowed by the hub", {}, async (page) => {
+      await page.route(/\/api\/v1\/entities\?/, async (route) => {
+        const url = new URL(route.request().url());
+        const response = await route.fetch();
+        const body = await response.json();
+        // Disks come after the first page of this hub.
+        if (!url.searchParams.has("type")) {
+          body.items = body.items.filter((one) => one.type !== "disk");
+          body.next_cursor = "more";
+        }
+        await route.fulfill({ response, json: body });
+      });
+      await go(page, "/entities?type=disk");
+      await page.locator(".vtr", { hasText: "sdb" }).waitFor();
+    });
+
+    await test("state ahead: a moment that has not come is now", {}, async (page) => {
+      await go(page, `/?at=${Date.now() + 3_600_000}`);
+      await page.locator(".tbar .live").waitFor();
+    });
+
     await test(
       "state narrow: nothing is cut off at 320 px, and everything can be hit",
       { width: 320, height: 640 },

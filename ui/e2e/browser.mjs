@@ -13,6 +13,9 @@ const ARGS = [
   "--disable-sync",
 ];
 
+/** Namespaces of other tests come and go on this machine; Chromium then lets go of what it asks, and pages ask again. */
+const CHANGED = "net::ERR_NETWORK_CHANGED";
+
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGS });
 
 /** `expected` holds statuses that belong to the case, `tolerated` what the console may say in it. */
@@ -24,7 +27,7 @@ export async function openPage(browser, base, { width = 1366, height = 850, expe
   page.on("console", (message) => {
     if (message.type() !== "error") return;
     if (expected.length > 0 && /Failed to load resource|EventSource/.test(message.text())) return;
-    if (tolerated?.test(message.text())) return;
+    if (tolerated?.test(message.text()) || message.text().includes(CHANGED)) return;
     faults.push(`console: ${message.text()}`);
   });
   page.on("pageerror", (error) => faults.push(`exception: ${error.message}`));
@@ -34,7 +37,7 @@ export async function openPage(browser, base, { width = 1366, height = 850, expe
   });
   page.on("requestfailed", (request) => {
     // A page that is left lets go of what it asked.
-    if (request.failure()?.errorText === "net::ERR_ABORTED") return;
+    if (["net::ERR_ABORTED", CHANGED].includes(request.failure()?.errorText)) return;
     if (expected.length === 0) faults.push(`failed: ${request.url()} ${request.failure()?.errorText}`);
   });
   page.on("response", (response) => {

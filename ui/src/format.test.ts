@@ -17,6 +17,7 @@ import {
   shortId,
   stamp,
   withUnit,
+  zone,
 } from "./format";
 
 describe("numbers", () => {
@@ -34,6 +35,15 @@ describe("numbers", () => {
   it("that are missing are a dash, not a zero", () => {
     expect([null, undefined, Number.NaN, Number.POSITIVE_INFINITY].map((value) => num(value))).toEqual(["–", "–", "–", "–"]);
     expect(withUnit(null, "ns")).toBe("–");
+  });
+  it("next to nothing is a small number, not a power of ten", () => {
+    expect([percent(2.9e-16), percent(0.00005), percent(0.0002)]).toEqual(["< 0.01 %", "< 0.01 %", "0.02 %"]);
+    expect([withUnit(2.9e-16, "ratio"), withUnit(1e-9, "%"), withUnit(1e-4, "ns")]).toEqual([
+      "< 0.01 %",
+      "< 0.01 %",
+      "< 0.01 ns",
+    ]);
+    expect([withUnit(0, "ratio"), withUnit(-1e-12, "bytes")]).toEqual(["0 %", "< 0.01 B"]);
   });
   it("almost all is never shown as all", () => {
     expect(percent(0.9999)).toBe("99.9 %");
@@ -90,6 +100,14 @@ describe("times", () => {
   });
 });
 
+describe("the zone of the clock", () => {
+  it("is said as it is written elsewhere", () => {
+    const at = Date.UTC(2026, 10, 26);
+    const minutes = -new Date(at).getTimezoneOffset();
+    expect(zone(at)).toMatch(minutes === 0 ? /^UTC$/ : /^UTC[+−]\d\d:\d\d$/);
+  });
+});
+
 describe("times in a sentence", () => {
   const at = new Date(2026, 10, 26, 14, 3, 20).getTime();
   it("are moments, whatever their zone and however near the text", () => {
@@ -134,11 +152,11 @@ describe("names", () => {
 
 describe("a normal range", () => {
   it("has two ends, or one where the other says nothing", () => {
-    expect(rangeText({ lo: 0.5, hi: 1.6 }, 1)).toBe("0.5–1.6");
-    expect(rangeText({ lo: -5.21, hi: 5.21 }, 10)).toBe("≤ 52.1");
-    expect(rangeText({ lo: -5, hi: 5 }, 1, true)).toBe("-5–5");
-    expect(rangeText({ lo: 3, hi: null }, 1)).toBe("≥ 3");
-    expect(rangeText({ lo: null, hi: null }, 1)).toBe("–");
+    expect(rangeText({ lo: 0.5, hi: 1.6 }, { factor: 1, unit: "" })).toBe("0.5–1.6");
+    expect(rangeText({ lo: -5.21, hi: 5.21 }, { factor: 10, unit: "" })).toBe("≤ 52.1");
+    expect(rangeText({ lo: -5, hi: 5 }, { factor: 1, unit: "" }, true)).toBe("-5–5");
+    expect(rangeText({ lo: 3, hi: null }, { factor: 1, unit: "" })).toBe("≥ 3");
+    expect(rangeText({ lo: null, hi: null }, { factor: 1, unit: "" })).toBe("–");
   });
 });
 

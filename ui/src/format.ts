@@ -83,8 +83,18 @@ export function scaleFor(unit: string, max: number): Scale {
 export function quantity(value: number | null | undefined, unit: string): { text: string; unit: string } {
   if (value === null || value === undefined || !Number.isFinite(value)) return { text: DASH, unit: "" };
   const scale = scaleFor(unit, value);
-  return { text: num(value * scale.factor), unit: scale.unit };
+  return { text: scaled(value, scale), unit: scale.unit };
 }
+
+/** A value on a scale, without its unit. */
+export function scaled(value: number | null | undefined, scale: Scale): string {
+  if (value === null || value === undefined) return DASH;
+  const shown = value * scale.factor;
+  const least = LEAST[scale.unit];
+  return least !== undefined && shown !== 0 && Math.abs(shown) < least ? `< ${least}` : num(shown);
+}
+/** Less than this of a unit that has no smaller one is what a subtraction leaves, not what somebody measured. */
+const LEAST: Readonly<Record<string, number>> = { "%": 0.01, ns: 0.01, B: 0.01 };
 
 export function withUnit(value: number | null | undefined, unit: string): string {
   const { text, unit: shown } = quantity(value, unit);
@@ -124,8 +134,8 @@ function placesOf(step: number): number {
 }
 
 /** A normal range in words. Below zero nothing is normal for what is never negative, so only the upper end counts there. */
-export function rangeText(range: { lo: number | null; hi: number | null }, factor: number, isSigned = false): string {
-  const shown = (value: number | null) => num(value === null ? null : value * factor);
+export function rangeText(range: { lo: number | null; hi: number | null }, scale: Scale, isSigned = false): string {
+  const shown = (value: number | null) => scaled(value, scale);
   const lo = range.lo !== null && range.lo <= 0 && !isSigned ? null : range.lo;
   if (lo === null && range.hi === null) return "–";
   if (lo === null) return `≤ ${shown(range.hi)}`;
@@ -139,7 +149,7 @@ export function beforeAfter(before: number | null, after: number | null, unit: s
   const isFar = small > 0 && large / small > FAR;
   if (isFar || before === null || after === null) return [withUnit(before, unit), withUnit(after, unit)];
   const scale = scaleFor(unit, large);
-  return [num(before * scale.factor), `${num(after * scale.factor)} ${scale.unit}`.trimEnd()];
+  return [scaled(before, scale), `${scaled(after, scale)} ${scale.unit}`.trimEnd()];
 }
 /** Values this many times apart read badly in one unit. */
 const FAR = 100;
@@ -147,6 +157,7 @@ const FAR = 100;
 export function percent(ratio: number | null | undefined, digits = 2): string {
   if (ratio === null || ratio === undefined || !Number.isFinite(ratio)) return DASH;
   const value = ratio * 100;
+  if (value > 0 && value < LEAST["%"]!) return `< ${LEAST["%"]} %`;
   if (value > 99 && value < 100) return `${(Math.floor(value * 10) / 10).toFixed(1)} %`;
   return `${num(value, digits)} %`;
 }

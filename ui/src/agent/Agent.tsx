@@ -1,7 +1,7 @@
 // Agent: what it costs, what each probe can do on this kernel and by which hook, what could not be seen, and what stands around it.
 import { useBudget, useHasAgent, useHealth, useLedger, useProbes } from "../api/queries";
 import type { Budget, Component, Hook, LedgerRow, ProbeRow, Rung } from "../api/types";
-import { bytes, duration, num, percent, stamp, utc, withUnit } from "../format";
+import { bytes, duration, num, percent, scaled, stamp, utc, withUnit } from "../format";
 import { useT } from "../i18n";
 import { Chart } from "../parts/Chart";
 import { Answer, Empty, Page, Section } from "../parts/page";
@@ -218,6 +218,8 @@ function Probes() {
   );
 }
 
+const PERCENT = { factor: 100, unit: "%" };
+
 function ProbeView({ probe, dearest }: { probe: ProbeRow; dearest: number }) {
   const t = useT();
   const lost = probe.drops > 0;
@@ -229,7 +231,7 @@ function ProbeView({ probe, dearest }: { probe: ProbeRow; dearest: number }) {
         </td>
         <td>
           <span className="stt">
-            <State state={OF_STATE[probe.state]} label={t(`agent.${probe.state}`)} /> {t(`agent.${probe.state}`)}
+            <State state={OF_STATE[probe.state]} label="" /> {t(`agent.${probe.state}`)}
           </span>
           {probe.reason ? <span className="why">{probe.reason}</span> : null}
         </td>
@@ -238,7 +240,7 @@ function ProbeView({ probe, dearest }: { probe: ProbeRow; dearest: number }) {
         </td>
         <td className="num">{num(probe.ns_per_event)}</td>
         <td className="num">{num(probe.events_per_s)}</td>
-        <td className="num">{probe.cpu_ratio === null ? "–" : num(probe.cpu_ratio * 100)}</td>
+        <td className="num">{scaled(probe.cpu_ratio, PERCENT)}</td>
         <td className="cbt">
           <span className="cb">
             <i style={{ width: `${((probe.cpu_ratio ?? 0) / dearest) * 100}%` }} />

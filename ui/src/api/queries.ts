@@ -193,13 +193,21 @@ export function useChanges(from: number, to: number, key: string) {
   });
 }
 
+/** Longer lists are read again more seldom. */
+const MANY_ROWS = 1000;
+
 export function useEntities(
   params: { type?: string; machine?: string; state?: string; q?: string; limit: number; at?: number | null },
   enabled = true,
 ) {
   return useQuery({
-    queryKey: ["topology", "entities", params],
+    // Not under "topology": thousands of rows are not read again with every cycle of the map.
+    queryKey: ["entities", params],
     queryFn: ({ signal }) => get<T.Entities>("/entities", params, signal),
+    refetchInterval: (query) => {
+      if (params.at !== undefined && params.at !== null) return false;
+      return (query.state.data?.items.length ?? 0) > MANY_ROWS ? SLOW_MS : LIVE_MS;
+    },
     placeholderData: keepPreviousData,
     enabled,
   });

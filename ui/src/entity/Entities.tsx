@@ -10,6 +10,7 @@ import { Answer, Empty, Page } from "../parts/page";
 import { ofEntity, State } from "../parts/state";
 import { Time } from "../parts/Time";
 import { VirtualTable } from "../parts/VirtualTable";
+import { longestWord } from "../parts/words";
 import { useTime } from "../time/useTime";
 
 const LIMIT = 10_000;
@@ -52,6 +53,13 @@ export default function Entities() {
     setText(q);
   }, [q]);
   const entities = useEntities({ limit: LIMIT, at: time.at, ...(state ? { state } : {}) });
+  // What does not fit into one answer is narrowed by the hub, which knows them all.
+  const isCut = entities.data !== undefined && entities.data.next_cursor !== null && (type !== "" || q !== "");
+  const narrowed = useEntities(
+    { limit: LIMIT, at: time.at, ...(state ? { state } : {}), ...(type ? { type } : {}), ...(q ? { q: longestWord(q) } : {}) },
+    isCut,
+  );
+  const asked = isCut && (narrowed.data || narrowed.isError) ? narrowed : entities;
   const all = useMemo(() => (entities.data?.items ?? []).filter((one) => !host || one.host_name === host), [entities.data, host]);
   const types = useMemo(() => {
     const out = new Map<string, number>();
@@ -60,8 +68,9 @@ export default function Entities() {
   }, [all]);
   const rows = useMemo(() => {
     const words = q.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = all.filter(
+    const found = (asked.data?.items ?? []).filter(
       (one) =>
+        (!host || one.host_name === host) &&
         (!type || one.type === type) &&
         words.every((word) => `${one.name} ${one.type} ${one.host_name} ${one.id}`.toLowerCase().includes(word)),
     );
@@ -73,11 +82,10 @@ export default function Entities() {
       return RANK[ofEntity(a)] - RANK[ofEntity(b)] || a.type.localeCompare(b.type) || names;
     };
     return [...found].sort(by);
-  }, [all, type, q, sort]);
+  }, [asked.data, host, type, q, sort]);
   const head = (name: string, word: string) => (
     <button
       type="button"
-      aria-pressed={sort === name}
       className={sort === name ? "sorted" : undefined}
       onClick={() => set("sort", name === "state" ? "" : name)}
     >
@@ -123,7 +131,7 @@ export default function Entities() {
           </span>
         </div>
       </div>
-      <Answer of={entities} lines={14}>
+      <Answer of={asked} lines={14}>
         {(data) =>
           rows.length === 0 ? (
             <Empty title={t("entities.none")}>{t(all.length === 0 ? "entities.none_help" : "entities.none_match")}</Empty>
@@ -135,15 +143,17 @@ export default function Entities() {
                 rowKey={(one) => one.id}
                 columns={[
                   {
+                    sorted: sort === "state",
                     head: head("state", t("map.state")),
                     width: "120px",
                     cell: (one) => (
                       <>
-                        <State state={ofEntity(one)} /> {t(`state.${ofEntity(one)}`)}
+                        <State state={ofEntity(one)} label="" /> {t(`state.${ofEntity(one)}`)}
                       </>
                     ),
                   },
                   {
+                    sorted: sort === "name",
                     head: head("name", t("map.entity")),
                     width: "minmax(240px, 2fr)",
                     cell: (one) => {
@@ -158,8 +168,18 @@ export default function Entities() {
                       );
                     },
                   },
-                  { head: head("type", t("map.type")), width: "140px", cell: (one) => <span className="dim">{one.type}</span> },
-                  { head: head("host", t("layer.host")), width: "minmax(120px, 1fr)", cell: (one) => one.host_name },
+                  {
+                    sorted: sort === "type",
+                    head: head("type", t("map.type")),
+                    width: "140px",
+                    cell: (one) => <span className="dim">{one.type}</span>,
+                  },
+                  {
+                    sorted: sort === "host",
+                    head: head("host", t("layer.host")),
+                    width: "minmax(120px, 1fr)",
+                    cell: (one) => one.host_name,
+                  },
                   {
                     head: t("entities.anomalies"),
                     width: "90px",

@@ -26,6 +26,7 @@ import { CheckList } from "./CheckList";
 import { HappenedList, useHappened } from "./happened";
 import { MetricChart } from "./MetricChart";
 import { isFlat, worstFirst } from "./order";
+import { StateSince } from "./StateSince";
 import { selector } from "./selector";
 import "./entity.css";
 
@@ -64,7 +65,6 @@ function Head({ detail }: { detail: EntityDetail }) {
   const names = namesOf(entity);
   const state = ofEntity(entity, detail.checks);
   const open = detail.faults.find((fault) => fault.state === "open");
-  const worst = detail.checks.find((check) => check.state === "crit" || check.state === "warn");
   const labels = Object.entries(entity.labels).filter(([name]) => name !== "comm" && name !== "tgid");
   return (
     <>
@@ -88,16 +88,7 @@ function Head({ detail }: { detail: EntityDetail }) {
           {names.name}
           {names.sub ? <small className="pid">{names.sub}</small> : null}
           <span className={`hs ${state === "crit" || state === "warn" ? state : "dim"}`}>
-            <State state={state} />{" "}
-            <Rich
-              text={
-                state === "gone" && entity.offline_at
-                  ? t("entity.gone_since", { time: stamp(entity.offline_at) })
-                  : worst?.since_ms
-                    ? t("entity.since", { state: t(`state.${state}`), time: stamp(worst.since_ms) })
-                    : t(`state.${state}`)
-              }
-            />
+            <StateSince detail={detail} state={state} />
           </span>
         </h1>
         <div className="act">
@@ -377,7 +368,7 @@ function Relations({ detail }: { detail: EntityDetail }) {
                     width: "140px",
                     cell: (node) => (
                       <>
-                        <State state={ofEntity(node)} /> {t(`state.${ofEntity(node)}`)}
+                        <State state={ofEntity(node)} label="" /> {t(`state.${ofEntity(node)}`)}
                       </>
                     ),
                   },

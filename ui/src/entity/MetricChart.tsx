@@ -3,7 +3,7 @@ import { useEffect, useRef } from "react";
 import { useSearchParams } from "react-router";
 import { shows } from "../api/derive";
 import type { EntityMetric, EntityMetrics } from "../api/types";
-import { num, rangeText, scaleFor, sentenceCase, withUnit } from "../format";
+import { rangeText, scaled, scaleFor, sentenceCase, withUnit } from "../format";
 import { useT } from "../i18n";
 import { useMetricName } from "../metrics";
 import { Chart, type Mark } from "../parts/Chart";
@@ -43,13 +43,13 @@ export function MetricChart({
   const main = mainSeries(row.series);
   const now = main ? lastValue(main.points) : null;
   const most = all.length > 0 ? Math.max(...all.map(Math.abs)) : 0;
-  const scale = scaleFor(unit, most);
+  const scale = scaleFor(unit, Math.max(most, row.normal?.hi ?? 0));
   const name = sentenceCase(metricName(row.metric, type));
-  const shown = (value: number) => num(value * scale.factor);
+  const shown = (value: number) => scaled(value, scale);
   const least = all.length > 0 ? Math.min(...all) : 0;
   const mean = all.length > 0 ? all.reduce((sum, value) => sum + value, 0) / all.length : 0;
   const normal = row.normal
-    ? t("chart.normal", { range: rangeText(row.normal, scale.factor, least < 0), unit: "" }).trim()
+    ? t("chart.normal", { range: rangeText(row.normal, scale, least < 0), unit: "" }).trim()
     : t("chart.not_judged");
   const tone = row.state === "crit" || row.state === "warn" ? row.state : "";
   return (
@@ -64,7 +64,7 @@ export function MetricChart({
             {name}
           </To>
           <span className="v">
-            <b className={tone}>{num(now === null ? null : now * scale.factor)}</b>
+            <b className={tone}>{scaled(now, scale)}</b>
             <span className="u">{scale.unit}</span>
           </span>
         </figcaption>
@@ -95,8 +95,7 @@ export function MetricChart({
               to={answer.to}
               height={height}
               label={t("entity.chart_label", { name, now: withUnit(now, unit), normal })}
-              factor={scale.factor}
-              unit={scale.unit}
+              unit={unit}
               band={row.normal}
               onset={row.onset_ms}
               state={row.state}

@@ -12,7 +12,7 @@ import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
 import { Editor } from "./Editor";
 import { dashOf, Graph, type Line } from "./Graph";
-import { seriesName, toGrid } from "./series";
+import { seriesName, toGrid, toggled } from "./series";
 import { unitOfQuery } from "./unit";
 import "./explore.css";
 
@@ -152,7 +152,7 @@ function Lines({
 }) {
   const t = useT();
   const faults = useFaults({ limit: 100 });
-  const [hidden, setHidden] = useState<ReadonlySet<number>>(new Set());
+  const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
   const series = useMemo(() => (Array.isArray(result.result) ? (result.result as PromSeries[]) : []), [result]);
   const grid = useMemo(() => toGrid(series.slice(0, MAX_LINES), from / 1000, to / 1000, stepS), [series, from, to, stepS]);
   const scale = useMemo(() => {
@@ -168,17 +168,8 @@ function Lines({
     [grid, series, scale],
   );
   const marks = useMemo(() => faults.data?.items ?? [], [faults.data]);
-  const toggle = (index: number, alone: boolean) =>
-    setHidden((old) => {
-      if (alone)
-        return old.size === lines.length - 1 && !old.has(index)
-          ? new Set()
-          : new Set(lines.map((_, at) => at).filter((at) => at !== index));
-      const next = new Set(old);
-      if (next.has(index)) next.delete(index);
-      else next.add(index);
-      return next;
-    });
+  // By name: the next answer may have them in another order, and others.
+  const toggle = (name: string, alone: boolean) => setHidden((old) => toggled(old, lines, name, alone));
   return (
     <>
       <Graph
@@ -201,9 +192,9 @@ function Lines({
             <li key={line.name}>
               <button
                 type="button"
-                aria-pressed={!hidden.has(index)}
+                aria-pressed={!hidden.has(line.name)}
                 title={t("explore.alone")}
-                onClick={(event) => toggle(index, event.shiftKey || event.altKey)}
+                onClick={(event) => toggle(line.name, event.shiftKey || event.altKey)}
               >
                 <svg width="22" height="8" aria-hidden="true">
                   <path

@@ -40,7 +40,7 @@ export function Graph({
 }: {
   times: number[];
   lines: Line[];
-  hidden: ReadonlySet<number>;
+  hidden: ReadonlySet<string>;
   from: number;
   to: number;
   label: string;
@@ -51,7 +51,12 @@ export function Graph({
   const box = useRef<HTMLDivElement>(null);
   const theme = useTheme();
   const { set } = useTime();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: colours are read again when the theme changes
+  /** What changes with every answer; the plot stays, and with it the pointer and what is being dragged. */
+  const shown = useRef({ times, lines, from, to, faults });
+  shown.current = { times, lines, from, to, faults };
+  const plotted = useRef<uPlot | null>(null);
+  const names = lines.map((line) => line.name).join("\n");
+  // biome-ignore lint/correctness/useExhaustiveDependencies: drawn anew when other lines are shown or the theme changes
   useEffect(() => {
     const element = box.current;
     if (!element) return;
@@ -60,7 +65,7 @@ export function Graph({
     const font = `11px ${style.getPropertyValue("--font-sans")}`;
     const axis = { stroke: color("--ink-3"), font, grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
     let told = false;
-    const dates = { now: Date.now(), span: to - from, brief: true };
+    const dates = () => ({ now: Date.now(), span: shown.current.to - shown.current.from, brief: true });
     /** Of the widest label; before there are any, of the least. */
     const widthOf = (u: uPlot, labels: string[] | null) => {
       u.ctx.save();
@@ -75,15 +80,15 @@ export function Graph({
         height: HEIGHT,
         legend: { show: false },
         padding: [unit ? 20 : 8, 4, 0, 0],
-        scales: { x: { time: true, range: () => [from / 1000, to / 1000] } },
+        scales: { x: { time: true, range: () => [shown.current.from / 1000, shown.current.to / 1000] } },
         cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false, setScale: false } },
         axes: [
           {
             ...axis,
             size: 26,
             grid: { show: false },
-            space: isDated(from, to, dates) ? DATED_SPACE : TIME_SPACE,
-            values: (_, splits) => splits.map((at) => clock(at * 1000, { ...dates, seconds: to - from < 600_000 })),
+            space: () => (isDated(shown.current.from, shown.current.to, dates()) ? DATED_SPACE : TIME_SPACE),
+            values: (_, splits) => splits.map((at) => clock(at * 1000, { ...dates(), seconds: dates().span < 600_000 })),
           },
           { ...axis, size: widthOf, values: (_, splits) => axisLabels(splits) },
         ],
@@ -91,7 +96,7 @@ export function Graph({
           {},
           ...lines.map((line, index) => ({
             label: line.name,
-            show: !hidden.has(index),
+            show: !hidden.has(line.name),
             stroke: lines.length === 1 ? color("--trace") : color(`--series-${(index % 6) + 1}`),
             width: 1.35,
             dash: lines.length === 1 ? [] : dashOf(index),
@@ -105,7 +110,8 @@ export function Graph({
               const { ctx } = u;
               ctx.save();
               ctx.setLineDash([3, 3]);
-              for (const fault of faults) {
+              const { from, to } = shown.current;
+              for (const fault of shown.current.faults) {
                 if (fault.onset_ms < from || fault.onset_ms > to) continue;
                 ctx.strokeStyle = color(ofSeverity(fault.severity) === "crit" ? "--crit" : "--warn");
                 const x = Math.round(u.valToPos(fault.onset_ms / 1000, "x", true));
@@ -142,7 +148,9 @@ export function Graph({
       [times, ...lines.map((line) => line.values)],
       element,
     );
+    plotted.current = plot;
     const stop = onCursor((ms) => {
+      const { from, to } = shown.current;
       if (element.matches(":hover")) return;
       told = true;
       plot.setCursor(
@@ -156,8 +164,13 @@ export function Graph({
       stop();
       watcher.disconnect();
       plot.destroy();
+      plotted.current = null;
     };
-  }, [times, lines, hidden, from, to, theme, unit, faults, set]);
+  }, [names, hidden, theme, unit, set]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: incidents are drawn with the numbers
+  useEffect(() => {
+    plotted.current?.setData([times, ...lines.map((line) => line.values)]);
+  }, [times, lines, from, to, faults]);
   return (
     <div className="gw">
       {unit ? <span className="tick gu">{unit}</span> : null}

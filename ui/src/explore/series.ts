@@ -35,3 +35,19 @@ export function toGrid(
   });
   return { times, rows };
 }
+
+/** Names hidden after one was clicked; `alone` hides all others, or shows all where they are hidden already. */
+export function toggled(
+  hidden: ReadonlySet<string>,
+  lines: readonly { name: string }[],
+  name: string,
+  alone: boolean,
+): ReadonlySet<string> {
+  if (alone) {
+    const others = lines.map((line) => line.name).filter((other) => other !== name);
+    return !hidden.has(name) && others.every((other) => hidden.has(other)) ? new Set() : new Set(others);
+  }
+  const next = new Set(hidden);
+  if (!next.delete(name)) next.add(name);
+  return next;
+}

@@ -1,7 +1,7 @@
 // The evidence ladder: one row a step, cause above symptom, one time axis for all, each with before, after, onset, score.
 import { useEntityMetrics, useRangeQuery } from "../api/queries";
 import type { FaultDetail, PathStep, Point, PromSeries, Evidence as Proof, SignalState, Symptom } from "../api/types";
-import { beforeAfter, clock, clockRange, duration, isDated, num, scaleFor, sentence, withUnit } from "../format";
+import { beforeAfter, clock, clockRange, duration, isDated, num, sentence, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
@@ -159,7 +159,6 @@ function Row({
   const main =
     taken === null ? mainSeries(metric?.series ?? []) : found && typeof found !== "number" ? seriesOf(found) : undefined;
   const unit = unitOf(step.metric_id, step.unit ?? metric?.unit);
-  const scale = scaleFor(unit, Math.max(Math.abs(step.value_after ?? 0), Math.abs(step.value_before ?? 0)));
   const offset = step.onset ? step.onset - onset : null;
   const name = step.hidden
     ? t("incident.hidden_step")
@@ -169,10 +168,6 @@ function Row({
   const [before, said] = beforeAfter(step.value_before ?? null, step.value_after ?? null, unit);
   const [, after = said, afterUnit = ""] = /^(\S+) (\D+)$/.exec(said) ?? [];
   const shift = offset === null ? "" : `${offset < 0 ? "−" : "+"} ${duration(offset)}`;
-  // Points come in the metric's own unit; the step may state another.
-  const pointScale = main
-    ? scaleFor(unitOf(step.metric_id, metric?.unit), Math.max(...main.points.map(([, v]) => Math.abs(v ?? 0)), 0))
-    : scale;
   return (
     <li className={`ev ${index === 0 ? "first" : ""} ${last ? "last" : ""} ${step.hidden ? "hid" : ""}`}>
       <span className="bdg">{index + 1}</span>
@@ -250,8 +245,7 @@ function Row({
                 to={time.to}
                 height={CHART_HEIGHT}
                 label={`${stepName(step)}, ${name}: ${before} → ${said}`}
-                factor={pointScale.factor}
-                unit={pointScale.unit}
+                unit={unitOf(step.metric_id, metric?.unit)}
                 band={metric?.normal ?? rangeOf(symptoms, step.entity_id, step.metric_id, main)}
                 onset={onset}
                 tick={step.onset ?? null}

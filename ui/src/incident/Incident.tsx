@@ -93,7 +93,7 @@ function Shown({ detail, last }: { detail: FaultDetail; last: number }) {
               <span className="nw">{t("incident.asked")}</span>
             ) : (
               <span className={`nw ${judged === "na" ? "dim" : judged}`}>
-                <State state={judged} /> <b className={judged}>{t(`severity.${detail.SeverityText}`)}</b>
+                <State state={judged} label="" /> <b className={judged}>{t(`severity.${detail.SeverityText}`)}</b>
               </span>
             )}
             <span>

@@ -1,7 +1,7 @@
 // What an incident hurts: each number that left its normal range, by entity, worst first.
 import { Fragment } from "react";
 import type { FaultDetail, Symptom } from "../api/types";
-import { num, rangeText, scaleFor, sentenceCase } from "../format";
+import { num, rangeText, scaled, scaleFor, sentenceCase } from "../format";
 import { type Translate, useT } from "../i18n";
 import { useMetricName } from "../metrics";
 import { EntityName, To } from "../parts/links";
@@ -26,8 +26,8 @@ function words(symptom: Symptom) {
   const unit = symptom.source.kind === "share" ? "ratio" : unitOf(symptom.metric, symptom.unit);
   const worst = symptom.peak ?? symptom.now;
   const scale = scaleFor(unit, Math.max(...[worst, symptom.high, symptom.low].map((value) => Math.abs(value ?? 0))));
-  const shown = (value: number | null) => num(value === null ? null : value * scale.factor);
-  const normal = rangeText({ lo: symptom.low, hi: symptom.high }, scale.factor, (symptom.before ?? 0) < 0);
+  const shown = (value: number | null) => scaled(value, scale);
+  const normal = rangeText({ lo: symptom.low, hi: symptom.high }, scale, (symptom.before ?? 0) < 0);
   return { shown, normal, unit: scale.unit, worst };
 }
 

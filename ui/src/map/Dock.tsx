@@ -2,7 +2,7 @@
 import { useEntity, useEntityMetrics } from "../api/queries";
 import type { Entity } from "../api/types";
 import { worstFirst } from "../entity/order";
-import { num, scaleFor } from "../format";
+import { quantity, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
@@ -67,16 +67,14 @@ export function Dock({ entity }: { entity: Entity }) {
               const points = main?.points ?? [];
               const now = lastValue(points);
               const unit = unitOf(row.metric, row.unit);
-              const scale = scaleFor(unit, now ?? 0);
+              const shown = quantity(now, unit);
               const name = metricName(row.metric, entity.type);
               return (
                 <div key={row.metric}>
                   <dt title={row.metric}>
                     <span className="dn">{name}</span>
-                    <b className={row.state === "crit" || row.state === "warn" ? row.state : undefined}>
-                      {num(now === null ? null : now * scale.factor)}
-                    </b>{" "}
-                    {scale.unit}
+                    <b className={row.state === "crit" || row.state === "warn" ? row.state : undefined}>{shown.text}</b>{" "}
+                    {shown.unit}
                   </dt>
                   <dd>
                     <Chart
@@ -84,9 +82,8 @@ export function Dock({ entity }: { entity: Entity }) {
                       from={data.from}
                       to={data.to}
                       height={34}
-                      label={name}
-                      factor={scale.factor}
-                      unit={scale.unit}
+                      label={`${name}: ${withUnit(now, unit)}`}
+                      unit={unit}
                       band={row.normal}
                       onset={row.onset_ms}
                       state={row.state}

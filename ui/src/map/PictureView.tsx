@@ -255,6 +255,7 @@ export function PictureView(props: PictureProps) {
               }}
               onFocus={() => {
                 setFocus(node.id);
+                setView((old) => inSight(placed.nodes.get(node.id)!, old ?? natural, size.width, height) ?? old);
                 onHover?.(node);
               }}
             />
@@ -372,6 +373,21 @@ function NodeView({ domId, node, at, selected, showPath, tabIndex, onClick, onSe
       ) : null}
     </g>
   );
+}
+
+/** Beside a node that has the focus. */
+const SIGHT = 12;
+
+/** The view moved as little as shows the node; null where it is seen already. */
+export function inSight(node: PlacedNode, view: View, width: number, height: number): View | null {
+  const by = (from: number, to: number, room: number) => {
+    if (from < 0 || to - from > room) return SIGHT - from;
+    return to > room ? room - SIGHT - to : 0;
+  };
+  const [left, top] = [view.x + node.x * view.scale, view.y + node.y * view.scale];
+  const dx = by(left, left + node.width * view.scale, width);
+  const dy = by(top, top + node.height * view.scale, height);
+  return dx === 0 && dy === 0 ? null : { ...view, x: view.x + dx, y: view.y + dy };
 }
 
 /** The node nearest in the direction of an arrow key; sideways distance counts double. */

@@ -6,10 +6,15 @@ import { EntityName } from "../parts/links";
 import { ofEntity, State } from "../parts/state";
 import { namesOf } from "./names";
 
+/** Rows of a table of relations, and of each band of a table of entities. */
+const MAX_EDGES = 1000;
+const MAX_NODES = 500;
+
 export function EdgeTable({ answer }: { answer: Horizontal }) {
   const t = useT();
   const byId = new Map(answer.nodes.map((node) => [node.id, node]));
-  const rows = answer.edges.filter((edge) => byId.has(edge.from) && byId.has(edge.to)).slice(0, 1000);
+  const all = answer.edges.filter((edge) => byId.has(edge.from) && byId.has(edge.to));
+  const rows = all.slice(0, MAX_EDGES);
   const name = (id: string) => {
     const one = byId.get(id)!;
     const names = namesOf(one);
@@ -43,8 +48,15 @@ export function EdgeTable({ answer }: { answer: Horizontal }) {
           ))}
         </tbody>
       </table>
+      <Cut shown={rows.length} count={all.length} />
     </div>
   );
+}
+
+/** What a table leaves out is said. */
+function Cut({ shown, count }: { shown: number; count: number }) {
+  const t = useT();
+  return shown === count ? null : <p className="dim pad">{t("map.cut", { shown: num(shown), count: num(count) })}</p>;
 }
 
 export function NodeTable({ answer }: { answer: Vertical }) {
@@ -62,7 +74,7 @@ export function NodeTable({ answer }: { answer: Vertical }) {
         </thead>
         <tbody>
           {answer.bands.flatMap(({ band, nodes }) =>
-            nodes.slice(0, 500).map((one) => {
+            nodes.slice(0, MAX_NODES).map((one) => {
               const state = ofEntity(one);
               return (
                 <tr key={one.id}>
@@ -72,7 +84,7 @@ export function NodeTable({ answer }: { answer: Vertical }) {
                   </td>
                   <td className="dim">{one.type}</td>
                   <td>
-                    <State state={state} /> {t(`state.${state}`)}
+                    <State state={state} label="" /> {t(`state.${state}`)}
                   </td>
                 </tr>
               );
@@ -80,6 +92,10 @@ export function NodeTable({ answer }: { answer: Vertical }) {
           )}
         </tbody>
       </table>
+      <Cut
+        shown={answer.bands.reduce((sum, { nodes }) => sum + Math.min(MAX_NODES, nodes.length), 0)}
+        count={answer.bands.reduce((sum, { nodes }) => sum + nodes.length, 0)}
+      />
     </div>
   );
 }

@@ -1,7 +1,7 @@
 // One open incident on Now: sentence, first cause, path, and the KPI that suffers.
 import { useEntityMetrics, useFault } from "../api/queries";
 import type { Fault, FaultDetail, SignalState, Symptom } from "../api/types";
-import { clock, duration, isDated, num, percent, rangeText, scaleFor, sentence, sentenceCase, withUnit } from "../format";
+import { clock, duration, isDated, percent, quantity, rangeText, scaleFor, sentence, sentenceCase, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { categoryKey, faultPath, hurtBy, pathOf, rangeOf, stepName, symptomsOf, takenQuery } from "../incident/read";
 import { useMetricName } from "../metrics";
@@ -30,7 +30,7 @@ export function OpenIncident({ fault }: { fault: Fault }) {
       <div className="say">
         <p className="meta">
           <span className={`${word} nw`}>
-            <State state={judged} /> <b className={word}>{t(`severity.${fault.severity}`)}</b>
+            <State state={judged} label="" /> <b className={word}>{t(`severity.${fault.severity}`)}</b>
           </span>
           <span>
             {fault.state === "open"
@@ -111,9 +111,14 @@ function Kpi({ fault, symptoms, judged }: { fault: Fault; symptoms: readonly Sym
   const points = main?.points ?? [];
   const now = lastValue(points);
   const unit = unitOf(fault.metric_id, metric?.unit);
-  const scale = scaleFor(unit, now ?? 0);
   const name = metricName(fault.metric_id);
   const normal = metric?.normal ?? rangeOf(symptoms, fault.entity_id, fault.metric_id, main);
+  const shown = quantity(now, unit);
+  // On its own scale: what is normal may be far from what is.
+  const normalScale = scaleFor(unit, normal?.hi ?? normal?.lo ?? 0);
+  const normalWords = normal
+    ? t("chart.normal", { range: rangeText(normal, normalScale), unit: normalScale.unit })
+    : t("chart.not_judged");
   const tone = judged === "crit" || judged === "warn" ? judged : "";
   const span = time.to - time.from;
   const tick = { now: time.now, span, brief: true };
@@ -128,7 +133,7 @@ function Kpi({ fault, symptoms, judged }: { fault: Fault; symptoms: readonly Sym
           {main?.label ? ` ${main.label}` : ""}, {fault.entity_name}
         </span>
         <span className={`big ${tone}`}>
-          {now === null ? "–" : num(now * scale.factor)} {now === null ? null : <small>{scale.unit}</small>}
+          {shown.text} {now === null ? null : <small>{shown.unit}</small>}
         </span>
       </figcaption>
       <ChartAnswer of={metrics} height={KPI_HEIGHT}>
@@ -138,9 +143,12 @@ function Kpi({ fault, symptoms, judged }: { fault: Fault; symptoms: readonly Sym
             from={time.from}
             to={time.to}
             height={KPI_HEIGHT}
-            label={`${name}, ${fault.entity_name}`}
-            factor={scale.factor}
-            unit={scale.unit}
+            label={t("entity.chart_label", {
+              name: `${name}, ${fault.entity_name}`,
+              now: withUnit(now, unit),
+              normal: normalWords,
+            })}
+            unit={unit}
             band={normal}
             onset={fault.onset_ms}
             state={judged}
@@ -166,7 +174,7 @@ function Kpi({ fault, symptoms, judged }: { fault: Fault; symptoms: readonly Sym
           {normal ? (
             <>
               <i className="sw" />
-              {t("chart.normal", { range: rangeText(normal, scale.factor), unit: scale.unit })}
+              {normalWords}
             </>
           ) : null}
         </span>

@@ -8,7 +8,8 @@ import { CheckList } from "../entity/CheckList";
 import { HappenedList, useHappened } from "../entity/happened";
 import { MetricChart } from "../entity/MetricChart";
 import { worstFirst } from "../entity/order";
-import { num, percent, shortId, stamp } from "../format";
+import { StateSince } from "../entity/StateSince";
+import { num, percent, shortId } from "../format";
 import { useT } from "../i18n";
 import { faultPath } from "../incident/read";
 import { mapLayer, namesOf } from "../map/names";
@@ -18,8 +19,7 @@ import { Icon, typeIcon } from "../parts/icons";
 import { EntityName, entityPath, To } from "../parts/links";
 import { Answer, Broken, CopyId } from "../parts/page";
 import { PANEL_ID } from "../parts/panel";
-import { Rich } from "../parts/rich";
-import { ofEntity, State } from "../parts/state";
+import { ofEntity } from "../parts/state";
 import { useTime } from "../time/useTime";
 import "../entity/entity.css";
 import "./panel.css";
@@ -84,7 +84,6 @@ function Shown({ detail }: { detail: EntityDetail }) {
   const t = useT();
   const { entity, parents, checks } = detail;
   const state = ofEntity(entity, checks);
-  const worst = checks.find((check) => check.state === "crit" || check.state === "warn");
   const open = detail.faults.find((fault) => fault.state === "open");
   const happened = useHappened(detail);
   const marks = useMemo(() => happened.map((one) => ({ ms: one.ts, text: one.text })), [happened]);
@@ -92,16 +91,7 @@ function Shown({ detail }: { detail: EntityDetail }) {
   return (
     <>
       <p className={`pst ${state === "crit" || state === "warn" ? state : ""}`}>
-        <State state={state} />{" "}
-        <Rich
-          text={
-            state === "gone" && entity.offline_at
-              ? t("entity.gone_since", { time: stamp(entity.offline_at) })
-              : worst?.since_ms
-                ? t("entity.since", { state: t(`state.${state}`), time: stamp(worst.since_ms) })
-                : t(`state.${state}`)
-          }
-        />
+        <StateSince detail={detail} state={state} />
       </p>
       <p className="meta">
         <span>{entity.type}</span>

@@ -1,12 +1,14 @@
 // The small chart of every page: ink until judged, normal band, onset, annotations, one cursor for all, drag sets the time.
 import { useEffect, useMemo, useRef } from "react";
 import type { Point } from "../api/types";
-import { clock, num, plain } from "../format";
+import { clock, plain, withUnit } from "../format";
 import { useT } from "../i18n";
 import { fromDrag } from "../time/time";
 import { useTime } from "../time/useTime";
 import { moveCursor, onCursor } from "./cursor";
+import { Time } from "./Time";
 import { domainOf, gapOf, lines, splitAt, valueAt, xOf, yOf } from "./trace";
+import { useTwin } from "./twin";
 
 export interface Mark {
   ms: number;
@@ -20,8 +22,7 @@ export interface ChartProps {
   height: number;
   /** What it shows, for those who do not see it. */
   label: string;
-  /** Multiplies values where they are shown as text. */
-  factor?: number;
+  /** Of the points, as the metric has it; where they are shown each has its own scale. */
   unit?: string;
   band?: { lo: number; hi: number } | null;
   onset?: number | null;
@@ -39,24 +40,10 @@ const DASHES = ["", "s2", "s3", "s4", "s5", "s6"];
 const MAX_LABELS = 4;
 
 export function Chart(props: ChartProps) {
-  const {
-    series,
-    from,
-    to,
-    height,
-    label,
-    band,
-    onset,
-    tick,
-    state = "ok",
-    marks = [],
-    limit,
-    factor = 1,
-    unit = "",
-    stepMs,
-  } = props;
+  const { series, from, to, height, label, band, onset, tick, state = "ok", marks = [], limit, unit = "", stepMs } = props;
   const t = useT();
   const time = useTime();
+  const twin = useTwin();
   const box = useRef<HTMLDivElement>(null);
   const line = useRef<HTMLSpanElement>(null);
   const tip = useRef<HTMLSpanElement>(null);
@@ -103,7 +90,7 @@ export function Chart(props: ChartProps) {
         cursor.style.opacity = "1";
         const values = series.slice(0, MAX_LABELS).map((one) => {
           const value = valueAt(one.points, ms, stepMs ? gapOf(one.points, stepMs) : 60_000);
-          const shown = value === null ? "–" : `${num(value * factor)} ${unit}`.trim();
+          const shown = withUnit(value, unit);
           return series.length > 1 ? `${one.label} ${shown}` : shown;
         });
         text.textContent = `${clock(ms, { now: Date.now(), span })}  ${values.join(" · ")}`;
@@ -111,7 +98,7 @@ export function Chart(props: ChartProps) {
         text.style.left = share > 0.6 ? "auto" : `calc(${share * 100}% + 6px)`;
         text.style.right = share > 0.6 ? `calc(${(1 - share) * 100}% + 6px)` : "auto";
       }),
-    [series, from, to, span, factor, unit, stepMs],
+    [series, from, to, span, unit, stepMs],
   );
 
   const timeAt = (clientX: number) => {
@@ -137,6 +124,7 @@ export function Chart(props: ChartProps) {
     if (Math.abs(end - start) > minimum) time.set(fromDrag(start, end, Date.now()));
   };
 
+  if (twin) return <ChartTable {...props} />;
   return (
     <div
       ref={box}
@@ -183,6 +171,50 @@ export function Chart(props: ChartProps) {
       <span ref={line} className="cur" />
       <span ref={tip} className="curtip" aria-hidden="true" />
     </div>
+  );
+}
+
+/** Rows of the table that stands for a chart. */
+const MAX_ROWS = 9;
+
+/** The same as a table: moments of the window, the newest last, as many as can be read. */
+function ChartTable({ series, label, unit = "", from, to }: ChartProps) {
+  const t = useT();
+  const shown = series.slice(0, MAX_LABELS);
+  const inside = (shown[0]?.points ?? []).filter(([ms, value]) => ms >= from && ms <= to && value !== null);
+  const every = Math.max(1, (inside.length - 1) / (MAX_ROWS - 1));
+  const count = Math.min(MAX_ROWS, inside.length);
+  const times = Array.from({ length: count }, (_, index) => inside[Math.round(index * every)]?.[0]).filter(
+    (ms) => ms !== undefined,
+  );
+  if (times.length === 0) return <p className="dim">{t("chart.none")}</p>;
+  return (
+    <table className="tt" aria-label={label}>
+      <thead>
+        <tr>
+          <th scope="col">{t("chart.time")}</th>
+          {shown.map((one) => (
+            <th key={one.label} scope="col" className="num">
+              {one.label || t("chart.value")}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {times.map((ms) => (
+          <tr key={ms}>
+            <td>
+              <Time ms={ms} span={to - from} brief />
+            </td>
+            {shown.map((one) => (
+              <td key={one.label} className="num">
+                {withUnit(valueAt(one.points, ms, 0), unit)}
+              </td>
+            ))}
+          </tr>
+        ))}
+      </tbody>
+    </table>
   );
 }
 

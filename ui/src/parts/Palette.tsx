@@ -8,6 +8,7 @@ import { faultPath } from "../incident/read";
 import { Icon, type IconName, typeIcon } from "./icons";
 import { entityPath, keep } from "./links";
 import { usePlain } from "./rich";
+import { longestWord, matches } from "./words";
 
 interface Hit {
   key: string;
@@ -28,15 +29,6 @@ const PAGES: [string, Key, IconName][] = [
 ];
 const MAX_EACH = 8;
 
-/** Every word of the query occurs somewhere in the text. */
-export function matches(text: string, query: string): boolean {
-  const low = text.toLowerCase();
-  return query
-    .toLowerCase()
-    .split(/\s+/)
-    .every((word) => low.includes(word));
-}
-
 export function Palette({ onClose }: { onClose: () => void }) {
   const t = useT();
   const plain = usePlain();
@@ -49,7 +41,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const [chosen, setChosen] = useState(0);
   const faults = useFaults({ limit: 100 });
   // The hub looks for one piece of text; all words are matched here.
-  const longest = asked.split(/\s+/).reduce((best, word) => (word.length > best.length ? word : best), "");
+  const longest = longestWord(asked);
   const entities = useEntities({ q: longest || undefined, limit: 200 });
   const metadata = useMetadata();
 

@@ -9,6 +9,8 @@ export interface Column<T> {
   /** A grid track, e.g. `120px`, `minmax(160px, 1fr)`. */
   width: string;
   num?: boolean;
+  /** Set where the rows stand in the order of this column. */
+  sorted?: boolean;
   cell: (row: T) => ReactNode;
 }
 
@@ -80,7 +82,12 @@ export function VirtualTable<T>({
         <div role="rowgroup">
           <div role="row" aria-rowindex={1} className="vth" style={{ gridTemplateColumns: template }}>
             {columns.map((column, index) => (
-              <span key={index} role="columnheader" className={column.num ? "num" : undefined}>
+              <span
+                key={index}
+                role="columnheader"
+                aria-sort={column.sorted ? "ascending" : undefined}
+                className={column.num ? "num" : undefined}
+              >
                 {column.head}
               </span>
             ))}

@@ -49,7 +49,7 @@ export function usePanel(): PanelState {
     const next = new URLSearchParams(search);
     next.delete(PARAM);
     void navigate({ search: next.toString() }, { replace: true, preventScrollReset: true });
-    if (inside && opener?.isConnected) opener.focus();
+    if (inside) (opener?.isConnected ? opener : document.getElementById("main"))?.focus({ preventScroll: true });
   }, [navigate, search]);
   return { id: here ? new URLSearchParams(search).get(PARAM) : null, here, open, close };
 }

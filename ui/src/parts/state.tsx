@@ -18,10 +18,16 @@ export function stateShape(state: Judged): React.ReactNode {
 
 const WORDS: Record<Judged, Key> = { crit: "state.crit", warn: "state.warn", ok: "state.ok", na: "state.na", gone: "state.gone" };
 
-/** `label` replaces the state's own word; a hover shows it. */
+/** `label` replaces the state's own word; a hover shows it. Empty where the word stands beside it: it is not read twice. */
 export function State({ state, label }: { state: Judged; label?: string }) {
   const t = useT();
   const text = label ?? t(WORDS[state]);
+  if (text === "")
+    return (
+      <svg className={`st ${state}`} viewBox="0 0 12 12" aria-hidden="true">
+        {SHAPES[state]}
+      </svg>
+    );
   return (
     <svg className={`st ${state}`} viewBox="0 0 12 12" role="img" aria-label={text}>
       <title>{text}</title>

@@ -3,6 +3,7 @@ import {
   DEFAULT_RANGE_MS,
   formatRange,
   fromDrag,
+  notAhead,
   parseRange,
   parseTime,
   shift,
@@ -25,6 +26,11 @@ describe("the time in the URL", () => {
       { at: null, rangeMs: 7 * 86_400_000 },
     ])
       expect(parseTime(writeTime(new URLSearchParams("layer=host"), state))).toEqual(state);
+  });
+  it("that has not come is now", () => {
+    expect(notAhead({ at: NOW + 1, rangeMs: MIN }, NOW)).toEqual({ at: null, rangeMs: MIN });
+    expect(notAhead({ at: NOW, rangeMs: MIN }, NOW)).toEqual({ at: NOW, rangeMs: MIN });
+    expect(notAhead({ at: null, rangeMs: MIN }, NOW)).toEqual({ at: null, rangeMs: MIN });
   });
   it("leaves defaults out and other parameters alone", () => {
     expect(writeTime(new URLSearchParams("layer=host&at=5"), { at: null, rangeMs: DEFAULT_RANGE_MS }).toString()).toBe(

@@ -35,6 +35,11 @@ export function parseTime(params: URLSearchParams): TimeState {
   return { at: Number.isInteger(at) && at > 0 ? at : null, rangeMs: parseRange(params.get("range")) };
 }
 
+/** A moment that has not come, as a clock that is ahead or a wrong link may give, is now. */
+export function notAhead(state: TimeState, now: number): TimeState {
+  return state.at !== null && state.at > now ? { ...state, at: null } : state;
+}
+
 /** Writes the time into parameters; what is the default stays out, so that links stay short. */
 export function writeTime(params: URLSearchParams, state: TimeState): URLSearchParams {
   const out = new URLSearchParams(params);

@@ -1,7 +1,7 @@
 // The time of the page from the URL, with a clock that moves while now is followed.
 import { useCallback, useMemo, useSyncExternalStore } from "react";
 import { useSearchParams } from "react-router";
-import { parseTime, shift, type TimeState, windowOf, writeTime } from "./time";
+import { notAhead, parseTime, shift, type TimeState, windowOf, writeTime } from "./time";
 
 const TICK_MS = 5000;
 let now = Date.now();
@@ -46,7 +46,7 @@ export interface Time extends TimeState {
 export function useTime(): Time {
   const [params, setParams] = useSearchParams();
   const clock = useNow();
-  const state = useMemo(() => parseTime(params), [params]);
+  const state = useMemo(() => notAhead(parseTime(params), Date.now()), [params]);
   const { from, to } = windowOf(state, clock);
   const set = useCallback((next: TimeState) => setParams((old) => writeTime(old, next)), [setParams]);
   const step = useCallback((direction: -1 | 1) => set(shift(state, direction, Date.now())), [set, state]);

@@ -150,6 +150,8 @@ export const frame = {
   "signal.sat": ["sat", "饱和"],
   "signal.res": ["res", "资源"],
   "chart.normal": ["normal {{range}} {{unit}}", "正常 {{range}} {{unit}}"],
+  "chart.time": ["time", "时间"],
+  "chart.value": ["value", "值"],
   "chart.none": ["no samples in this window", "此窗口内没有采样"],
   "chart.not_judged": ["not judged", "未判定"],
 } as const satisfies Record<string, readonly [string, string]>;

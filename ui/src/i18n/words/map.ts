@@ -23,6 +23,7 @@ export const map = {
   "map.by_unit": ["Unit", "单元"],
   "map.fold_again": ["Fold again", "重新折叠"],
   "map.who": ["Who talks to whom", "谁与谁通信"],
+  "map.cut": ["Only the first {{shown}} of {{count}} are listed.", "仅列出 {{count}} 行中的前 {{shown}} 行。"],
   "map.counts": ["{{shown}} shown, {{folded}} folded", "显示 {{shown}},折叠 {{folded}}"],
   "map.stands": ["What it stands on", "其依托"],
   "map.perspective": ["{{perspective}} perspective, {{name}}", "{{perspective}}视角,{{name}}"],
