@@ -13,6 +13,11 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A lane for each test, away from people's, and from those of a second run of these tests.
+fn lane(test: u8) -> u8 {
+    40 + (std::process::id() % 19) as u8 * 3 + test
+}
+
 /// Why nothing can be tested here, if so.
 fn missing() -> Option<&'static str> {
     if !rustix::process::geteuid().is_root() {
@@ -145,7 +150,7 @@ fn within(what: &str, mut look: impl FnMut() -> bool) {
 
 /// Makes a fault, looks at it, and ends it.
 fn fault(name: &str, look: impl FnOnce(&Lab)) {
-    let mut lab = Lab::start(97, Some(name));
+    let mut lab = Lab::start(lane(0), Some(name));
     if !lab.is_ready() {
         println!("skipped: the fault {name} cannot be made on this kernel");
         assert!(["delay", "quota", "disk"].contains(&name), "{name}: {}", lab.said);
@@ -216,21 +221,22 @@ fn a_killed_lab_takes_its_programs_along_and_the_next_removes_the_rest() {
         println!("skipped: {why}");
         return;
     }
-    let mut killed = Lab::start(96, Some("fsync"));
+    let lane = lane(1);
+    let mut killed = Lab::start(lane, Some("fsync"));
     assert!(killed.is_ready(), "{}", killed.said);
-    let second = Command::new(env!("CARGO_BIN_EXE_gala-lab")).args(["stage", "--lane", "96"]).output().unwrap();
+    let second = Command::new(env!("CARGO_BIN_EXE_gala-lab")).args(["stage", "--lane", &lane.to_string()]).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&second.stdout).contains("another lab holds lane 96"), "{second:?}");
+    assert!(String::from_utf8_lossy(&second.stdout).contains(&format!("another lab holds lane {lane}")), "{second:?}");
 
     kill_process(killed.pid(), Signal::KILL).unwrap();
     killed.process.wait().unwrap();
     within("the server is gone", || !Path::new(&format!("/proc/{}", killed.server())).exists());
     assert!(killed.left().contains(&"namespace".to_owned()), "{:?}", killed.left());
 
-    let mut next = Lab::start(96, None);
+    let mut next = Lab::start(lane, None);
     assert!(next.is_ready(), "{}", next.said);
-    for left in ["namespace gala-lab-96", "loop device", "gala-lab-96/disk", "folder"] {
-        assert!(next.said.contains(left), "{left}: {}", next.said);
+    for left in [format!("namespace gala-lab-{lane},"), "loop device".into(), format!("gala-lab-{lane}/disk"), "folder".into()] {
+        assert!(next.said.contains(&left), "{left}: {}", next.said);
     }
     next.end();
 }
@@ -242,9 +248,10 @@ fn a_product_that_does_not_start_is_told_with_its_reason_and_all_is_removed() {
         return;
     }
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let lane = lane(2).to_string();
     let demo = |gala: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gala-lab"));
-        command.args(["demo", "--fault", "stop", "--lane", "95", "--hub", &free, "--gala", gala]);
+        command.args(["demo", "--fault", "stop", "--lane", &lane, "--hub", &free, "--gala", gala]);
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
@@ -253,6 +260,6 @@ fn a_product_that_does_not_start_is_told_with_its_reason_and_all_is_removed() {
     assert!(said.starts_with("demo: ") && said.contains("/bin/false up ended (exit status: 1)"), "{said}");
     let said = demo("/nowhere/gala");
     assert!(said.contains("/nowhere/gala cannot be started; is it installed?"), "{said}");
-    assert!(!std::env::temp_dir().join("gala-lab-95").exists());
-    assert!(!Path::new("/sys/class/net/galalab95s").exists());
+    assert!(!std::env::temp_dir().join(format!("gala-lab-{lane}")).exists());
+    assert!(!Path::new(&format!("/sys/class/net/galalab{lane}s")).exists());
 }
