@@ -3,7 +3,8 @@
  * Block devices: how long each request took, where, what failed, and who asked for it.
  *
  * Idea. Structures of requests are allocated once per device and used again and again, so what is known of a request is
- * kept under its address and never freed: a hash with as many entries as there are requests. The start of a request
+ * kept under its address and not freed while there is room for all: a hash with as many entries as there are requests. Hosts
+ * with more of them (a fast disk has a thousand for each processor) keep those under way only. The start of a request
  * runs in the context of who asked for it, which names the owner; the hand-over to the driver ends the time in the queue, the
  * completion the time in driver and device. Every request is counted, into one record per disk, kind and CPU.
  *
@@ -23,8 +24,9 @@
  * Measured with cold caches, as they are at some thousand requests a second.
  *
  * Maps. `bios`: 32 bytes a slot, 4096; a slot is found by the address of the bio, and who comes later takes it: the request of
- * the bio that lost its slot starts when it is made. `requests`: 100 bytes a request in use at once, 8192. `stats`: 480 bytes a CPU, disk and kind, 256. `owners`: 120 bytes a
- * disk and process, 2048, emptied each period. `syncs`: 80 bytes a thread in a sync, 4096. `sync_stats`: 250 bytes a disk, 256.
+ * the bio that lost its slot starts when it is made. `requests`: 100 bytes a request in use at once, 8192. `stats`: 480 bytes
+ * a CPU, disk and kind, 1024 of two periods: 128 busy disks. `owners`: 120 bytes a disk and process, 2048, emptied each period.
+ * `syncs`: 80 bytes a thread in a sync, 4096. `sync_stats`: 250 bytes a disk, 256 of two periods.
  *
  * Blind spots. Before 6.5 the owner is who inserted or issued the request, a kernel thread where that was put off, and the
  * time spent waiting for a free request is not seen. Cached writes are asked for by the kernel thread that writes them back.
@@ -93,7 +95,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(max_entries, 256);
+	__uint(max_entries, 1024);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct io_key);
 	__type(value, struct io_stats);
@@ -354,6 +356,9 @@ static __always_inline void complete(struct request *rq, int error, __u32 bytes)
 		io->device_counts[bucket_of(now - issued)]++;
 	}
 	charge(&key, state, now - started, bytes, failed);
+	/* There are more than there is room for: only those under way are kept. */
+	if (counters.requests_lost)
+		bpf_map_delete_elem(&requests, &address);
 }
 
 /* --- syncs of files --- */

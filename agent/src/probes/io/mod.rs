@@ -346,6 +346,14 @@ mod tests {
     }
 
     #[test]
+    fn a_hundred_busy_disks_have_room_in_both_periods() {
+        let object = libbpf_rs::ObjectBuilder::default().open_memory(SPEC.object).unwrap();
+        let room = |name: &str| object.maps().find(|map| map.name() == name).unwrap().max_entries();
+        assert!(room("stats") >= 100 * OPS as u32 * 2);
+        assert!(room("sync_stats") >= 100 * 2);
+    }
+
+    #[test]
     fn without_times_it_is_the_syncs_that_are_not_hooked() {
         let left_out = SPEC.hooks.iter().skip(WITHOUT_SYNCS.hooks.len()).map(|hook| hook.hook);
         assert_eq!(left_out.collect::<Vec<_>>(), ["vfs_fsync_range"]);
