@@ -124,8 +124,13 @@ async fn instant_queries_give_vectors_scalars_strings_and_matrices() {
         body,
         json!({"status": "success", "data": {"resultType": "vector", "result": [metric("a", "119"), metric("b", "59.5")]}})
     );
+    // A number is written without an exponent, the value of a series with one.
     let (_, body) = get("/query", &[("query", "1e21"), ("time", "1.5")]).await;
-    assert_eq!(body["data"], json!({"resultType": "scalar", "result": [1.5, "1e+21"]}));
+    assert_eq!(body["data"], json!({"resultType": "scalar", "result": [1.5, "1000000000000000000000"]}));
+    let (_, body) = get("/query", &[("query", "1e-7"), ("time", "1.5")]).await;
+    assert_eq!(body["data"]["result"], json!([1.5, "0.0000001"]));
+    let (_, body) = get("/query", &[("query", "vector(1e-7)"), ("time", "1.5")]).await;
+    assert_eq!(body["data"]["result"], json!([{"metric": {}, "value": [1.5, "1e-07"]}]));
     let (_, body) = get("/query", &[("query", "'a\"b'"), ("time", "0")]).await;
     assert_eq!(body["data"], json!({"resultType": "string", "result": [0, "a\"b"]}));
     let (_, body) = get("/query", &[("query", "requests_total{job='a'}[10s]"), ("time", "1970-01-01T00:00:20Z")]).await;
@@ -340,6 +345,11 @@ async fn dashboards_find_what_they_ask_first() {
     let (_, body) = get("/status/tsdb", &[]).await;
     assert_eq!(body["data"]["headStats"]["numSeries"], 3);
     assert_eq!(body["data"]["seriesCountByMetricName"][0], json!({"name": "requests_total", "value": 2}));
+    let (_, body) = get("/status/tsdb", &[("limit", "1")]).await;
+    assert_eq!(body["data"]["seriesCountByMetricName"].as_array().unwrap().len(), 1);
+    for (limit, message) in [("0", "limit must be a positive number"), ("10001", "limit must not exceed 10000")] {
+        assert_eq!(error_of("/status/tsdb", &[("limit", limit)]).await, (400, "bad_data".into(), message.into()));
+    }
     for path in ["/status/config", "/status/flags", "/status/runtimeinfo", "/targets", "/alertmanagers"] {
         assert_eq!(get(path, &[]).await.1["status"], "success", "{path}");
     }

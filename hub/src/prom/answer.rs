@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use gala_store::promql::{Answer, Cost, QueryError, QueryValue, format_value};
+use gala_store::promql::{Answer, Cost, QueryError, QueryValue, format_plain, format_value};
 use gala_store::{Labels, StoreError};
 
 use crate::gate::Unanswered;
@@ -182,7 +182,8 @@ fn query_data(value: &QueryValue) -> String {
     match value {
         QueryValue::Scalar(sample) => {
             open(&mut out, "scalar");
-            push_point(&mut out, sample.t_ms, sample.value);
+            // Unlike the values of series, a number never has an exponent.
+            push_point(&mut out, sample.t_ms, &format_plain(sample.value));
         }
         QueryValue::Text { t_ms, text } => {
             open(&mut out, "string");
@@ -196,7 +197,7 @@ fn query_data(value: &QueryValue) -> String {
                 out.push_str("{\"metric\":");
                 push_labels(out, &sample.labels);
                 out.push_str(",\"value\":");
-                push_point(out, sample.t_ms, sample.value);
+                push_point(out, sample.t_ms, &format_value(sample.value));
                 out.push('}');
             });
         }
@@ -206,7 +207,7 @@ fn query_data(value: &QueryValue) -> String {
                 out.push_str("{\"metric\":");
                 push_labels(out, &series.labels);
                 out.push_str(",\"values\":");
-                push_list(out, &series.samples, |out, sample| push_point(out, sample.t_ms, sample.value));
+                push_list(out, &series.samples, |out, sample| push_point(out, sample.t_ms, &format_value(sample.value)));
                 out.push('}');
             });
         }
@@ -262,10 +263,10 @@ fn push_time(out: &mut String, t_ms: i64) {
     }
 }
 
-fn push_point(out: &mut String, t_ms: i64, value: f64) {
+fn push_point(out: &mut String, t_ms: i64, value: &str) {
     out.push('[');
     push_time(out, t_ms);
     out.push_str(",\"");
-    out.push_str(&format_value(value));
+    out.push_str(value);
     out.push_str("\"]");
 }

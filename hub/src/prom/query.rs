@@ -128,9 +128,11 @@ pub async fn exemplars(params: Params) -> Response {
     answer(check().map(|()| success("[]", &[], &[])))
 }
 
-pub async fn format(params: Params) -> Response {
-    match promql::parse(params.get("query")) {
-        Ok(expr) => success_of(&promql::pretty(&expr), &[]),
-        Err(error) => bad_parameter("query", error).into_response(),
+pub async fn format(State(state): State<PromState>, params: Params) -> Response {
+    let formatted = state.gate.run(move || promql::parse(params.get("query")).map(|expr| promql::pretty(&expr))).await;
+    match formatted {
+        Ok(Ok(text)) => success_of(&text, &[]),
+        Ok(Err(error)) => bad_parameter("query", error).into_response(),
+        Err(unanswered) => Refusal::from(unanswered).into_response(),
     }
 }

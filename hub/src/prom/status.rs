@@ -5,12 +5,14 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::answer::{Refusal, success, success_of};
+use super::params::Params;
 use super::{PromState, time};
 
 /// The Prometheus whose language and API these are; clients choose their requests by it.
 const PROMETHEUS_LEVEL: &str = "3.14.0";
-/// Rows of each table of `status/tsdb`.
+/// Rows of each table of `status/tsdb`, unless asked otherwise, and at most.
 const TOP: usize = 10;
+const MAX_TOP: usize = 10_000;
 
 pub async fn rules() -> Response {
     success("{\"groups\":[]}", &[], &[])
@@ -76,9 +78,19 @@ pub async fn config() -> Response {
 }
 
 /// Where the series are that report now: counts by metric, by label and by pair.
-pub async fn tsdb(State(state): State<PromState>) -> Response {
+pub async fn tsdb(State(state): State<PromState>, params: Params) -> Response {
+    let top = match params.get("limit") {
+        "" => TOP,
+        text => match text.parse::<usize>() {
+            Ok(0) | Err(_) => return Refusal::bad_data("limit must be a positive number").into_response(),
+            Ok(top) if top > MAX_TOP => {
+                return Refusal::bad_data(format!("limit must not exceed {MAX_TOP}")).into_response();
+            }
+            Ok(top) => top,
+        },
+    };
     let read = state.read.clone();
-    let counted = state.gate.run(move || read.cardinality(TOP)).await;
+    let counted = state.gate.run(move || read.cardinality(top)).await;
     let counts = match counted.map_err(Refusal::from).and_then(|counts| counts.map_err(Refusal::from)) {
         Ok(counts) => counts,
         Err(refusal) => return refusal.into_response(),

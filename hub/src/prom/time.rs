@@ -83,19 +83,10 @@ pub fn now_ms() -> i64 {
     since.as_millis() as i64
 }
 
-/// RFC 3339 in UTC.
+/// RFC 3339 in UTC, with milliseconds.
 pub fn show(t_ms: i64) -> String {
-    let (days, of_day) = (t_ms.div_euclid(86_400_000), t_ms.rem_euclid(86_400_000));
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let march_day = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * march_day + 2) / 153;
-    let (month, day) = ((march_month + 2) % 12 + 1, march_day - (153 * march_month + 2) / 5 + 1);
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    let (seconds, ms) = (of_day / 1000, of_day % 1000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    let seconds = gala_store::promql::show_utc(t_ms);
+    format!("{}.{:03}Z", seconds.trim_end_matches('Z'), t_ms.rem_euclid(1000))
 }
 
 #[cfg(test)]
@@ -108,6 +99,7 @@ mod tests {
         assert_eq!(parse("2015-07-01T20:10:51.781Z"), Ok(1_435_781_451_781));
         assert_eq!(parse("2015-07-01T22:10:51.781999+02:00"), Ok(1_435_781_451_781));
         assert_eq!(show(1_435_781_451_781), "2015-07-01T20:10:51.781Z");
+        assert_eq!(show(-1), "1969-12-31T23:59:59.999Z");
         assert_eq!(parse("2016-02-29T00:00:00Z"), Ok(1_456_704_000_000));
     }
 

@@ -1,18 +1,22 @@
 //! `parse_query`: the syntax tree of a query in the members that Prometheus's own page draws it from.
 
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use gala_store::promql::ast::{At, Binary, Cardinality, Expr, Kind, Selector, ValueType};
 use gala_store::promql::parse;
 use gala_store::{MatchOp, Matcher};
 use serde_json::{Value, json};
 
-use super::answer::{bad_parameter, success_of};
+use super::PromState;
+use super::answer::{Refusal, bad_parameter, success_of};
 use super::params::Params;
 
-pub async fn parse_query(params: Params) -> Response {
-    match parse(params.get("query")) {
-        Ok(expr) => success_of(&tree(&expr), &[]),
-        Err(error) => bad_parameter("query", error).into_response(),
+pub async fn parse_query(State(state): State<PromState>, params: Params) -> Response {
+    let parsed = state.gate.run(move || parse(params.get("query")).map(|expr| tree(&expr))).await;
+    match parsed {
+        Ok(Ok(tree)) => success_of(&tree, &[]),
+        Ok(Err(error)) => bad_parameter("query", error).into_response(),
+        Err(unanswered) => Refusal::from(unanswered).into_response(),
     }
 }
 
