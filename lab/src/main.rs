@@ -97,11 +97,26 @@ fn main() -> ExitCode {
         Command::Quiet(quiet) => quiet.run(),
         Command::Stage(show) => show.run(),
         Command::Tied { parent, words } => undo::exec_tied(parent, &words),
-        Command::Client { address, connections, rate, reconnect } => loads::client(address, connections, rate, reconnect),
-        Command::Burn { cpu, threads } => injectors::burn(cpu, threads),
-        Command::FsyncFlood { dir, threads } => injectors::fsync_flood(&dir, threads),
-        Command::ConnectFlood { address, cpu, burst } => injectors::connect_flood(address, cpu, burst),
-        Command::Hang { address, seconds } => injectors::hang(address, seconds),
+        Command::Client { address, connections, rate, reconnect } => {
+            until_ended(&format!("asks {address} {rate} times a second over {connections} connections"));
+            loads::client(address, connections, rate, reconnect)
+        }
+        Command::Burn { cpu, threads } => {
+            until_ended(&format!("takes all it gets of processor {cpu} with {threads} threads"));
+            injectors::burn(cpu, threads)
+        }
+        Command::FsyncFlood { dir, threads } => {
+            until_ended(&format!("writes and syncs below {} with {threads} threads", dir.display()));
+            injectors::fsync_flood(&dir, threads)
+        }
+        Command::ConnectFlood { address, cpu, burst } => {
+            until_ended(&format!("opens {burst} connections at a time to {address}"));
+            injectors::connect_flood(address, cpu, burst)
+        }
+        Command::Hang { address, seconds } => {
+            until_ended(&format!("holds the Redis at {address} for {seconds} s at a time"));
+            injectors::hang(address, seconds)
+        }
     };
     match outcome {
         Ok(code) => code,
@@ -115,6 +130,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn until_ended(does: &str) {
+    say(&format!("{does}, until it is ended"));
 }
 
 /// A line for people.
