@@ -184,7 +184,7 @@ impl Table {
             seconds(outcome.right_after),
             outcome.cause,
             if *is_right { "right" } else { said },
-            seconds(outcome.closed_after),
+            if outcome.seen_after.is_some() { seconds(outcome.closed_after) } else { "-".to_owned() },
             outcome.besides
         ));
     }
@@ -284,6 +284,7 @@ fn run_once(fault: Fault, stage: &Stage, product: &Product, calm_since_ms: i64) 
         Ok((!open).then(|| Duration::from_millis((now_ms() - healed_ms).max(0) as u64)))
     })?;
     match closed_after {
+        _ if seen_after.is_none() => {}
         Some(after) => say(&format!("  closed {:.0} s after healing", after.as_secs_f64())),
         None => say("  the incident is still open after 5 minutes"),
     }
