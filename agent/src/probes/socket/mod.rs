@@ -175,7 +175,7 @@ impl Probe for Socket {
         PROBE
     }
 
-    fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> Result<()> {
+    fn collect(&mut self, tick: Tick, out: &mut dyn RowSink) -> Result<()> {
         if let Some(walker) = &self.walker {
             walker.run(|_| ()).context("walking the listeners failed")?;
         }
@@ -192,7 +192,7 @@ impl Probe for Socket {
         let mut names: HashMap<u32, Arc<str>> = HashMap::default();
         let processes = self.settings.processes.as_ref();
         let is_wanted = |key: &Key| key.tgid != 0 && processes.is_none_or(|wanted| wanted.contains(&key.tgid));
-        self.ended.next_report();
+        self.ended.next_report(tick.at_ms);
         let mut told: Vec<(Key, Endpoint)> = Vec::with_capacity(rows.len());
         let mut of_ended: HashMap<Key, Endpoint> = HashMap::default();
         for (key, endpoint) in rows.into_iter().filter(|(key, _)| is_wanted(key)) {

@@ -170,9 +170,9 @@ impl Tcp {
         plain::read(&value).context("the counters of the tcp object have another size")
     }
 
-    fn take_rows(&mut self, out: &mut dyn RowSink) -> Result<()> {
+    fn take_rows(&mut self, at_ms: i64, out: &mut dyn RowSink) -> Result<()> {
         let Some(map) = self.links.take() else { return Ok(()) };
-        self.ended.next_report();
+        self.ended.next_report(at_ms);
         let mut of_ended: HashMap<Key, Box<Link>> = HashMap::default();
         let taken = map.lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY).map(|rows| {
             for (key, value) in rows {
@@ -293,7 +293,7 @@ impl Probe for Tcp {
         PROBE
     }
 
-    fn collect(&mut self, _tick: Tick, out: &mut dyn RowSink) -> Result<()> {
+    fn collect(&mut self, tick: Tick, out: &mut dyn RowSink) -> Result<()> {
         self.names.clear();
         let Some(walker) = &self.walker else {
             for (key, link) in self.diag.collect(self.settings.report_client_port)? {
@@ -305,7 +305,7 @@ impl Probe for Tcp {
         let now = self.read_counters()?;
         let guessed = now.guessed > self.seen.guessed;
         self.seen = now;
-        self.take_rows(out)?;
+        self.take_rows(tick.at_ms, out)?;
         if guessed && let Some(owners) = &self.owners {
             owners.run(|_| ()).context("looking for the owners of sockets failed")?;
         }
