@@ -15,6 +15,8 @@
 #define RCV_SHUTDOWN 1
 #define ECONNREFUSED 111
 #define ETIMEDOUT 110
+#define EHOSTUNREACH 113
+#define ENETUNREACH 101
 
 /* A field of a socket. An object built BY_ADDRESS (records.h) takes any address for one and reads it by a probe read. */
 #ifdef BY_ADDRESS

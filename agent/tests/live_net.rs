@@ -440,6 +440,27 @@ fn a_syn_without_a_neighbour_to_go_to_is_counted_where_it_was_sent() {
     assert!(nobody.join().expect("no panic").is_err());
 }
 
+#[test]
+fn a_connection_whose_peer_vanishes_is_told_to_have_timed_out() {
+    if lacks(&["ip", "python3"]) {
+        return;
+    }
+    let namespace = Namespace::new(75);
+    let (_listener, port) = listener_in(&namespace, 5);
+    let mut probe = tcp::Tcp::start(&settings());
+    let mut client = TcpStream::connect(("10.213.75.2", port)).expect("connecting works");
+    rustix::net::sockopt::set_tcp_user_timeout(&client, 5000).expect("an option");
+    // Nobody answers for the address any more: the way's word, not the timer's, is what the connection ends with.
+    run(&format!("ip -n {} link set galat75b arp off; ip neigh flush dev galat75a", namespace.name));
+    client.write_all(b"lost").expect("writing works");
+    let (tgid, port) = (format!("tgid={} ", std::process::id()), format!("server_port={port} "));
+    let mut rows = Rows::default();
+    let parts = ["role=client", tgid.as_str(), port.as_str()];
+    let ended = collect_until(&mut probe, &mut rows, |rows| rows.sum(&parts, "tmout_count").filter(|count| *count > 0.0));
+    assert_eq!(ended, Some(1.0));
+    assert_eq!(client.read(&mut [0; 8]).map_err(|error| error.raw_os_error()), Err(Some(libc::EHOSTUNREACH)));
+}
+
 /// Commands the server says it executed, by `INFO commandstats`.
 fn executed(port: u16, command: &str) -> f64 {
     let stats = run(&format!("redis-cli -p {port} info commandstats"));

@@ -277,10 +277,26 @@ int BPF_PROG(tcp_receive_reset, struct sock *sk)
 	return 0;
 }
 
+/* A connection that gave up waiting ends with the last word of the way to its peer where there was one. */
+static __always_inline bool gave_up(struct sock *sk, __u8 state)
+{
+	struct tcp_sock *tp;
+	int error = GET(sk, sk_err);
+
+	if (!is_tcp(sk))
+		return false;
+	if (error == ETIMEDOUT)
+		return true;
+	if ((error != EHOSTUNREACH && error != ENETUNREACH) || state == TCP_SYN_SENT)
+		return false;
+	tp = tcp_sock_of(sk);
+	return tp && GET(tp, inet_conn.icsk_retransmits);
+}
+
 SEC("?tp_btf/inet_sk_error_report")
 int BPF_PROG(tcp_error_report, struct sock *sk)
 {
-	if (is_tcp(sk) && GET(sk, sk_err) == ETIMEDOUT)
+	if (gave_up(sk, GET(sk, __sk_common.skc_state)))
 		NOTE(sk, timeouts);
 	return 0;
 }
@@ -289,7 +305,7 @@ int BPF_PROG(tcp_error_report, struct sock *sk)
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_timed_out, struct sock *sk, int old, int new)
 {
-	if (new == TCP_CLOSE && is_tcp(sk) && GET(sk, sk_err) == ETIMEDOUT)
+	if (new == TCP_CLOSE && gave_up(sk, old))
 		NOTE(sk, timeouts);
 	return 0;
 }
