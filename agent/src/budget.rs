@@ -5,7 +5,7 @@
 //! the dearest probe loses its most dispensable part. Well below for a while: the part last given up comes back; a part
 //! that had to go again soon after waits longer each time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ use crate::runtime::status::ProbeStatus;
 pub const THREAD_PREFIX: &str = "gala-agent";
 
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
+/// Measurements kept: a quarter of an hour.
+const HISTORY: usize = 90;
 /// A window covers a default report period, so that what runs once per report is in it.
 const WINDOW: Duration = Duration::from_secs(5);
 const WINDOW_EVERY: Duration = Duration::from_secs(60);
@@ -77,6 +79,18 @@ pub struct BudgetReport {
     pub shed: Vec<ShedPart>,
     /// Why BPF run time is not known; empty when it is.
     pub bpf_reason: String,
+    /// Time in milliseconds since 1970, CPU and memory of the last measurements, oldest first.
+    #[serde(skip)]
+    pub history: VecDeque<(i64, f64, u64)>,
+}
+
+impl BudgetReport {
+    fn remember(&mut self) {
+        if self.history.len() >= HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back((self.measured_ms, self.cpu_ratio, self.memory_bytes));
+    }
 }
 
 /// What the sampler is to change.
@@ -181,6 +195,7 @@ impl Accountant {
             report.map_bytes = map_bytes;
             report.memory_limit_bytes = self.limits.memory_bytes;
             report.over = share > 1.0;
+            report.remember();
             report.shed.clone()
         };
         let by_memory = memory > self.limits.memory_bytes;
@@ -366,6 +381,18 @@ mod tests {
 
     fn costs(pairs: &[(&'static str, f64)]) -> BTreeMap<&'static str, (f64, u64)> {
         pairs.iter().map(|(name, cpu)| (*name, (*cpu, 0))).collect()
+    }
+
+    #[test]
+    fn measurements_are_remembered_whether_or_not_anybody_asks() {
+        let mut accountant = accountant();
+        let start = Instant::now();
+        for turn in 1..=HISTORY as u32 + 5 {
+            accountant.step(start + MEASURE_EVERY * turn, || 0, Vec::new, &Mutex::default());
+        }
+        let report = accountant.report.lock();
+        assert_eq!(report.history.len(), HISTORY);
+        assert_eq!(report.history.back().copied(), Some((report.measured_ms, report.cpu_ratio, report.memory_bytes)));
     }
 
     #[test]

@@ -32,32 +32,42 @@ const RIGHTS: [(u32, &str, &str); 5] = [
     (38, "CAP_PERFMON", "attaching BPF programs to kernel events"),
     (19, "CAP_SYS_PTRACE", "reading other users' processes"),
     (12, "CAP_NET_ADMIN", "asking the kernel about sockets of other namespaces"),
-    (2, "CAP_DAC_READ_SEARCH", "reading files of other users"),
+    (CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "reading files of other users"),
 ];
 
 /// Bit of the right that implies the newer ones on old kernels.
 const CAP_SYS_ADMIN: u32 = 21;
+/// Bit of the right that reads and writes all files, and the one that reads them.
+const CAP_DAC_OVERRIDE: u32 = 1;
+const CAP_DAC_READ_SEARCH: u32 = 2;
 
 /// Looks at everything. Loads each probe's programs for a moment where that is allowed.
 pub fn doctor() -> DoctorReport {
     let hooks = kernel::doctor();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     DoctorReport {
         version: env!("CARGO_PKG_VERSION"),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         root: rustix::process::geteuid().is_root(),
-        missing_rights: missing_rights(&status),
+        missing_rights: own_missing_rights(),
         probes: PROBES.iter().map(|entry| probe_report(entry.name, entry.start.is_some(), &hooks)).collect(),
         hooks,
     }
 }
 
+/// Rights this process lacks, with what they are for.
+pub fn own_missing_rights() -> Vec<String> {
+    missing_rights(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
 /// From the text of `/proc/self/status`.
-pub fn missing_rights(status: &str) -> Vec<String> {
+fn missing_rights(status: &str) -> Vec<String> {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0);
     let has = |bit: u32| effective >> bit & 1 == 1;
-    let implied = |bit: u32| bit >= 38 && has(CAP_SYS_ADMIN);
+    let implied = |bit: u32| match bit {
+        CAP_DAC_READ_SEARCH => has(CAP_DAC_OVERRIDE),
+        _ => bit >= 38 && has(CAP_SYS_ADMIN),
+    };
     let missing = RIGHTS.iter().filter(|(bit, ..)| !has(*bit) && !implied(*bit));
     missing.map(|(_, name, what)| format!("{name}: {what}")).collect()
 }
@@ -117,6 +127,10 @@ mod tests {
         assert!(none.len() == RIGHTS.len() && none[0].starts_with("CAP_BPF: loading"), "{none:?}");
         let admin = missing_rights(&format!("CapEff:\t{:016x}\n", 1u64 << CAP_SYS_ADMIN));
         assert!(!admin.iter().any(|line| line.starts_with("CAP_BPF")), "older kernels have only the big one: {admin:?}");
+        // As a container engine starts root: files, network of its own, no BPF.
+        let container = missing_rights("CapEff:\t00000000a80425fb\n");
+        assert!(container.iter().any(|line| line.starts_with("CAP_BPF")), "{container:?}");
+        assert!(!container.iter().any(|line| line.starts_with("CAP_DAC_READ_SEARCH")), "{container:?}");
     }
 
     #[test]

@@ -16,7 +16,8 @@ fn paths_and_methods_are_answered_as_upstream_does() {
         assert_eq!((reply.status, reply.body.as_str()), (200, ""), "nothing to show is no error");
         assert!(reply.head.contains("content-type: text/plain"), "{}", reply.head);
     }
-    assert_eq!(request(address, "GET", "/other", b"").status, 404);
+    let other = request(address, "GET", "/other", b"");
+    assert!(other.status == 404 && other.body.contains("/metrics"), "{}", other.body);
     for method in ["POST", "PUT", "DELETE"] {
         assert_eq!(request(address, method, "/metrics", b"").status, 501, "{method}");
     }

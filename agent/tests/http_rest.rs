@@ -170,6 +170,49 @@ fn bodies_meant_to_hurt_are_refused_and_the_agent_lives() {
 }
 
 #[test]
+fn a_refusal_says_where_and_what_to_write_behind_upstreams_words() {
+    let rest = Rest::new();
+    let detail = |body: &str| {
+        let (status, body) = rest.put("tcp", body);
+        assert_eq!(status, 400);
+        message(&body);
+        serde_json::from_str::<serde_json::Value>(&body).unwrap()["detail"].as_str().unwrap().to_owned()
+    };
+    assert!(detail("{\"cmd\":{\"probe\":[\"tcp_rtt\"]\n,}").contains("line 2 column 2"));
+    assert!(detail("{\"blacklist\":{},\"params\":{\"report_perod\":1}}").contains("did you mean report_period?"));
+    assert!(detail("{\"snoopers\":{\"proc_id\":[1,-1]}}").starts_with("entry 2: "));
+}
+
+#[test]
+fn a_page_of_the_web_changes_nothing() {
+    use std::io::{Read, Write};
+    let rest = Rest::new();
+    let before = rest.get("baseinfo");
+    let mut stream = std::net::TcpStream::connect(rest.0.agent.rest_address().unwrap()).unwrap();
+    let body = "json={\"state\":\"stopped\"}";
+    let head = "PUT /baseinfo HTTP/1.1\r\nhost: rebound.example\r\norigin: http://rebound.example\r\nconnection: close";
+    write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("\"failed\""), "{answer}");
+    assert_eq!(rest.get("baseinfo"), before);
+}
+
+#[test]
+fn whoever_asks_first_finds_every_probe_that_runs_unasked() {
+    let rest = Rest(agent(|config| config.run_unasked = true));
+    for probe in ["tcp", "socket", "io", "proc", "baseinfo", "ksli"] {
+        assert!(rest.get(probe).starts_with("{\"blacklist\":{},"), "{}", rest.get(probe));
+    }
+    // Loaded last: its start has not come yet.
+    assert_eq!(rest.put("ksli", r#"{"state":"stopped"}"#), (200, SUCCESS.into()));
+    assert_eq!(rest.put("tcp", r#"{"params":{"report_period":9}}"#), (200, SUCCESS.into()));
+    wait_for("all others", || rest.0.agent.status().probes_running == 5);
+    assert!(rest.get("ksli").ends_with("\"state\":\"stopped\"}\n"), "{}", rest.get("ksli"));
+    assert!(rest.get("tcp").contains("\"report_period\":9"), "{}", rest.get("tcp"));
+}
+
+#[test]
 fn what_upstream_tolerates_is_taken() {
     let rest = Rest::new();
     let object = r#"{"blacklist":{},"params":{"report_period":10.7,"report_event":true}}"#;

@@ -80,9 +80,9 @@ mod tests {
             "hub ftp://hub is no address to push to: scheme ftp is not http or https; give one like",
             "[probes.tcp]: invalid state runing: must be running or stopped",
             "[probes.io]: params.report_period invalid value 1, must be in [5, 600]",
-            "[probes.proc]: unsupported probe range: nope; cmd.probe may name proc_syscall",
-            "[probes.socket]: the snooper for socket cannot be empty; `blacklist = {}` observes everything",
-            "[probes.jvm]: not supported in the current version; remove the section",
+            "[probes.proc]: unsupported probe range: nope: cmd.probe may name proc_syscall",
+            "[probes.socket]: the snooper for socket cannot be empty: an empty `blacklist` observes everything",
+            "[probes.jvm]: not supported in the current version: remove the section",
         ] {
             assert!(faults.iter().any(|fault| fault.contains(words)), "{words}: {faults:#?}");
         }

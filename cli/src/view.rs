@@ -1,38 +1,32 @@
 //! The agent's state as the hub's `/agent/...` answers show it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use gala_agent::AgentHandle;
 use gala_agent::budget::resident_bytes;
-use gala_agent::control::catalogue;
+use gala_agent::control::{Refusal, catalogue};
 use gala_agent::kernel::HookReport;
 use gala_agent::ledger::LedgerLine;
 use gala_agent::runtime::status::{ProbeState, ProbeStatus};
 use gala_hub::{AgentView, Component, NotConfigured, Status};
-use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
-
-/// Points of the cost history: 15 minutes at 5 s.
-const HISTORY: usize = 180;
 
 /// Answers from the agent of this process.
 pub struct AgentPages {
     agent: Arc<AgentHandle>,
-    history: Mutex<VecDeque<(i64, f64, u64)>>,
 }
 
 impl AgentPages {
     pub fn new(agent: Arc<AgentHandle>) -> Self {
-        Self { agent, history: Mutex::default() }
+        Self { agent }
     }
 }
 
-/// So the agent's own answer begins when the probe did not start; whatever else it says is about the settings.
-const NOT_STARTED: &str = "failed to start probe";
-
-fn not_configured(reason: String) -> NotConfigured {
-    if reason.starts_with(NOT_STARTED) { NotConfigured::Failed(reason) } else { NotConfigured::Refused(reason) }
+fn not_configured(refusal: &Refusal) -> NotConfigured {
+    match refusal {
+        Refusal::NotStarted(_) => NotConfigured::Failed(refusal.to_string()),
+        Refusal::Wrong { .. } => NotConfigured::Refused(refusal.to_string()),
+    }
 }
 
 /// What a probe lost, and why. A probe's losses are named after it; beside them stand blind spots that lose nothing counted.
@@ -122,7 +116,7 @@ impl AgentView for AgentPages {
     }
 
     fn configure_probe(&self, name: &str, config: &Map<String, Value>) -> Result<(), NotConfigured> {
-        self.agent.control().set(name, config).map_err(not_configured)
+        self.agent.control().set(name, config).map_err(|refusal| not_configured(&refusal))
     }
 
     fn ledger(&self) -> Value {
@@ -146,13 +140,6 @@ impl AgentView for AgentPages {
 
     fn budget(&self) -> Value {
         let budget = self.agent.budget();
-        let mut history = self.history.lock();
-        if history.back().map_or(0, |(at, ..)| *at) < budget.measured_ms {
-            history.push_back((budget.measured_ms, budget.cpu_ratio, budget.memory_bytes));
-            if history.len() > HISTORY {
-                history.pop_front();
-            }
-        }
         let probes: Vec<Value> = self.agent.probes().iter().filter(|status| status.state.is_running()).map(cost_row).collect();
         let shed: Vec<Value> = budget
             .shed
@@ -173,7 +160,7 @@ impl AgentView for AgentPages {
                 "rss_bytes": resident_bytes(), "map_bytes": budget.map_bytes, "limit_bytes": budget.memory_limit_bytes,
             },
             "shed": shed,
-            "history": history.iter().collect::<Vec<_>>(),
+            "history": budget.history,
             "probes": probes,
         })
     }
@@ -219,9 +206,9 @@ mod tests {
 
     #[test]
     fn a_probe_that_does_not_start_is_not_the_settings_fault() {
-        let failed = "failed to start probe: no BTF".to_owned();
-        assert_eq!(not_configured(failed.clone()), NotConfigured::Failed(failed));
-        let refused = "Error occurs when parsing snooper proc_id".to_owned();
-        assert_eq!(not_configured(refused.clone()), NotConfigured::Refused(refused));
+        let failed = Refusal::NotStarted("no BTF".to_owned());
+        assert_eq!(not_configured(&failed), NotConfigured::Failed("failed to start probe: no BTF".to_owned()));
+        let wrong = Refusal::wrong("Bad request", "params.x: no");
+        assert_eq!(not_configured(&wrong), NotConfigured::Refused("Bad request: params.x: no".to_owned()));
     }
 }

@@ -1,5 +1,7 @@
 //! What a request is answered with, in upstream's words and form.
 
+use std::fmt::{Display, Formatter};
+
 use serde_json::Value;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,16 +22,72 @@ impl Answer {
         Self { status, body: format!("{{ \"result\": \"failed\", \"message\":{message} }}\n") }
     }
 
+    /// The same with a member of ours behind upstream's two, where upstream's words leave out place or fix.
+    pub fn refused(refusal: &Refusal) -> Self {
+        if refusal.detail().is_empty() {
+            return Self::failed(400, refusal.message());
+        }
+        let (message, detail) = (Value::from(refusal.message()), Value::from(refusal.detail()));
+        Self { status: 400, body: format!("{{ \"result\": \"failed\", \"message\":{message}, \"detail\":{detail} }}\n") }
+    }
+
     pub fn not_found() -> Self {
         Self::failed(404, "url not found")
     }
+}
 
-    /// Success, or the message of a refusal.
-    pub fn into_result(self) -> Result<(), String> {
-        if self.status == 200 {
-            return Ok(());
+/// Why a request has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request is wrong.
+    Wrong {
+        /// Upstream's words.
+        message: String,
+        /// Where, and what to write instead; empty where upstream's words say it.
+        detail: String,
+    },
+    /// The request is right, but the probe does not start; why.
+    NotStarted(String),
+}
+
+impl Refusal {
+    pub fn wrong(message: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Wrong { message: message.into(), detail: detail.into() }
+    }
+
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Wrong { message, .. } => message,
+            Self::NotStarted(_) => "failed to start probe",
         }
-        let told = serde_json::from_str::<Value>(&self.body).ok().and_then(|body| Some(body["message"].as_str()?.to_owned()));
-        Err(told.unwrap_or(self.body))
+    }
+
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Wrong { detail, .. } => detail,
+            Self::NotStarted(reason) => reason,
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Self::wrong(message, "")
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(message: &str) -> Self {
+        Self::wrong(message, "")
+    }
+}
+
+/// One sentence.
+impl Display for Refusal {
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        match (self.message(), self.detail()) {
+            (message, "") => out.write_str(message),
+            (message, detail) => write!(out, "{}: {detail}", message.trim_end_matches('.')),
+        }
     }
 }

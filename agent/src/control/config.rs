@@ -84,7 +84,7 @@ impl ProbeConfig {
         if self.objects.is_empty() {
             return answer;
         }
-        let names = self.objects.proc_name.iter().map(|entry| {
+        let names = self.objects.proc_name.entries().iter().map(|entry| {
             let mut object = Map::new();
             if !entry.cmdline.is_empty() {
                 object.insert("cmdline".into(), entry.cmdline.as_str().into());

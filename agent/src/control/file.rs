@@ -249,7 +249,7 @@ impl FileConfig {
     }
 }
 
-fn unknown<'a>(what: &str, given: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn unknown<'a>(what: &str, given: &str, known: impl Iterator<Item = &'a str>) -> String {
     let nearest = known.min_by_key(|known| distance(given, known));
     nearest
         .map_or_else(|| format!("unknown {what} {given}"), |nearest| format!("unknown {what} {given}; did you mean {nearest}?"))

@@ -2,10 +2,12 @@
 //! probe starts and stops in the requester's thread, so neither collection nor requests for other probes wait for it.
 
 pub mod answer;
+mod begin;
 pub mod catalogue;
 pub mod config;
 pub mod file;
 pub mod libconfig;
+pub mod lock;
 pub mod params;
 pub mod range;
 pub mod reload;
@@ -13,6 +15,7 @@ pub mod request;
 pub mod rest;
 pub mod run_folder;
 pub mod saved;
+pub mod socket;
 pub mod upstream;
 
 use std::collections::BTreeMap;
@@ -28,13 +31,12 @@ use serde_json::{Map, Value};
 use crate::ledger::Ledger;
 use crate::runtime::sampler::{Command, RunSpec, drop_caught, panic_text};
 use crate::runtime::status::{ProbeState, ProbeStatus};
-pub use answer::Answer;
+pub use answer::{Answer, Refusal};
 use catalogue::{PROBES, ProbeEntry};
 use config::ProbeConfig;
-use params::{Situation, period_of};
-use range::Mode;
+use params::Situation;
 use request::Wish;
-use saved::{Saved, SavedFile, SavedProbe};
+use saved::{SavedFile, SavedProbe};
 
 /// The sampling thread answers within this, unless a probe hangs in a report.
 const SAMPLER_PATIENCE: Duration = Duration::from_secs(10);
@@ -65,13 +67,15 @@ pub struct Control {
     versions: AtomicU64,
     /// Where the configuration is kept over a restart; one writer at a time.
     saved: Option<Mutex<SavedFile>>,
-    /// What was kept and is not in force yet, or cannot be: it stays kept.
+    /// What was kept and cannot be in force here, such as that of a later version: it stays kept.
     pending: Mutex<BTreeMap<String, SavedProbe>>,
     /// Report period of the probes that run unasked.
     interval: Mutex<Duration>,
     /// Why nobody hears of events; `None` where somebody does.
     events_lost: Option<&'static str>,
 }
+
+const UNSUPPORTED: &str = "not supported in the current version";
 
 /// What is not seen when the configuration cannot be kept or taken back.
 const KEPT: &str = "configuration over a restart";
@@ -90,7 +94,7 @@ impl Control {
             let mut status = ProbeStatus::stopped(entry.name);
             if entry.start.is_none() {
                 status.state = ProbeState::Unsupported;
-                status.reason = "not supported in the current version".to_owned();
+                status.reason = UNSUPPORTED.to_owned();
             }
             known.insert(entry.name, status);
         }
@@ -127,15 +131,27 @@ impl Control {
         if name.is_empty() {
             return Answer::not_found();
         }
-        let Some(entry) = catalogue::find(name) else { return Answer::failed(400, &format!("invalid probe name {name}")) };
-        match request::parse_body(body).and_then(|object| self.ask(entry, &object, false)) {
+        self.put_parsed(name, || request::parse_body(body))
+    }
+
+    /// The same with nothing before the object.
+    pub fn put_json(&self, name: &str, json: &[u8]) -> Answer {
+        self.put_parsed(name, || request::parse_json(json))
+    }
+
+    fn put_parsed(&self, name: &str, parsed: impl FnOnce() -> Result<Map<String, Value>, Refusal>) -> Answer {
+        let entry = match known(name) {
+            Ok(entry) => entry,
+            Err(refusal) => return Answer::refused(&refusal),
+        };
+        match parsed().and_then(|object| self.ask(entry, &object)) {
             Ok(()) => {
                 self.save();
                 Answer::success()
             }
-            Err(message) => {
+            Err(refusal) => {
                 self.address(entry);
-                Answer::failed(400, &message)
+                Answer::refused(&refusal)
             }
         }
     }
@@ -148,14 +164,7 @@ impl Control {
     }
 
     /// Does what the object of a PUT asks.
-    fn ask(&self, entry: &'static ProbeEntry, object: &Map<String, Value>, from_file: bool) -> Result<(), String> {
-        // A request in the first seconds changes what was kept, and does not begin anew.
-        let kept = self.pending.lock().get(entry.name).filter(|kept| !kept.unasked).cloned();
-        if let Some(kept) = kept
-            && let Err(reason) = self.restore(entry.name, &kept)
-        {
-            tracing::warn!("probe {}: its saved configuration is not taken: {reason}", entry.name);
-        }
+    fn ask(&self, entry: &'static ProbeEntry, object: &Map<String, Value>) -> Result<(), Refusal> {
         let _gate = self.gates[entry.name].lock();
         self.address(entry);
         let before = self.entries.lock()[entry.name].config.clone();
@@ -163,7 +172,7 @@ impl Control {
         let (config, wish) = draft(entry, object, before.clone(), self.situation(running))?;
         self.take_effect(entry, config, &before, wish, running)?;
         if let Some(known) = self.entries.lock().get_mut(entry.name) {
-            (known.unasked, known.from_file) = (false, from_file);
+            (known.unasked, known.from_file) = (false, false);
         }
         self.pending.lock().remove(entry.name);
         Ok(())
@@ -177,12 +186,18 @@ impl Control {
         before: &ProbeConfig,
         wish: Wish,
         running: bool,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         match (wish, running) {
             // One that broke stands as broken until then.
             (Wish::Stopped, _) if running || self.has_failed(entry.name) => self.stop(entry.name),
             (Wish::Running, false) => self.start(entry, &config)?,
-            (Wish::Running | Wish::AsItIs, true) if config != *before => self.change(entry, &config)?,
+            (Wish::Running | Wish::AsItIs, true) if config != *before => {
+                if let Err(refusal) = self.change(entry, &config) {
+                    // It goes on as it was, now or at the next keep-alive.
+                    let _ = self.start(entry, before);
+                    return Err(refusal);
+                }
+            }
             _ => {}
         }
         let mut entries = self.entries.lock();
@@ -233,8 +248,8 @@ impl Control {
         })
     }
 
-    fn start(&self, entry: &'static ProbeEntry, config: &ProbeConfig) -> Result<(), String> {
-        let spec = self.spec(entry, config).ok_or_else(|| "not supported in the current version".to_owned())?;
+    fn start(&self, entry: &'static ProbeEntry, config: &ProbeConfig) -> Result<(), Refusal> {
+        let spec = self.spec(entry, config).ok_or(UNSUPPORTED)?;
         let started = catch_unwind(AssertUnwindSafe(|| (spec.start)(&spec.settings)));
         let reason = match started {
             Ok(Ok(probe)) => {
@@ -242,7 +257,7 @@ impl Control {
                 // `state` must be `running` for whoever asks after our answer.
                 self.statuses.lock().insert(entry.name, ProbeStatus::started(entry.name, &*probe));
                 let sent = self.commands.send(Command::Install(Box::new(spec), probe));
-                return sent.map_err(|_| "failed to start probe: the agent is stopping".to_owned());
+                return sent.map_err(|_| Refusal::NotStarted("the agent is stopping".to_owned()));
             }
             Ok(Err(error)) => format!("{error:#}"),
             Err(panic) => panic_text(&*panic),
@@ -252,7 +267,7 @@ impl Control {
         status.state = ProbeState::Failed;
         status.reason.clone_from(&reason);
         self.ledger.add(&format!("probe.{}", entry.name), "everything this probe sees", &reason, 1);
-        Err(format!("failed to start probe: {reason}"))
+        Err(Refusal::NotStarted(reason))
     }
 
     fn stop(&self, name: &'static str) {
@@ -260,7 +275,14 @@ impl Control {
         if self.commands.send(Command::Remove(name, answer)).is_err() {
             return;
         }
-        let Ok(Some(probe)) = answered.recv_timeout(SAMPLER_PATIENCE) else { return };
+        let probe = match answered.recv_timeout(SAMPLER_PATIENCE) {
+            Ok(Some(probe)) => probe,
+            Ok(None) => return,
+            Err(_) => {
+                let reason = "a report has hung for 10 s; it stops when that is over";
+                return self.ledger.add(&format!("probe.{name}"), "stop", reason, 1);
+            }
+        };
         // Letting go of hooks may wait for the kernel; a request does not wait for ever.
         let (done, is_done) = crossbeam_channel::bounded::<()>(1);
         let dropping = std::thread::Builder::new().name("gala-agent-stop".to_owned()).spawn(move || {
@@ -272,7 +294,7 @@ impl Control {
         }
     }
 
-    fn change(&self, entry: &'static ProbeEntry, config: &ProbeConfig) -> Result<(), String> {
+    fn change(&self, entry: &'static ProbeEntry, config: &ProbeConfig) -> Result<(), Refusal> {
         let Some(spec) = self.spec(entry, config) else { return Ok(()) };
         let (answer, answered) = crossbeam_channel::bounded(1);
         let sent = self.commands.send(Command::Change(Box::new(spec), answer));
@@ -289,19 +311,6 @@ impl Control {
 
     fn has_failed(&self, name: &str) -> bool {
         self.statuses.lock().get(name).is_some_and(|status| status.state == ProbeState::Failed)
-    }
-
-    /// Starts those of the probes that run unasked that `admitted` names, observing everything. What does not start is in
-    /// the ledger.
-    pub fn start_unasked(&self, admitted: impl Fn(&str) -> bool) {
-        let period = period_of(*self.interval.lock());
-        for entry in PROBES.iter().filter(|entry| entry.start.is_some() && admitted(entry.name)) {
-            let Some(sub_probes) = entry.unasked else { continue };
-            let sub_probes = sub_probes.iter().copied().filter(|name| entry.fills(name)).collect();
-            let mut config = ProbeConfig { sub_probes, mode: Mode::Black, ..ProbeConfig::default() };
-            config.params.insert("report_period", Value::from(period));
-            self.begin(entry, Entry { config, addressed: true, unasked: true, from_file: false, wanted: true });
-        }
     }
 
     fn save(&self) {
@@ -331,84 +340,17 @@ impl Control {
         }
     }
 
-    /// What was kept, if anything; a damaged file is set aside and said so.
-    pub fn load_saved(&self) -> Option<Saved> {
-        let loaded = self.saved.as_ref()?.lock().load();
-        if let Ok(Some(saved)) = &loaded {
-            self.pending.lock().clone_from(&saved.probes);
-        }
-        loaded.unwrap_or_else(|problem| {
-            let reason = format!("{problem}; what was configured by REST has to be configured again");
-            self.ledger.add("control", KEPT, &reason, 1);
-            tracing::error!("{reason}");
-            None
-        })
-    }
-
-    /// What was kept of a probe is out of date.
-    pub fn forget_kept(&self, name: &str) {
-        self.pending.lock().remove(name);
-    }
-
-    /// Takes a probe back as it was. One that does not start yet stays wanted.
-    pub fn restore(&self, name: &str, kept: &SavedProbe) -> Result<(), String> {
-        let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
-        let (config, wish) = draft(entry, &kept.config, ProbeConfig::default(), Situation::KEPT)?;
-        self.note_unused(entry, &config);
-        let wanted = wish == Wish::Running;
-        self.begin(entry, Entry { config, addressed: true, unasked: false, from_file: kept.from_file, wanted });
-        Ok(())
-    }
-
     /// As a PUT, also in that it is kept.
-    pub fn set(&self, name: &str, config: &Map<String, Value>) -> Result<(), String> {
-        let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
-        self.ask(entry, config, false)?;
+    pub fn set(&self, name: &str, config: &Map<String, Value>) -> Result<(), Refusal> {
+        self.ask(known(name)?, config)?;
         self.save();
         Ok(())
     }
+}
 
-    /// Takes a section of the configuration file as a PUT would, but for keeping it.
-    pub fn configure(&self, name: &str, section: &Map<String, Value>) -> Result<(), String> {
-        let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
-        self.ask(entry, section, true)
-    }
-
-    fn begin(&self, entry: &'static ProbeEntry, begun: Entry) {
-        let _gate = self.gates[entry.name].lock();
-        let (config, wanted) = (begun.config.clone(), begun.wanted);
-        {
-            let mut entries = self.entries.lock();
-            // Who was quicker with a request has the last word.
-            if entries.get(entry.name).is_some_and(|known| known.wanted || known.config != ProbeConfig::default()) {
-                return;
-            }
-            entries.insert(entry.name, begun);
-        }
-        self.pending.lock().remove(entry.name);
-        if wanted && let Err(reason) = self.start(entry, &config) {
-            tracing::warn!("probe {}: {reason}", entry.name);
-        }
-    }
-
-    /// Starts again what is to run and does not.
-    pub fn keep_alive(&self) {
-        for entry in &PROBES {
-            let is_missing = || self.entries.lock()[entry.name].wanted && !self.is_running(entry.name);
-            if !is_missing() {
-                continue;
-            }
-            let _gate = self.gates[entry.name].lock();
-            // A request that held the gate may have stopped or started it.
-            if !is_missing() {
-                continue;
-            }
-            let config = self.entries.lock()[entry.name].config.clone();
-            if let Err(reason) = self.start(entry, &config) {
-                tracing::debug!("probe {} does not start again: {reason}", entry.name);
-            }
-        }
-    }
+fn known(name: &str) -> Result<&'static ProbeEntry, Refusal> {
+    let names = || PROBES.each_ref().map(|entry| entry.name).join(", ");
+    catalogue::find(name).ok_or_else(|| Refusal::wrong(format!("invalid probe name {name}"), format!("known are {}", names())))
 }
 
 /// What the object of a PUT makes of a configuration and asks of the probe's life, or what is wrong with it.
@@ -417,9 +359,9 @@ fn draft(
     object: &Map<String, Value>,
     mut config: ProbeConfig,
     situation: Situation,
-) -> Result<(ProbeConfig, Wish), String> {
+) -> Result<(ProbeConfig, Wish), Refusal> {
     if entry.start.is_none() {
-        return Err("not supported in the current version".to_owned());
+        return Err(UNSUPPORTED.into());
     }
     let wish = request::apply(object, entry, &mut config, situation)?;
     Ok((config, wish))
@@ -446,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stopped_while_keep_alive_waits_for_its_turn_stays_stopped() {
+    fn what_is_stopped_while_its_start_waits_for_its_turn_stays_stopped() {
         let (commands, received) = crossbeam_channel::unbounded();
         let control = Control::new(commands, Arc::default(), Ledger::default(), None, Duration::from_secs(5), None);
         let set_wanted = |wanted| {
@@ -460,7 +402,7 @@ mod tests {
             let control = &control;
             scope.spawn(move || {
                 let _ = send.send(rustix::thread::gettid());
-                control.keep_alive();
+                control.start_wanted();
             });
             let stat = format!("/proc/self/task/{}/stat", begun.recv().unwrap().as_raw_nonzero());
             // Asleep it waits for the gate, and nothing else there sleeps.
@@ -472,7 +414,7 @@ mod tests {
         });
         assert!(received.is_empty(), "it was started again");
         set_wanted(true);
-        control.keep_alive();
+        control.start_wanted();
         assert_eq!(received.len(), 1, "what is to run and does not is started");
     }
 }

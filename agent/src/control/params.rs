@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Number, Value};
 
+use super::answer::Refusal;
+
 /// How a parameter is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
@@ -154,7 +156,7 @@ impl ParamDef {
 
     /// The value to store, or upstream's message. What is set already and the default are always accepted, so that every
     /// answer of ours can be sent back.
-    pub fn parse(&self, given: &Value, current: &Value, situation: Situation) -> Result<Value, String> {
+    pub fn parse(&self, given: &Value, current: &Value, situation: Situation) -> Result<Value, Refusal> {
         let name = self.name;
         let parsed = match self.check {
             Check::Number { min, max, zero } => {
@@ -176,20 +178,20 @@ impl ParamDef {
                 let number = self.number_of(given)?;
                 self.in_range(number, min, max)?;
                 if number.count_ones() != 1 {
-                    return Err(format!("params.{name} invalid value {number}, must be power of 2"));
+                    return Err(format!("params.{name} invalid value {number}, must be power of 2").into());
                 }
                 if situation.running && current.as_i64() != Some(number) {
-                    return Err(format!("params.{name} invalid can only be changed when probe is stopped"));
+                    return Err(format!("params.{name} invalid can only be changed when probe is stopped").into());
                 }
                 Value::from(number)
             }
             Check::Text { limit } => {
                 let text = self.text_of(given)?;
                 if text.len() >= limit {
-                    return Err(format!("params.{name} value is too long, len must be less than {limit}"));
+                    return Err(format!("params.{name} value is too long, len must be less than {limit}").into());
                 }
                 if is_unsafe(text) {
-                    return Err(format!("params.{name} contains unsafe characters"));
+                    return Err(format!("params.{name} contains unsafe characters").into());
                 }
                 Value::from(text)
             }
@@ -199,21 +201,20 @@ impl ParamDef {
                     return Ok(Value::from(text));
                 }
                 if is_unsafe(text) {
-                    return Err(format!("params.{name} contains unsafe characters"));
+                    return Err(format!("params.{name} contains unsafe characters").into());
                 }
                 let path = Path::new(text);
                 let there = if folder { path.is_dir() } else { path.exists() };
-                if text.is_empty() || text.len() >= 256 || !there {
-                    return Err("Bad request".to_owned());
-                }
-                let canonical = path.canonicalize().map_err(|_| "Bad request".to_owned())?;
-                Value::from(canonical.to_string_lossy().into_owned())
+                let canonical = path.canonicalize().ok().filter(|_| !text.is_empty() && text.len() < 256 && there);
+                let needed = if folder { "folder" } else { "file or folder" };
+                let missing = || self.bad(format_args!("{text} is no {needed} that exists, named by less than 256 characters"));
+                Value::from(canonical.ok_or_else(missing)?.to_string_lossy().into_owned())
             }
             Check::Protocols => self.parse_protocols(given)?,
             Check::Channel => {
                 let text = self.text_of(given)?;
                 if !matches!(text, "local" | "kafka") {
-                    return Err("Bad request".to_owned());
+                    return Err(self.bad(format_args!("{text} is neither local nor kafka")));
                 }
                 Value::from(text)
             }
@@ -221,26 +222,36 @@ impl ParamDef {
         Ok(parsed)
     }
 
-    fn number_of(&self, given: &Value) -> Result<i64, String> {
-        as_integer(given).ok_or_else(|| format!("params.{} invalid data type", self.name))
+    /// Where upstream does not say what is wrong.
+    fn bad(&self, detail: std::fmt::Arguments<'_>) -> Refusal {
+        Refusal::wrong("Bad request", format!("params.{}: {detail}", self.name))
     }
 
-    fn in_range(&self, number: i64, min: i64, max: i64) -> Result<(), String> {
-        let told = || format!("params.{} invalid value {number}, must be in [{min}, {max}]", self.name);
+    fn wrong_type(&self, needed: &str) -> Refusal {
+        Refusal::wrong(format!("params.{} invalid data type", self.name), format!("{needed} is needed"))
+    }
+
+    fn number_of(&self, given: &Value) -> Result<i64, Refusal> {
+        as_integer(given).ok_or_else(|| self.wrong_type("a number"))
+    }
+
+    fn in_range(&self, number: i64, min: i64, max: i64) -> Result<(), Refusal> {
+        let told = || format!("params.{} invalid value {number}, must be in [{min}, {max}]", self.name).into();
         (min..=max).contains(&number).then_some(()).ok_or_else(told)
     }
 
-    fn text_of<'a>(&self, given: &'a Value) -> Result<&'a str, String> {
-        given.as_str().ok_or_else(|| format!("params.{} invalid data type", self.name))
+    fn text_of<'a>(&self, given: &'a Value) -> Result<&'a str, Refusal> {
+        given.as_str().ok_or_else(|| self.wrong_type("a text"))
     }
 
-    fn parse_protocols(&self, given: &Value) -> Result<Value, String> {
-        let list = given.as_array().ok_or_else(|| format!("params.{} invalid data type", self.name))?;
+    fn parse_protocols(&self, given: &Value) -> Result<Value, Refusal> {
+        let list = given.as_array().ok_or_else(|| self.wrong_type("a list of texts"))?;
         let mut chosen = Vec::new();
         for item in list {
-            let text = item.as_str().ok_or_else(|| "Bad request".to_owned())?;
+            let text = item.as_str().ok_or_else(|| self.bad(format_args!("a list of texts is needed")))?;
             let known = PROTOCOLS.iter().find(|known| known.eq_ignore_ascii_case(text));
-            let known = known.ok_or_else(|| format!("params.{} invalid value: {text}", self.name))?;
+            let names = || format!("known are {}", PROTOCOLS.join(", "));
+            let known = known.ok_or_else(|| Refusal::wrong(format!("params.{} invalid value: {text}", self.name), names()))?;
             if !chosen.contains(known) {
                 chosen.push(*known);
             }
@@ -284,7 +295,7 @@ mod tests {
 
     fn parse(name: &str, value: Value) -> Result<Value, String> {
         let param = find(name).unwrap();
-        param.parse(&value, &param.default(), USUAL)
+        param.parse(&value, &param.default(), USUAL).map_err(|refusal| refusal.message().to_owned())
     }
 
     #[test]

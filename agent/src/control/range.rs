@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hashbrown::HashMap;
-use regex::Regex;
+use regex::{RegexBuilder, RegexSet, RegexSetBuilder};
 
 use super::catalogue::Observes;
 use crate::identity::process::{ProcessFacts, all_pids};
@@ -26,18 +26,59 @@ pub enum Mode {
 }
 
 /// One `proc_name` entry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NameEntry {
-    /// As configured, for the answer.
+    /// Regular expression of the process's name.
     pub pattern: String,
-    pub regex: Regex,
+    /// Part of the command line.
     pub cmdline: String,
     pub label: Option<(&'static str, String)>,
 }
 
-impl PartialEq for NameEntry {
+/// What all patterns of a probe may take together when compiled: some hundred bytes each as a rule, megabytes on purpose.
+const MAX_COMPILED: usize = 4 << 20;
+
+/// `proc_name` entries with one automaton for all their patterns: each name is read once, however many there are.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    entries: Vec<NameEntry>,
+    patterns: RegexSet,
+}
+
+impl PartialEq for Names {
     fn eq(&self, other: &Self) -> bool {
-        (&self.pattern, &self.cmdline, &self.label) == (&other.pattern, &other.cmdline, &other.label)
+        self.entries == other.entries
+    }
+}
+
+impl Names {
+    /// The error names the pattern that is wrong.
+    pub fn new(entries: Vec<NameEntry>) -> Result<Self, String> {
+        let patterns = || entries.iter().map(|entry| &entry.pattern);
+        let built = RegexSetBuilder::new(patterns()).size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED / 4).build();
+        match built {
+            Ok(patterns) => Ok(Self { entries, patterns }),
+            Err(regex::Error::Syntax(_)) => {
+                let is_wrong = |pattern: &String| {
+                    let built = RegexBuilder::new(pattern).size_limit(MAX_COMPILED / 64).build();
+                    matches!(built, Err(regex::Error::Syntax(_)))
+                };
+                let at = patterns().position(is_wrong).unwrap_or_default();
+                Err(format!("entry {}: comm is no regular expression", at + 1))
+            }
+            Err(_) => Err("the patterns together take too much room: write fewer or simpler ones".to_owned()),
+        }
+    }
+
+    pub fn entries(&self) -> &[NameEntry] {
+        &self.entries
+    }
+
+    fn find(&self, facts: &ProcessFacts) -> Option<&NameEntry> {
+        let matched = self.patterns.matches(&facts.comm);
+        // `"` is compared as upstream escapes it.
+        let has = |part: &str| part.is_empty() || facts.cmdline.replace('"', "\\\"").contains(part);
+        matched.iter().filter_map(|at| self.entries.get(at)).find(|entry| has(&entry.cmdline))
     }
 }
 
@@ -45,7 +86,7 @@ impl PartialEq for NameEntry {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Objects {
     pub proc_id: Vec<u32>,
-    pub proc_name: Vec<NameEntry>,
+    pub proc_name: Names,
     pub pod_id: Vec<String>,
     /// At most 12 digits each.
     pub container_id: Vec<String>,
@@ -55,7 +96,11 @@ pub struct Objects {
 
 impl Objects {
     pub fn len(&self) -> usize {
-        self.proc_id.len() + self.proc_name.len() + self.pod_id.len() + self.container_id.len() + self.container_name.len()
+        self.proc_id.len()
+            + self.proc_name.entries.len()
+            + self.pod_id.len()
+            + self.container_id.len()
+            + self.container_name.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -64,12 +109,7 @@ impl Objects {
 
     /// Whether one entry names the process; the entry's label comes with it. `container` is how its container is called.
     fn admits(&self, pid: u32, facts: &ProcessFacts, container: Option<&str>) -> Option<Option<&(&'static str, String)>> {
-        // `"` is compared as upstream escapes it.
-        let named = self.proc_name.iter().find(|entry| {
-            entry.regex.is_match(&facts.comm)
-                && (entry.cmdline.is_empty() || facts.cmdline.replace('"', "\\\"").contains(&entry.cmdline))
-        });
-        if let Some(entry) = named {
+        if let Some(entry) = self.proc_name.find(facts) {
             return Some(entry.label.as_ref());
         }
         let in_container = facts.container.as_ref().is_some_and(|container| {
@@ -158,9 +198,13 @@ mod tests {
     }
 
     fn name(pattern: &str, cmdline: &str) -> Objects {
-        let regex = Regex::new(pattern).unwrap();
-        let entry = NameEntry { pattern: pattern.into(), regex, cmdline: cmdline.into(), label: Some(("task", "t1".into())) };
-        Objects { proc_name: vec![entry], ..Objects::default() }
+        let entry = |cmdline: &str, label: &str| NameEntry {
+            pattern: pattern.into(),
+            cmdline: cmdline.into(),
+            label: Some(("task", label.into())),
+        };
+        let entries = vec![entry("no process has this", "t0"), entry(cmdline, "t1")];
+        Objects { proc_name: Names::new(entries).unwrap(), ..Objects::default() }
     }
 
     #[test]

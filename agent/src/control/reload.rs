@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::catalogue::{self, PROBES, ProbeEntry};
+use super::answer::Refusal;
+use super::catalogue::{PROBES, ProbeEntry};
 use super::config::ProbeConfig;
 use super::params::{Situation, period_of};
 use super::request::Wish;
-use super::{Control, Entry, draft};
+use super::{Control, Entry, UNSUPPORTED, draft, known};
 
 /// Each named probe's section of a file.
 pub type Sections = BTreeMap<String, Map<String, Value>>;
@@ -38,65 +39,42 @@ enum Step {
     GiveUp(&'static ProbeEntry),
 }
 
-/// The probe that was refused, and why.
-pub type Refusal = (String, String);
+/// The probe whose section is refused, and why.
+pub type Refused = (String, String);
 
 /// Whether a section would be taken at the start; nothing runs for it. The error says the reason and what to write instead.
 pub fn check_section(name: &str, section: &Map<String, Value>, interval: Duration) -> Result<(), String> {
-    let entry = catalogue::find(name).ok_or_else(|| format!("invalid probe name {name}"))?;
-    let drafted = draft(entry, section, ProbeConfig::default(), Situation::new(false, interval));
-    drafted.map(drop).map_err(|reason| with_fix(entry, &reason))
+    let checked = known(name).and_then(|entry| draft(entry, section, ProbeConfig::default(), Situation::new(false, interval)));
+    checked.map(drop).map_err(|refusal| in_words(&refusal))
 }
 
-/// Upstream's messages name the fault alone.
-fn with_fix(entry: &ProbeEntry, reason: &str) -> String {
-    match instead(entry, reason) {
-        Some(fix) => format!("{}; {fix}", reason.trim_end_matches('.')),
-        None => reason.to_owned(),
+fn in_words(refusal: &Refusal) -> String {
+    match refusal.message() {
+        UNSUPPORTED => format!("{UNSUPPORTED}: remove the section"),
+        _ => refusal.to_string(),
     }
-}
-
-fn instead(entry: &ProbeEntry, reason: &str) -> Option<String> {
-    let starts = |beginning: &str| reason.starts_with(beginning);
-    if starts("not supported") {
-        return Some("remove the section".to_owned());
-    }
-    if starts("the snooper for") {
-        return Some("`blacklist = {}` observes everything, `snoopers` what it lists".to_owned());
-    }
-    if starts("unsupported probe range") || starts("invalid probe ranges") {
-        return Some(match entry.sub_probes {
-            [] => "cmd.probe must be [] or absent here".to_owned(),
-            names => format!("cmd.probe may name {}", names.join(", ")),
-        });
-    }
-    if reason == "Bad request" {
-        return Some("a path must exist, and one of cmd, snoopers, blacklist, params, state must be there".to_owned());
-    }
-    None
 }
 
 impl Control {
     /// Finds out what a changed file asks for, or which section is wrong; changes nothing.
-    pub fn plan(&self, old: Said<'_>, new: Said<'_>) -> Result<Plan, Refusal> {
+    pub fn plan(&self, old: Said<'_>, new: Said<'_>) -> Result<Plan, Refused> {
         let mut steps = Vec::new();
         for (name, section) in new.sections.iter().filter(|(name, section)| old.sections.get(*name) != Some(*section)) {
-            let refused = |message| (name.clone(), message);
-            let entry = catalogue::find(name).ok_or_else(|| refused(format!("invalid probe name {name}")))?;
+            let refused = |refusal: Refusal| (name.clone(), in_words(&refusal));
+            let entry = known(name).map_err(refused)?;
             let _gate = self.gates[entry.name].lock();
             // Where probes run unasked a section changes those; else it says all there is to say, as at the start.
             let base = if new.run_unasked { self.entries.lock()[entry.name].config.clone() } else { ProbeConfig::default() };
             let situation = Situation::new(self.is_running(entry.name), new.interval);
-            let drafted = draft(entry, section, base, situation);
-            let (config, wish) = drafted.map_err(|reason| refused(with_fix(entry, &reason)))?;
+            let (config, wish) = draft(entry, section, base, situation).map_err(refused)?;
             steps.push(Step::Take(entry, Box::new(config), wish));
         }
         for entry in PROBES.iter().filter(|entry| !new.sections.contains_key(entry.name)) {
             // A request under way, or a start, has its say first.
             let _gate = self.gates[entry.name].lock();
             let entries = self.entries.lock();
-            let (known, was_named) = (&entries[entry.name], old.sections.contains_key(entry.name));
-            if (was_named && known.from_file) || (known.unasked && !new.run_unasked) {
+            let (standing, was_named) = (&entries[entry.name], old.sections.contains_key(entry.name));
+            if (was_named && standing.from_file) || (standing.unasked && !new.run_unasked) {
                 steps.push(Step::GiveUp(entry));
             } else if was_named {
                 tracing::warn!(
@@ -126,7 +104,8 @@ impl Control {
             self.set_unasked_period(plan.interval);
         }
         if plan.begin_unasked {
-            self.start_unasked(|_| true);
+            self.want_unasked(|_| true);
+            self.start_wanted();
         }
     }
 

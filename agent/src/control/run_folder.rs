@@ -1,31 +1,38 @@
-//! The run folder: PID file with its lock, so that one agent at a time works with one folder. It goes at the end. Others must
-//! not be able to put anything there, nor a link where the file belongs.
+//! The run folder: PID file with its lock, so that one agent at a time works with one folder, and the command socket. It goes
+//! at the end. Others must not be able to put anything there, nor a link where the file belongs.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Error, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::io::Error;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use super::lock::{NotLocked, lock};
 
 const PID_FILE: &str = "gala-gopher.pid";
 
+/// Upstream's command socket.
+pub const SOCKET: &str = "gala_gopher_cmd.sock";
+
 #[derive(Debug, thiserror::Error)]
 pub enum RunFolderError {
-    #[error("run folder {folder} is held by pid {pid}: stop that agent or choose another folder with --run-dir")]
+    #[error("run folder {} is held by pid {pid}: stop that agent or choose another folder with --run-dir", folder.display())]
     Held { folder: PathBuf, pid: String },
-    #[error("run folder {folder} cannot be used ({source}): choose another one with --run-dir")]
+    #[error("run folder {} cannot be used ({source}): choose another one with --run-dir", folder.display())]
     Unusable { folder: PathBuf, source: Error },
 }
 
 /// `/run/gala_gopher` for root, else below the user's own run folder, else in the data folder: never where everybody writes.
 pub fn default_run_dir(data: &Path) -> PathBuf {
-    let of_user = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
-    match of_user {
-        _ if rustix::process::geteuid().is_root() => PathBuf::from("/run/gala_gopher"),
-        Some(folder) => PathBuf::from(folder).join("gala_gopher"),
-        None => data.join("run"),
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/run/gala_gopher");
     }
+    let of_user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| is_own(folder));
+    of_user.map_or_else(|| data.join("run"), |folder| folder.join("gala_gopher"))
+}
+
+/// `su` hands on the variable of whoever called it: that folder is not ours.
+fn is_own(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|about| about.is_dir() && about.uid() == rustix::process::geteuid().as_raw())
 }
 
 /// Held while it lives.
@@ -47,22 +54,10 @@ impl RunFolder {
         let mode = if rustix::process::geteuid().is_root() { 0o750 } else { 0o700 };
         DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(unusable)?;
         check_owner(folder).map_err(unusable)?;
-        let path = folder.join(PID_FILE);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o640);
-        let mut file = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(&path).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let _ = file.read_to_string(&mut pid);
-                let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
-                return Err(RunFolderError::Held { folder: folder.to_owned(), pid });
-            }
-            Err(TryLockError::Error(source)) => return Err(unusable(source)),
-        }
-        file.set_len(0).map_err(unusable)?;
-        write!(file, "{}", std::process::id()).map_err(unusable)?;
+        let file = lock(&folder.join(PID_FILE), 0o640).map_err(|problem| match problem {
+            NotLocked::Held(pid) => RunFolderError::Held { folder: folder.to_owned(), pid },
+            NotLocked::Unusable(source) => unusable(source),
+        })?;
         Ok(Self { folder: folder.to_owned(), _file: file, own: made || !given })
     }
 
@@ -89,7 +84,9 @@ fn check_owner(folder: &Path) -> Result<(), Error> {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        let _ = fs::remove_file(self.folder.join(PID_FILE));
+        for file in [SOCKET, PID_FILE] {
+            let _ = fs::remove_file(self.folder.join(file));
+        }
         if self.own {
             // Only if nobody else put something there.
             let _ = fs::remove_dir(&self.folder);
@@ -133,11 +130,23 @@ mod tests {
         let folder = parent.path().join("run");
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join(PID_FILE), "999999").unwrap();
+        drop(std::os::unix::net::UnixListener::bind(folder.join(SOCKET)).unwrap());
         drop(RunFolder::acquire(&folder, false).unwrap());
         assert!(!folder.exists());
         fs::create_dir(&folder).unwrap();
         drop(RunFolder::acquire(&folder, true).unwrap());
         assert!(folder.exists(), "one that was named and was there belongs to somebody else");
+    }
+
+    #[test]
+    fn the_run_folder_of_somebody_else_is_not_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(is_own(folder.path()));
+        assert!(!is_own(&folder.path().join("missing")) && !is_own(Path::new("")));
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(folder.path(), Some(1), None).unwrap();
+            assert!(!is_own(folder.path()));
+        }
     }
 
     #[test]

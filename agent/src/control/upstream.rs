@@ -4,6 +4,8 @@
 use std::net::ToSocketAddrs;
 use std::path::Path;
 
+use serde_json::{Map, Value as Json};
+
 use super::catalogue;
 use super::file::{FileConfig, FileError, Note};
 use super::libconfig::{Setting, Value};
@@ -64,7 +66,14 @@ fn channels(file: &File<'_>, config: &mut FileConfig) -> Result<(), FileError> {
 
 /// Lines of `NAME JSON`; one that is wrong keeps no other back.
 fn add_probes(path: &Path, config: &mut FileConfig) {
-    let Ok(text) = std::fs::read_to_string(path) else { return };
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) => {
+            let (what, reason) = (path.display().to_string(), format!("it cannot be read ({error}): no probe of it runs"));
+            return config.notes.push(Note { what, reason });
+        }
+    };
     config.changed = std::fs::metadata(path).and_then(|about| about.modified()).ok();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -73,16 +82,31 @@ fn add_probes(path: &Path, config: &mut FileConfig) {
         }
         let (name, json) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let taken = match catalogue::find(name) {
-            Some(entry) => request::parse_body(json.trim().as_bytes()).map(|object| (entry.name, object)),
-            None => Err(format!("no probe is called {name}")),
+            Some(entry) => request::parse_json(json.trim().as_bytes()).map(|object| (entry.name, object)),
+            None => Err(format!("no probe is called {name}").into()),
         };
-        match taken {
-            // As requests one after the other.
-            Ok((name, object)) => config.probes.entry(name.to_owned()).or_default().extend(object),
+        match taken.map_err(|refusal| refusal.to_string()) {
+            Ok((name, object)) => append(object, config.probes.entry(name.to_owned()).or_default()),
             Err(reason) => {
                 let what = format!("line {} of {}", number + 1, path.display());
                 config.notes.push(Note { what, reason });
             }
+        }
+    }
+}
+
+/// As requests one after the other: each section is replaced, but parameters are set one by one, and of the two lists the later
+/// one counts.
+fn append(object: Map<String, Json>, probe: &mut Map<String, Json>) {
+    for (name, other) in [("snoopers", "blacklist"), ("blacklist", "snoopers")] {
+        if object.contains_key(name) && !object.contains_key(other) {
+            probe.remove(other);
+        }
+    }
+    for (section, value) in object {
+        match (probe.get_mut(&section), value) {
+            (Some(Json::Object(before)), Json::Object(more)) if section == "params" => before.extend(more),
+            (_, value) => drop(probe.insert(section, value)),
         }
     }
 }
@@ -274,6 +298,25 @@ kafka =
     }
 
     #[test]
+    fn lines_of_one_probe_are_requests_in_a_row() {
+        let init = "tcp {\"snoopers\":{\"proc_id\":[1]},\"params\":{\"report_period\":30,\"report_event\":1}}\n\
+                    tcp {\"blacklist\":{},\"params\":{\"report_period\":20}}\n";
+        let config = load(SHIPPED, Some(init)).unwrap();
+        let tcp = serde_json::Value::from(config.probes["tcp"].clone());
+        assert_eq!(tcp, serde_json::json!({"blacklist": {}, "params": {"report_event": 1, "report_period": 20}}));
+    }
+
+    #[test]
+    fn a_probes_init_that_cannot_be_read_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gala-gopher.conf");
+        std::fs::write(&path, SHIPPED).unwrap();
+        std::fs::write(folder.path().join("probes.init"), b"tcp {\xff}").unwrap();
+        let config = FileConfig::load(&path).unwrap();
+        assert!(config.notes.iter().any(|note| note.what.ends_with("probes.init") && note.reason.contains("cannot be read")));
+    }
+
+    #[test]
     fn probes_init_beside_it_names_the_probes() {
         let init = "# comment\n\ntcp {\"cmd\":{\"probe\":[\"tcp_rtt\"]},\"snoopers\":{\"proc_name\":[{\"comm\":\"a\\\\.b\",\"cmdline\":\"java -jar x\"}]}}\n\
                     TCP {\"state\":\"running\"}\nnosuch {}\nio {\"state\"";
@@ -284,6 +327,7 @@ kafka =
         assert_eq!(tcp["snoopers"]["proc_name"][0]["comm"], "a\\.b");
         assert!(config.changed.is_some());
         let notes: Vec<&str> = config.notes[2..].iter().map(|note| note.reason.as_str()).collect();
-        assert_eq!(notes, ["no probe is called nosuch", "invalid json format"]);
+        assert_eq!(notes[0], "no probe is called nosuch");
+        assert!(notes[1].starts_with("invalid json format: EOF while parsing an object at line 1"), "{notes:?}");
     }
 }

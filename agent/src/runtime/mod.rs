@@ -33,7 +33,7 @@ use crate::control::file::Note;
 pub use crate::control::run_folder::default_run_dir;
 use crate::control::run_folder::{RunFolder, RunFolderError};
 use crate::control::saved::SavedFile;
-use crate::control::{Control, reload};
+use crate::control::{Control, Refusal, reload};
 use crate::identity::Identity;
 use crate::ledger::{Ledger, LedgerLine, now_ms};
 use crate::sinks::exporter;
@@ -174,6 +174,7 @@ impl Agent {
         let events_lost = (config.alone && config.hub.is_none()).then_some(NO_EVENTS);
         let control = Control::new(commands.clone(), Arc::clone(&statuses), ledger.clone(), saved, config.interval, events_lost);
         let control = Arc::new(control);
+        declare_probes(&control, &ledger, &config);
         let mut closed = Vec::new();
         let exporter = Port {
             place: "exporter",
@@ -191,6 +192,7 @@ impl Agent {
             required: config.rest_required,
         };
         let rest = rest.open(&ledger, &mut closed)?;
+        let command_socket = open_commands(run_folder.path(), &ledger);
 
         let mut sinks = vec![sink];
         let push = config.hub.as_deref().map(|url| {
@@ -225,16 +227,17 @@ impl Agent {
         // In one process with a hub, that one serves them.
         let own = config.alone.then(|| about.clone());
         let source = exporter::Source { latest: Arc::clone(&about.latest), style: config.style, own };
-        let servers = Servers { exporter, rest, source, control: Arc::clone(&control), ledger: ledger.clone() };
+        let servers =
+            Servers { exporter, rest, commands: command_socket, source, control: Arc::clone(&control), ledger: ledger.clone() };
         let serving = spawn("gala-agent-http", move || servers.run(stopped))?;
 
         let (stop_push, push_stopped) = oneshot::channel();
         let pushing = push.map(|push| spawn("gala-agent-push", move || push.run(push_stopped))).transpose()?;
 
         let starting = {
-            let (control, ledger, config) = (Arc::clone(&control), ledger.clone(), config.clone());
+            let control = Arc::clone(&control);
             spawn("gala-agent-start", move || {
-                start_probes(&control, &ledger, &config);
+                control.start_wanted();
                 // Where nothing runs there is no first report to wait for.
                 if !PROBES.iter().any(|entry| control.is_running(entry.name)) {
                     pulse.set_ready();
@@ -254,13 +257,13 @@ impl Agent {
 
 /// What was saved wins, unless the configuration file is newer, which then wins for the probes it names. Without either,
 /// what runs unasked. What only the file asked for ends with its section.
-fn start_probes(control: &Control, ledger: &Ledger, config: &AgentConfig) {
+fn declare_probes(control: &Control, ledger: &Ledger, config: &AgentConfig) {
     let mut saved = control.load_saved();
     let file_is_newer = |written: SystemTime| config.probes_changed.is_some_and(|changed| changed > written);
     let mut left_to_file = config.probes.clone();
-    let complain = |name: &str, what: &str, message: &str| {
-        ledger.add(&format!("probe.{name}"), what, message, 1);
-        tracing::warn!("probe {name}: {what} is not taken: {message}");
+    let complain = |name: &str, what: &str, refusal: &Refusal| {
+        ledger.add(&format!("probe.{name}"), what, &refusal.to_string(), 1);
+        tracing::warn!("probe {name}: {what} is not taken: {refusal}");
     };
     if let Some(saved) = &mut saved {
         let newer = file_is_newer(saved.written);
@@ -274,19 +277,19 @@ fn start_probes(control: &Control, ledger: &Ledger, config: &AgentConfig) {
         });
         for (name, probe) in saved.probes.iter().filter(|(_, probe)| !probe.unasked) {
             left_to_file.remove(name);
-            if let Err(message) = control.restore(name, probe) {
-                complain(name, "its saved configuration", &message);
+            if let Err(refusal) = control.restore(name, probe) {
+                complain(name, "its saved configuration", &refusal);
             }
         }
     }
     if config.run_unasked {
         // One that is not kept is new since, or was not known yet.
         let kept = |name: &str| saved.as_ref().and_then(|saved| saved.probes.get(name));
-        control.start_unasked(|name| kept(name).is_none_or(|probe| probe.unasked));
+        control.want_unasked(|name| kept(name).is_none_or(|probe| probe.unasked));
     }
     for (name, section) in &left_to_file {
-        if let Err(message) = control.configure(name, section) {
-            complain(name, "its section of the configuration file", &message);
+        if let Err(refusal) = control.configure(name, section) {
+            complain(name, "its section of the configuration file", &refusal);
         }
     }
 }
@@ -432,12 +435,28 @@ fn make_private(folder: &Path) -> Result<(), AgentError> {
     made.map_err(|source| AgentError::State { folder: folder.to_owned(), source })
 }
 
+/// What counts is the rights and not the user: root in a container lacks some, a service may have them without root.
 fn note_missing_rights(ledger: &Ledger) {
-    if !rustix::process::geteuid().is_root() {
-        let reason = "not root: eBPF needs CAP_BPF and CAP_PERFMON, other users' processes CAP_SYS_PTRACE; start with sudo or give the binary these capabilities";
-        ledger.add("agent", "kernel events, and files of other users' processes", reason, 1);
-        tracing::warn!("degraded: {reason}");
+    let missing = crate::doctor::own_missing_rights();
+    if !missing.is_empty() {
+        let reason = format!(
+            "rights are missing ({}): start as root, in a container with these rights, or give them to the program",
+            missing.join(", ")
+        );
+        ledger.add("agent", "kernel events, and files of other users' processes", &reason, 1);
+        tracing::warn!("degraded: {reason}; `gala doctor` tells what still works");
     }
+}
+
+/// Upstream's clients find it in the run folder; without it the REST API is still there.
+fn open_commands(folder: &Path, ledger: &Ledger) -> Option<std::os::unix::net::UnixListener> {
+    let opened = crate::control::socket::open(folder);
+    if let Err(error) = &opened {
+        let reason = format!("it cannot be opened in {} ({error}): choose another folder with --run-dir", folder.display());
+        tracing::warn!("the command socket is off: {reason}");
+        ledger.add("control", "the command socket", &reason, 1);
+    }
+    opened.ok()
 }
 
 /// What the configuration asks for and this version does not do.

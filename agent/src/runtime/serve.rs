@@ -1,13 +1,13 @@
-//! The thread that serves exporter and REST API and keeps probes alive, on a runtime of its own.
+//! The thread that serves exporter, REST API and command socket and keeps probes alive, on a runtime of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 
 use super::connections::Limited;
-use crate::control::{Control, rest};
+use crate::control::{Control, rest, socket};
 use crate::ledger::Ledger;
 use crate::sinks::exporter;
 
@@ -17,6 +17,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 pub struct Servers {
     pub exporter: Option<std::net::TcpListener>,
     pub rest: Option<std::net::TcpListener>,
+    pub commands: Option<std::os::unix::net::UnixListener>,
     pub source: exporter::Source,
     pub control: Arc<Control>,
     pub ledger: Ledger,
@@ -42,6 +43,9 @@ impl Servers {
                 let listener = listener.and_then(|listener| TcpListener::from_std(listener).ok());
                 listener.map(|listener| Limited::new(listener, place, self.ledger.clone()))
             };
+            if let Some(listener) = self.commands.and_then(|listener| UnixListener::from_std(listener).ok()) {
+                tokio::spawn(socket::serve(listener, Arc::clone(&self.control), self.source.clone()));
+            }
             if let Some(listener) = limited(self.exporter, "exporter") {
                 tokio::spawn(async move { axum::serve(listener, exporter::router(self.source)).await });
             }
@@ -54,7 +58,7 @@ impl Servers {
                 loop {
                     tokio::time::sleep(KEEP_ALIVE).await;
                     let control = Arc::clone(&control);
-                    let _ = tokio::task::spawn_blocking(move || control.keep_alive()).await;
+                    let _ = tokio::task::spawn_blocking(move || control.start_wanted()).await;
                 }
             });
             let _ = stopped.await;

@@ -19,6 +19,9 @@ use crate::runtime::metrics::Form;
 /// Text rendered at once; the collection waits for the lock no longer than this takes (some 0.2 ms).
 const PIECE: usize = 256 * 1024;
 
+/// Of the text in one piece, for it is kept whole.
+const MAX_WHOLE: usize = 16 << 20;
+
 /// Room for the row that crosses the target.
 const SLACK: usize = 16 * 1024;
 
@@ -37,18 +40,28 @@ pub fn router(source: Source) -> Router {
 
 async fn answer(State(source): State<Source>, request: Request) -> Response {
     if request.method() != Method::GET {
-        return StatusCode::NOT_IMPLEMENTED.into_response();
+        return (StatusCode::NOT_IMPLEMENTED, "only GET is answered here\n").into_response();
     }
     if !matches!(request.uri().path(), "/" | "/metrics") {
-        return StatusCode::NOT_FOUND.into_response();
+        return (StatusCode::NOT_FOUND, "nothing is here: metrics are at /metrics\n").into_response();
     }
     ([(header::CONTENT_TYPE, "text/plain")], body(source)).into_response()
 }
 
+/// What a scrape answers, in one piece; cut between two rows where it is longer than anybody reads at a terminal.
+pub fn whole(source: Source) -> Vec<u8> {
+    let mut out = Vec::new();
+    for piece in Pieces::new(source) {
+        out.extend_from_slice(&piece);
+        if out.len() >= MAX_WHOLE {
+            break;
+        }
+    }
+    out
+}
+
 fn body(source: Source) -> Body {
-    let writer = Writer::new(source.style);
-    let mut pieces =
-        Pieces { latest: source.latest, writer, cursor: Cursor::default(), at_ms: now_ms(), done: false, own: source.own };
+    let mut pieces = Pieces::new(source);
     let first = pieces.next().unwrap_or_default();
     if pieces.done {
         return Body::from(first);
@@ -64,6 +77,13 @@ struct Pieces {
     at_ms: i64,
     done: bool,
     own: Option<About>,
+}
+
+impl Pieces {
+    fn new(source: Source) -> Self {
+        let writer = Writer::new(source.style);
+        Self { latest: source.latest, writer, cursor: Cursor::default(), at_ms: now_ms(), done: false, own: source.own }
+    }
 }
 
 impl Iterator for Pieces {
