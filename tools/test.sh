@@ -18,8 +18,11 @@ stage() { # name, seconds, command...
   echo "== $name"
   exec {out}> >(trap '' INT; exec tee -a "$log")
   tee=$!
-  timeout --kill-after=10 "$bound" "$@" >&"$out" 2>&1 &
+  # With job control, or what runs in the background would be born deaf to SIGINT, and programs under test with it.
+  set -m
+  timeout --kill-after=10 "$bound" "$@" >&"$out" 2>&1 </dev/null &
   running=$!
+  set +m
   exec {out}>&-
   wait $running
   status=$?

@@ -61,18 +61,25 @@ fn without_root_all_that_is_missing_is_named_at_once_and_what_debian_would_start
 
 #[test]
 fn ctrl_c_ends_the_tests_with_the_stage_that_runs() {
-    let dir = pretend("stop", &[("lint.sh", "echo $$; exec sleep 1000"), ("ui.sh", ""), ("cargo", "")]);
+    let dir =
+        pretend("stop", &[("lint.sh", "grep SigIgn /proc/$$/status; echo $$; exec sleep 1000"), ("ui.sh", ""), ("cargo", "")]);
     let tools = dir.join("tools");
     std::fs::create_dir_all(&tools).unwrap();
     for name in ["lint.sh", "ui.sh"] {
         std::fs::rename(dir.join(name), tools.join(name)).unwrap();
     }
     std::fs::copy(tool("test.sh"), tools.join("test.sh")).unwrap();
-    let mut command = Command::new(tools.join("test.sh"));
+    // As at a terminal, also where these tests themselves are deaf to it.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(tools.join("test.sh"));
     command.env("PATH", path_with(&dir)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let stage: u32 = lines.find_map(|line| line.parse().ok()).expect("the first stage tells its process");
+    let ignored =
+        lines.find_map(|line| line.strip_prefix("SigIgn:\t").map(str::to_owned)).expect("the stage tells what it ignores");
+    // SIGINT is the second signal.
+    assert_eq!(u64::from_str_radix(&ignored, 16).unwrap() & 2, 0, "programs under test hear SIGINT");
+    let stage: u32 = lines.find_map(|line| line.parse().ok()).expect("the stage tells its process");
     kill_process(Pid::from_child(&process), Signal::INT).unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(130));
     assert!(!Path::new(&format!("/proc/{stage}")).exists(), "the stage has ended");
