@@ -16,8 +16,9 @@ use crate::watch::message_of;
 
 const NAME: &str = "documents.redb";
 const ASIDE: &str = "documents.redb.damaged";
-/// Memory for pages.
-const CACHE_BYTES: usize = 64 << 20;
+/// Memory for pages. Every commit puts what it wrote among them, so that they fill up within the hour whatever is read;
+/// what is read again and again is kept by the rooms themselves, and the kernel has the rest.
+const CACHE_BYTES: usize = 4 << 20;
 /// A closed file is tried again this often.
 const RETRY: Duration = Duration::from_secs(10);
 /// Rows carried over of one shelf of a damaged file at most: links between its pages may lead in a circle.
@@ -77,7 +78,7 @@ impl File {
         Self::open_with(dir, open_file, RETRY)
     }
 
-    fn open_with(dir: &Path, opener: Opener, retry: Duration) -> Result<Self, DocumentError> {
+    pub fn open_with(dir: &Path, opener: Opener, retry: Duration) -> Result<Self, DocumentError> {
         let file = Self {
             path: dir.join(NAME),
             aside: dir.join(ASIDE),
