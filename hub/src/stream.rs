@@ -11,7 +11,7 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use tokio_stream::Stream as AsyncStream;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
@@ -22,6 +22,10 @@ use crate::state::HubState;
 
 /// Messages kept for readers that come back.
 const REPLAY: usize = 256;
+/// Readers at once: a page has one.
+const MAX_READERS: usize = 128;
+/// When one that found no place is to come again, seconds.
+const RETRY_AFTER_S: u32 = 15;
 /// Silence after which a comment keeps the connection alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -53,18 +57,21 @@ struct Message {
     data: Arc<str>,
 }
 
-/// Sends to every reader; a slow reader loses the oldest messages, never holds up the sender.
+/// Sends to every reader. A slow one never holds up the sender: when messages that it did not read yet go, its stream ends,
+/// and it comes back with the last id it has for what is still kept.
 pub struct Stream {
     sender: broadcast::Sender<Message>,
     /// Ids go on over a restart: who comes back with one of before it must not be told nothing until the new ones reach it.
     first_id: u64,
     recent: Mutex<VecDeque<Message>>,
+    readers: Arc<Semaphore>,
 }
 
 impl Default for Stream {
     fn default() -> Self {
         let first_id = u64::try_from(gala_store::now_ms()).unwrap_or(0);
-        Self { sender: broadcast::channel(REPLAY).0, first_id, recent: Mutex::default() }
+        let readers = Arc::new(Semaphore::new(MAX_READERS));
+        Self { sender: broadcast::channel(REPLAY).0, first_id, recent: Mutex::default(), readers }
     }
 }
 
@@ -90,6 +97,15 @@ impl Stream {
     }
 }
 
+/// What a reader is told until it falls behind.
+fn messages(
+    (missed, receiver): (Vec<Message>, broadcast::Receiver<Message>),
+    topics: Vec<Topic>,
+) -> impl AsyncStream<Item = Message> {
+    let live = BroadcastStream::new(receiver).map_while(Result::ok);
+    tokio_stream::iter(missed).chain(live).filter(move |message| topics.contains(&message.topic))
+}
+
 /// `GET /api/v1/stream?topics=topology,anomaly,root_cause,agent`
 pub async fn stream(
     State(hub): State<Arc<HubState>>,
@@ -107,13 +123,15 @@ pub async fn stream(
     if topics.is_empty() {
         topics.extend(Topic::ALL);
     }
+    let place = hub.stream.readers.clone().try_acquire_owned().map_err(|_| {
+        ApiError::too_many(format!("{MAX_READERS} streams are open; close one or come again later"), RETRY_AFTER_S)
+    })?;
     let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let (missed, receiver) = hub.stream.since(last_id);
-    let live = BroadcastStream::new(receiver).filter_map(Result::ok);
-    let events = tokio_stream::iter(missed)
-        .chain(live)
-        .filter(move |message| topics.contains(&message.topic))
-        .map(|message| Ok(Event::default().id(message.id.to_string()).event(message.topic.as_str()).data(&*message.data)));
+    let events = messages(hub.stream.since(last_id), topics).map(move |message| {
+        // The place goes with the stream.
+        let _ = &place;
+        Ok(Event::default().id(message.id.to_string()).event(message.topic.as_str()).data(&*message.data))
+    });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
@@ -136,5 +154,20 @@ mod tests {
         let after = Stream::default();
         after.send(Topic::Anomaly, &"new");
         assert_eq!(told(&after, Some(1_265)), ["\"new\""]);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_falls_behind_is_told_no_less_than_it_thinks() {
+        let stream = Stream { first_id: 1, ..Stream::default() };
+        let read = messages(stream.since(None), vec![Topic::Anomaly]);
+        let mut read = std::pin::pin!(read);
+        stream.send(Topic::Anomaly, &0);
+        assert_eq!(read.next().await.map(|message| message.id), Some(1));
+        for n in 0..2 * REPLAY {
+            stream.send(Topic::Anomaly, &n);
+        }
+        assert!(read.next().await.is_none(), "it ends where messages are missing");
+        let mut again = std::pin::pin!(messages(stream.since(Some(1)), vec![Topic::Anomaly]));
+        assert_eq!(again.next().await.map(|message| message.id), Some(2 + REPLAY as u64), "as far as they are kept");
     }
 }
