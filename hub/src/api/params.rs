@@ -36,7 +36,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
 /// The query string as pairs; a name may repeat.
 #[derive(Debug)]
-pub struct Params(Vec<(String, String)>);
+pub struct Params {
+    pairs: Vec<(String, String)>,
+    /// What is asked, without its parameters: a cursor is good for the list it is of.
+    path: String,
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = ApiError;
@@ -59,7 +63,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
             let message = format!("parameter {name:?} stands twice with different values; give one");
             return Err(ApiError::bad_request(name, message));
         }
-        Ok(Self(pairs))
+        Ok(Self { pairs, path: parts.uri.path().to_owned() })
     }
 }
 
@@ -76,7 +80,7 @@ pub fn body<T: DeserializeOwned>(bytes: &[u8], form: &str) -> Result<T, ApiError
 impl Params {
     /// Fails on a parameter that the call does not know, so that a typing error is not silently ignored.
     pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        match self.pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             None => Ok(()),
             Some((name, _)) => {
                 Err(ApiError::bad_request(name, format!("unknown parameter {name:?}; this call takes: {}", known.join(", "))))
@@ -86,16 +90,16 @@ impl Params {
 
     /// Value of a parameter; empty counts as absent.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
     /// Parameters that are none of the call's own.
     pub fn others<'a>(&'a self, own: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0.iter().filter(|(name, _)| !own.contains(&name.as_str())).map(|(name, value)| (name.as_str(), value.as_str()))
+        self.pairs.iter().filter(|(name, _)| !own.contains(&name.as_str())).map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.pairs.iter().filter(move |(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
     /// Values of a parameter given repeatedly or separated by commas.
@@ -166,13 +170,13 @@ impl Params {
         let start = match self.text("cursor") {
             None => 0,
             Some(cursor) => {
-                let last: K = decode_cursor(cursor)?;
+                let last: K = decode_cursor(&self.path, cursor)?;
                 rows.partition_point(|row| key_of(row) <= last)
             }
         };
         let more = rows.len() > start + limit;
         let items: Vec<T> = rows.into_iter().skip(start).take(limit).collect();
-        let next_cursor = if more { items.last().and_then(|row| encode_cursor(&key_of(row))) } else { None };
+        let next_cursor = if more { items.last().and_then(|row| encode_cursor(&self.path, &key_of(row))) } else { None };
         Ok(Page { items, next_cursor })
     }
 
@@ -190,30 +194,31 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
-/// Hexadecimal with a checksum: opaque, and a foreign one is recognised.
-fn encode_cursor(key: &impl Serialize) -> Option<String> {
+/// Hexadecimal with a checksum: opaque, and one that is not of this list is recognised.
+fn encode_cursor(list: &str, key: &impl Serialize) -> Option<String> {
     let key = serde_json::to_string(key).ok()?;
     let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
-    Some(format!("{:04x}{hex}", checksum(&key)))
+    Some(format!("{:08x}{hex}", checksum(list, &key)))
 }
 
-fn decode_cursor<K: DeserializeOwned>(cursor: &str) -> Result<K, ApiError> {
-    let foreign = || ApiError::bad_request("cursor", "the cursor was not made by this server; start again without one");
-    if cursor.len() < 4 || !cursor.len().is_multiple_of(2) || !cursor.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+fn decode_cursor<K: DeserializeOwned>(list: &str, cursor: &str) -> Result<K, ApiError> {
+    let foreign = || ApiError::bad_request("cursor", "the cursor is none that this list gave; start again without one");
+    if cursor.len() < 8 || !cursor.len().is_multiple_of(2) || !cursor.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(foreign());
     }
-    let (sum, hex) = cursor.split_at(4);
+    let (sum, hex) = cursor.split_at(8);
     let bytes: Result<Vec<u8>, _> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16)).collect();
     let key = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(foreign)?;
-    if sum != format!("{:04x}", checksum(&key)) {
+    if sum != format!("{:08x}", checksum(list, &key)) {
         return Err(foreign());
     }
-    let other = |_| ApiError::bad_request("cursor", "the cursor is not of this list; start again without one");
-    serde_json::from_str(&key).map_err(other)
+    serde_json::from_str(&key).map_err(|_| foreign())
 }
 
-fn checksum(key: &str) -> u16 {
-    key.bytes().fold(0x5a17u16, |sum, byte| sum.rotate_left(5).wrapping_add(u16::from(byte)).wrapping_mul(31))
+/// FNV-1a over both; it guards against mistakes, not against malice.
+fn checksum(list: &str, key: &str) -> u32 {
+    let bytes = list.bytes().chain([0]).chain(key.bytes());
+    bytes.fold(0x811c_9dc5, |sum: u32, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -223,7 +228,8 @@ mod tests {
     use super::*;
 
     fn params(query: &[(&str, &str)]) -> Params {
-        Params(query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        let pairs = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Params { pairs, path: "/entities".to_owned() }
     }
 
     fn page_of(rows: &[&str], cursor: Option<&str>) -> Result<Page<String>, ApiError> {
@@ -261,7 +267,10 @@ mod tests {
         assert_eq!(next.items, ["c", "b"]);
         assert_eq!(page_of(&["e"], Some(&cursor)).unwrap().items, Vec::<String>::new());
         let error = params(&[("cursor", &cursor)]).page(vec![7], |row| *row).unwrap_err();
-        assert!(error.message.contains("not of this list"), "{}", error.message);
+        assert!(error.message.contains("none that this list gave"), "{}", error.message);
+        let other = Params { path: "/hosts".to_owned(), ..params(&[("cursor", &cursor)]) };
+        let error = other.page(vec!["a".to_owned()], Clone::clone).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("cursor"), "a list of the same kind of keys takes it no more");
     }
 
     #[test]
