@@ -2,7 +2,9 @@
 //! headers, a request id.
 
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -12,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::error::ApiError;
 use crate::prom;
+use crate::watch::message_of;
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      font-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
@@ -19,18 +22,26 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; st
 /// What the guard needs to know.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// Host names taken besides loopback addresses; empty when not listening on loopback (any is taken then).
+    /// Whether only names of this host are taken: so where it listens on loopback; elsewhere any name is.
     pub loopback_only: bool,
 }
 
 /// Middleware: refuses what a foreign page could send, marks every answer.
 pub async fn guard(State(guard): State<Arc<Guard>>, request: Request<Body>, next: Next) -> Response {
     let id = request_id(request.headers());
-    let refused = check(&guard, request.method(), request.uri(), request.headers());
-    let mut response = match refused {
-        Err(error) if prom::is_prometheus(request.uri().path()) => prom::refused(error.status, error.message),
+    let is_prometheus = prom::is_prometheus(request.uri().path());
+    let outcome = match check(&guard, request.method(), request.uri(), request.headers()) {
+        Err(error) => Err(error),
+        Ok(()) => unbroken(next.run(request)).await.map_err(|reason| {
+            tracing::error!(request = id, %reason, "a fault of this program broke a request");
+            let message = format!("a fault of this program broke the request; its log tells of it under {id}, please report it");
+            ApiError::status(StatusCode::INTERNAL_SERVER_ERROR, message)
+        }),
+    };
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(error) if is_prometheus => prom::refused(error.status, error.message),
         Err(error) => error.into_response(),
-        Ok(()) => next.run(request).await,
     };
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -41,6 +52,16 @@ pub async fn guard(State(guard): State<Arc<Guard>>, request: Request<Body>, next
     headers.insert("x-frame-options", HeaderValue::from_static("DENY"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     response
+}
+
+/// Does the work; `Err` is what a panic in it said, for who asks is to get an answer and no broken connection.
+async fn unbroken<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(progress) => progress.map(Ok),
+        Err(panic) => Poll::Ready(Err(message_of(&*panic).to_owned())),
+    })
+    .await
 }
 
 /// The caller's id if it is harmless, else a new one.
@@ -153,5 +174,15 @@ mod tests {
         let packed = [headers[0], headers[1], ("content-encoding", "gzip")];
         assert_eq!(verdict(Method::POST, "/api/v1/query", &packed), Err(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         assert_eq!(verdict(Method::POST, "/api/v1/write", &headers), Err(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+
+    #[tokio::test]
+    async fn a_panic_becomes_an_answer() {
+        assert_eq!(unbroken(async { 7 }).await, Ok(7));
+        let broken = async {
+            tokio::task::yield_now().await;
+            panic!("index 3 is out of range")
+        };
+        assert_eq!(unbroken::<u8>(broken).await, Err("index 3 is out of range".to_owned()));
     }
 }
