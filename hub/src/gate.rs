@@ -35,10 +35,10 @@ impl std::fmt::Display for Unanswered {
         match self {
             Self::Busy { places, waited } => {
                 let waited = waited.as_secs();
-                write!(out, "{places} queries are running and none ended within {waited} s; try again later")
+                write!(out, "{places} requests of the kind are running and none ended within {waited} s; try again later")
             }
             Self::Late { after } => write!(out, "there was no answer within {} s; ask for less at once", after.as_secs()),
-            Self::Broken => write!(out, "the request ended unexpectedly; try again"),
+            Self::Broken => write!(out, "a fault of this program broke the request; its log tells of it, please report it"),
         }
     }
 }

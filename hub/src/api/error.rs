@@ -84,7 +84,11 @@ impl IntoResponse for ApiError {
 
 impl From<Unanswered> for ApiError {
     fn from(unanswered: Unanswered) -> Self {
-        Self { retry_after_s: unanswered.retry_after_s(), ..Self::unavailable(unanswered.to_string()) }
+        let status = match unanswered {
+            Unanswered::Busy { .. } | Unanswered::Late { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Unanswered::Broken => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self { retry_after_s: unanswered.retry_after_s(), ..Self::new(status, unanswered.to_string()) }
     }
 }
 
@@ -104,5 +108,21 @@ impl From<gala_store::StoreError> for ApiError {
             gala_store::StoreError::TooManySamples { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
             gala_store::StoreError::Io(message) => Self::unavailable(message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_is_overloaded_says_when_to_come_again_and_a_fault_of_the_program_is_called_one() {
+        let busy = ApiError::from(Unanswered::Busy { places: 8, waited: Duration::from_secs(10) }).into_response();
+        assert_eq!((busy.status().as_u16(), busy.headers()[header::RETRY_AFTER].as_bytes()), (503, &b"10"[..]));
+        assert_eq!(ApiError::from(Unanswered::Late { after: Duration::from_secs(60) }).status, StatusCode::SERVICE_UNAVAILABLE);
+        let broken = ApiError::from(Unanswered::Broken);
+        assert_eq!((broken.status, broken.code()), (StatusCode::INTERNAL_SERVER_ERROR, "internal"));
     }
 }
