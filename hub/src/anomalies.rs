@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use gala_analysis::detect::AnomalyRow;
 use gala_analysis::topology::view::Badges;
 use gala_model::Severity;
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -148,9 +149,8 @@ impl AnomalyLog {
             match self.open.get_mut(&subject) {
                 Some(known) => known.proceed(row),
                 None => {
-                    self.unsaved.insert(row.key());
                     news.push(row.clone());
-                    self.open.insert(subject, row);
+                    self.begin(row);
                 }
             }
         }
@@ -166,12 +166,24 @@ impl AnomalyLog {
         news
     }
 
+    pub fn begin(&mut self, row: Row) {
+        self.unsaved.insert(row.key());
+        self.open.insert((row.entity_id.clone(), row.metric_id.clone()), row);
+    }
+
+    #[cfg(test)]
+    pub fn is_saved(&self) -> bool {
+        self.unsaved.is_empty()
+    }
+
     fn forget(&mut self, oldest_ms: i64) {
         let is_surplus = |ended: &BTreeMap<String, Row>| {
             ended.len() > MAX_ENDED || ended.first_key_value().is_some_and(|(_, row)| row.time_ms < oldest_ms)
         };
         while is_surplus(&self.ended) {
-            self.ended.pop_first();
+            if let Some((key, _)) = self.ended.pop_first() {
+                self.unsaved.remove(&key);
+            }
         }
     }
 
@@ -207,8 +219,8 @@ impl AnomalyLog {
         badges
     }
 
-    /// Writes what changed; what cannot be written is tried again.
-    pub fn save(&mut self, documents: &Documents) -> Result<(), DocumentError> {
+    /// What changed since the last time and is still kept.
+    fn take_changes(&mut self) -> Result<Vec<Change>, DocumentError> {
         let open: HashMap<String, &Row> = self.open.values().map(|row| (row.key(), row)).collect();
         let mut changes = Vec::new();
         for key in &self.unsaved {
@@ -216,8 +228,18 @@ impl AnomalyLog {
                 changes.push(Change::put(Shelf::Anomalies, key, row)?);
             }
         }
-        documents.write(&changes)?;
         self.unsaved.clear();
-        documents.trim(Shelf::Anomalies, (MAX_ENDED + MAX_OPEN) as u64)
+        Ok(changes)
     }
+}
+
+/// Writes what changed, while others read the log; what cannot be written is tried again.
+pub fn save(log: &RwLock<AnomalyLog>, documents: &Documents) -> Result<(), DocumentError> {
+    let changes = log.write().take_changes()?;
+    let written = documents.write(&changes);
+    if written.is_err() {
+        log.write().unsaved.extend(changes.into_iter().map(Change::into_key));
+        return written;
+    }
+    documents.trim(Shelf::Anomalies, (MAX_ENDED + MAX_OPEN) as u64)
 }

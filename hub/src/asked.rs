@@ -76,23 +76,35 @@ impl AskedBook {
         self.cases.iter().filter(|asked| !asked.is_done).cloned().collect()
     }
 
-    pub fn add(&mut self, asked: Asked, documents: &Documents) -> Result<(), DocumentError> {
-        let mut changes = vec![Change::put(Shelf::Asked, asked.key(), &asked)?];
+    /// Takes a question and answers what is to be written of it, without anybody waiting for the book meanwhile; `None` where
+    /// too many wait for their answer.
+    pub fn admit(&mut self, asked: &Asked) -> Option<Result<Vec<Change>, DocumentError>> {
+        if self.cases.iter().filter(|asked| !asked.is_done).count() >= MAX_WAITING {
+            return None;
+        }
+        let put = match Change::put(Shelf::Asked, asked.key(), asked) {
+            Ok(put) => put,
+            Err(error) => return Some(Err(error)),
+        };
         let surplus = (self.cases.len() + 1).saturating_sub(MAX_KEPT);
-        changes.extend(self.cases.iter().take(surplus).map(|old| Change::remove(Shelf::Asked, old.key())));
-        documents.write(&changes)?;
-        self.cases.drain(..surplus);
-        self.cases.push_back(asked);
-        Ok(())
+        let gone = self.cases.drain(..surplus).map(|old| Change::remove(Shelf::Asked, old.key()));
+        let changes = std::iter::once(put).chain(gone).collect();
+        self.cases.push_back(asked.clone());
+        Some(Ok(changes))
     }
 
-    /// Notes what an explanation found of the beginning, and whether it was the last one.
-    pub fn explained(&mut self, id: &str, onset_ms: i64, is_done: bool, documents: &Documents) -> Result<(), DocumentError> {
-        let Some(asked) = self.cases.iter_mut().find(|asked| asked.incident.id == id) else { return Ok(()) };
+    /// Takes back a question that could not be written.
+    pub fn withdraw(&mut self, id: &str) {
+        self.cases.retain(|asked| asked.incident.id != id);
+    }
+
+    /// Notes what an explanation found of the beginning, and whether it was the last one; answers what is to be written.
+    pub fn explained(&mut self, id: &str, onset_ms: i64, is_done: bool) -> Option<Result<Change, DocumentError>> {
+        let asked = self.cases.iter_mut().find(|asked| asked.incident.id == id)?;
         asked.is_done = is_done;
         asked.incident.onset_ms = onset_ms;
         asked.incident.updated_ms = gala_store::now_ms();
-        documents.put(Shelf::Asked, &asked.key(), asked)
+        Some(Change::put(Shelf::Asked, asked.key(), asked))
     }
 }
 

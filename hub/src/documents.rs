@@ -2,6 +2,8 @@
 //! are JSON; every table is bounded by its writer.
 
 mod file;
+#[cfg(test)]
+pub mod hanging;
 
 use std::path::Path;
 
@@ -59,6 +61,10 @@ impl Change {
 
     pub fn remove(shelf: Shelf, key: impl Into<String>) -> Self {
         Self { shelf, key: key.into(), value: None }
+    }
+
+    pub fn into_key(self) -> String {
+        self.key
     }
 }
 
@@ -174,6 +180,29 @@ impl Documents {
         });
         let bytes = read.map_err(fail)?;
         bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))).transpose()
+    }
+
+    /// Documents from a key on whose keys are wanted, the last ones, newest key first.
+    pub fn last<T: DeserializeOwned>(&self, shelf: Shelf, from: &str, is_wanted: impl Fn(&str) -> bool, most: usize) -> Vec<T> {
+        let read = self.file.access(|database| {
+            let Some(table) = file::table(database, shelf)? else { return Ok(Vec::new()) };
+            let mut found = Vec::new();
+            for row in table.range(from..)?.rev() {
+                let (key, value) = row?;
+                if is_wanted(key.value()) {
+                    found.push(value.value().to_vec());
+                }
+                if found.len() == most {
+                    break;
+                }
+            }
+            Ok(found)
+        });
+        let rows = read.unwrap_or_else(|reason| {
+            tracing::warn!(shelf = shelf.name(), %reason, "documents cannot be read");
+            Vec::new()
+        });
+        rows.into_iter().filter_map(|bytes| serde_json::from_slice(&bytes).ok()).collect()
     }
 
     /// All documents of a shelf in key order. Unreadable ones are left out; nothing comes of a shelf that cannot be read,

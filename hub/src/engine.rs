@@ -7,15 +7,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use gala_analysis::detect::{self, Detector};
-use gala_analysis::incident::Incident;
 use gala_analysis::topology::view::Names;
 use serde_json::json;
 
-use crate::anomalies::MAX_OPEN;
+use crate::anomalies::{self, MAX_OPEN};
 use crate::documents::{Documents, Shelf};
 use crate::explain::Explainer;
 use crate::history;
-use crate::state::{HubState, Progress, SnapshotGraph};
+use crate::state::{HubState, Progress, SnapshotGraph, incidents_of};
 use crate::stream::Topic;
 use crate::watch::{Pass, Step};
 
@@ -167,6 +166,8 @@ impl Loop {
             let snapshot = Arc::new(topology.history().at(now_ms));
             *self.hub.now.write() = snapshot;
         }
+        // They are of the cycle before; whoever still looks at one of them asks anew.
+        self.hub.past.lock().clear();
         self.hub.progress.lock().topology.done(now_ms, trouble);
         self.hub.stream.send(Topic::Topology, &json!({"ts": now_ms}));
     }
@@ -180,8 +181,11 @@ impl Loop {
         let abnormal = detector.anomalies(MAX_OPEN, &graph);
         let warmup = detector.warmup(now_ms);
         let judged = self.counted.is_none_or(|counted| counted.elapsed() >= COUNT_EVERY).then(|| detector.judged());
-        let open_incidents = detector.incidents().filter(|incident| incident.is_open()).count();
+        let incidents = incidents_of(&detector, &self.hub.detected.read().clone());
         drop(detector);
+        let open_incidents = incidents.iter().filter(|incident| incident.is_open()).count();
+        // Before the stream tells of their anomalies.
+        *self.hub.detected.write() = incidents;
         let trouble = match outcome {
             Ok(report) if report.over_cap > 0 => format!("{} series are beyond the cap and not watched", report.over_cap),
             Ok(_) => String::new(),
@@ -207,7 +211,7 @@ impl Loop {
     }
 
     fn explain(&mut self) {
-        let incidents: Vec<Incident> = self.hub.detector.lock().incidents().cloned().collect();
+        let incidents = self.hub.detected.read().clone();
         self.explainer.update(&incidents);
         self.hub.progress.lock().cause.done(gala_store::now_ms(), String::new());
     }
@@ -225,7 +229,7 @@ impl Loop {
         if let Err(error) = self.hub.documents.put(Shelf::State, DETECTOR_KEY, &state) {
             tracing::warn!(%error, "what detection learnt could not be saved");
         }
-        if let Err(error) = self.hub.anomalies.write().save(&self.hub.documents) {
+        if let Err(error) = anomalies::save(&self.hub.anomalies, &self.hub.documents) {
             tracing::warn!(%error, "anomalies could not be saved; it is tried again");
         }
         if let Err(error) = history::save(&self.hub) {

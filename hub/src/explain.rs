@@ -22,8 +22,8 @@ const REFRESH_MS: i64 = 10_000;
 const FINAL_MS: i64 = 180_000;
 /// Events are given to an explanation that are so old: a symptom may be felt for a while before it is explained.
 const EVENTS_MS: i64 = 900_000;
-/// Explanations kept; the oldest go first.
-const MAX_KEPT: usize = 2_000;
+/// Explanations kept, somewhat more than there are incidents and questions; the oldest go first.
+const MAX_KEPT: usize = 1_500;
 /// Versions of explanations kept, of all incidents together: those of the last two hundred or so.
 const MAX_VERSIONS: u64 = 3_000;
 
@@ -40,7 +40,7 @@ impl Explainer {
     }
 
     /// Explains what is due.
-    pub fn update(&mut self, incidents: &[Incident]) {
+    pub fn update(&mut self, incidents: &[Arc<Incident>]) {
         let now_ms = gala_store::now_ms();
         for incident in incidents {
             if self.is_due(incident, now_ms) {
@@ -54,8 +54,8 @@ impl Explainer {
         for question in &asked {
             self.answer(question, now_ms);
         }
-        let is_known =
-            |id: &str| incidents.iter().chain(asked.iter().map(|question| &question.incident)).any(|incident| incident.id == *id);
+        let of_people = || asked.iter().map(|question| &question.incident.id);
+        let is_known = |id: &String| incidents.iter().map(|incident| &incident.id).chain(of_people()).any(|known| known == id);
         self.last_run_ms.retain(|id, _| is_known(id));
     }
 
@@ -89,7 +89,8 @@ impl Explainer {
         }
         let onset_ms = result.resource.onset;
         self.keep(incident, result);
-        if let Err(error) = self.hub.asked.lock().explained(&incident.id, onset_ms, is_last, &self.hub.documents) {
+        let change = self.hub.asked.lock().explained(&incident.id, onset_ms, is_last);
+        if let Err(error) = change.transpose().and_then(|change| self.hub.documents.write(change.as_slice())) {
             tracing::warn!(%error, incident = %incident.id, "the answer could not be saved");
         }
     }
@@ -104,13 +105,13 @@ impl Explainer {
         now_ms - last >= REFRESH_MS || (now_ms - incident.opened_ms >= FINAL_MS && last - incident.opened_ms < FINAL_MS)
     }
 
-    /// Keeps a result if it says something new.
+    /// Keeps a result if it says something new. Who reads explanations waits for no disk: it may be the very thing that is
+    /// at fault.
     fn keep(&self, incident: &Incident, mut result: RootCause) {
-        let mut explanations = self.hub.explanations.write();
-        let previous = explanations.get(&incident.id);
-        let version = previous.map_or(0, |previous| previous.resource.result_version);
+        let previous = self.hub.explanations.read().get(&incident.id).cloned();
+        let version = previous.as_ref().map_or(0, |previous| previous.resource.result_version);
         let stage = result.resource.stage;
-        result.resource.timing = previous.map(|previous| previous.resource.timing.clone()).unwrap_or_default();
+        result.resource.timing = previous.as_ref().map(|previous| previous.resource.timing.clone()).unwrap_or_default();
         let after_ms = gala_store::now_ms().saturating_sub(incident.opened_ms).max(0) as u64;
         result.resource.timing.entry(stage_name(stage).to_owned()).or_insert(after_ms);
         let says_the_same = previous.is_some_and(|previous| {
@@ -120,33 +121,38 @@ impl Explainer {
             return;
         }
         result.resource.result_version = version + 1;
-        if let Err(error) = self.save(incident, &result) {
+        let surplus = {
+            let mut explanations = self.hub.explanations.write();
+            explanations.insert(incident.id.clone(), result.clone());
+            evict(&mut explanations)
+        };
+        self.hub.stream.send(Topic::RootCause, &faults::row(&self.hub, incident));
+        if let Err(error) = self.save(incident, &result, surplus) {
             tracing::warn!(%error, incident = %incident.id, "the explanation could not be saved");
         }
-        explanations.insert(incident.id.clone(), result);
-        self.evict(&mut explanations);
-        drop(explanations);
-        self.hub.stream.send(Topic::RootCause, &faults::row(&self.hub, incident));
     }
 
-    fn save(&self, incident: &Incident, result: &RootCause) -> Result<(), DocumentError> {
+    fn save(&self, incident: &Incident, result: &RootCause, surplus: Vec<String>) -> Result<(), DocumentError> {
         let documents = &self.hub.documents;
         let version = version_key(incident, result.resource.result_version);
-        documents
-            .write(&[Change::put(Shelf::Explanations, &incident.id, result)?, Change::put(Shelf::Versions, version, result)?])?;
+        let mut changes =
+            vec![Change::put(Shelf::Explanations, &incident.id, result)?, Change::put(Shelf::Versions, version, result)?];
+        changes.extend(surplus.into_iter().map(|id| Change::remove(Shelf::Explanations, id)));
+        documents.write(&changes)?;
         documents.trim(Shelf::Versions, MAX_VERSIONS)
     }
+}
 
-    fn evict(&self, explanations: &mut HashMap<String, RootCause>) {
-        while explanations.len() > MAX_KEPT {
-            let oldest = explanations.iter().min_by_key(|(_, result)| result.timestamp).map(|(id, _)| id.clone());
-            let Some(id) = oldest else { return };
-            explanations.remove(&id);
-            if let Err(error) = self.hub.documents.remove(Shelf::Explanations, &id) {
-                tracing::warn!(%error, incident = %id, "an old explanation could not be removed");
-            }
-        }
+/// Takes out the oldest that are too many.
+fn evict(explanations: &mut HashMap<String, RootCause>) -> Vec<String> {
+    let mut surplus = Vec::new();
+    while explanations.len() > MAX_KEPT {
+        let oldest = explanations.iter().min_by_key(|(_, result)| result.timestamp).map(|(id, _)| id.clone());
+        let Some(id) = oldest else { break };
+        explanations.remove(&id);
+        surplus.push(id);
     }
+    surplus
 }
 
 /// Key of one version of an explanation; older incidents come first.
@@ -169,7 +175,7 @@ pub fn input_of(incident: &Incident) -> IncidentInput {
 }
 
 /// When other incidents of the same host lasted, as far as they began before this one.
-fn troubles_before(incident: &Incident, all: &[Incident]) -> Vec<(i64, i64)> {
+fn troubles_before(incident: &Incident, all: &[Arc<Incident>]) -> Vec<(i64, i64)> {
     const MARGIN_MS: i64 = 15_000;
     let others = all.iter().filter(|other| other.machine_id == incident.machine_id && other.onset_ms < incident.onset_ms);
     others
@@ -207,5 +213,89 @@ fn input(incident: &Incident, symptom: &Symptom) -> IncidentInput {
         metric_id: symptom.metric.clone(),
         labels: symptom.labels.clone(),
         score: symptom.score,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::documents::hanging;
+    use crate::server::open;
+    use crate::{HubConfig, TopologyConfig, anomalies};
+
+    /// A hub's state whose documents are on a disk that can be held up.
+    fn state(dir: &std::path::Path) -> Arc<HubState> {
+        let config = HubConfig {
+            data_dir: dir.to_owned(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            retention: Duration::from_secs(86_400),
+            store_bytes: 1 << 30,
+            topology: TopologyConfig::default(),
+            build: crate::Build::default(),
+        };
+        let mut state = open(&config).unwrap();
+        let slow = dir.join("slow");
+        std::fs::create_dir(&slow).unwrap();
+        Arc::get_mut(&mut state).expect("nobody else has it yet").documents = hanging::documents(&slow);
+        state
+    }
+
+    fn incident() -> Incident {
+        let symptom = json!({
+            "kpi": "k", "class": "app", "entity_id": "m_sli_1", "entity_type": "sli", "entity_name": "sli", "machine_id": "m",
+            "process_id": null, "metric": "gala_gopher_sli_latency_nsec", "unit": "ns", "help": "", "labels": {},
+            "lead_labels": {}, "source": {"kind": "number", "name": "x"}, "falls": false, "onset_ms": 1, "opened_ms": 1,
+            "last_bad_ms": 1, "closed_ms": null, "low": 0.0, "before": 0.0, "high": 1.0, "peak": 9.0, "now": 9.0, "score": 1.0,
+            "severity": "WARN",
+        });
+        let incident = json!({
+            "id": "i", "event_id": "1_m_sli_1", "state": "open", "class": "app", "opened_ms": 1, "onset_ms": 1, "updated_ms": 1,
+            "closed_ms": null, "end": null, "severity": "WARN", "scope": "single_node", "machine_id": "m", "entity_id": "m_sli_1",
+            "entity_type": "sli", "entity_name": "sli", "metric": "gala_gopher_sli_latency_nsec",
+            "summary": {"en": "", "zh": ""}, "score": 1.0, "symptoms": [symptom], "related": [],
+        });
+        serde_json::from_value(incident).unwrap()
+    }
+
+    fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn who_reads_what_was_found_waits_for_no_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = state(dir.path());
+        let explainer = Explainer::new(state.clone());
+        let disk = hanging::DISK.lock();
+        let keeping = std::thread::spawn(move || explainer.keep(&incident(), RootCause::default()));
+        let is_told = || state.explanations.try_read().is_some_and(|known| known.contains_key("i"));
+        wait_for("the explanation is told while the disk hangs", is_told);
+
+        let row = json!({
+            "event_id": "1_m_sli_1", "event_ids": ["1_m_sli_1"], "time_ms": gala_store::now_ms(), "first_ms": 1, "count": 1,
+            "kind": "app", "entity_id": "m_sli_1", "entity_name": "", "entity_type": "sli", "host_name": "", "metric_id": "x",
+            "severity": "WARN", "state": "open", "desc": {}, "score": null, "value": null, "normal": {}, "unit": "",
+            "incident_id": null,
+        });
+        state.anomalies.write().begin(serde_json::from_value(row).unwrap());
+        let worker = state.clone();
+        let saving = std::thread::spawn(move || anomalies::save(&worker.anomalies, &worker.documents));
+        let is_taken = || state.anomalies.try_read().is_some_and(|log| log.is_saved());
+        wait_for("the anomalies are read while the disk hangs", is_taken);
+        assert!(!keeping.is_finished() && !saving.is_finished(), "the disk hangs");
+        drop(disk);
+        keeping.join().unwrap();
+        saving.join().unwrap().unwrap();
+        let kept: Option<RootCause> = state.documents.get(Shelf::Explanations, "i").unwrap();
+        assert_eq!(kept.map(|result| result.resource.result_version), Some(1));
+        assert_eq!(anomalies::AnomalyLog::load(&state.documents).open().count(), 1);
     }
 }

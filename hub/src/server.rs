@@ -25,11 +25,13 @@ use crate::api::levels::UsualP99;
 use crate::asked::AskedBook;
 use crate::documents::{DocumentError, Documents, Shelf};
 use crate::engine::{self, Engine};
+use crate::gate::Gate;
 use crate::history;
 use crate::ingest::local::LocalIngest;
+use crate::listener::Listener;
 use crate::prom::About;
 use crate::safety::{Guard, guard};
-use crate::state::{AgentView, HubState, Progress};
+use crate::state::{AgentView, HubState, Progress, incidents_of};
 use crate::stream::Stream;
 use crate::{api, prom, ui};
 
@@ -38,6 +40,19 @@ const MAX_BODY_BYTES: usize = 16 << 20;
 
 /// A body that stands still for so long is given up.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Threads for work that blocks: the places of queries, maps and writes, and some for what changes settings.
+const MAX_BLOCKING_THREADS: usize = QUERIES_AND_MORE + MAPS + WRITES;
+const QUERIES_AND_MORE: usize = 28;
+/// One that has nothing to do stays for so long: pages ask every few seconds, and what ended threads held in memory comes
+/// back late.
+const BLOCKING_PATIENCE: Duration = Duration::from_secs(300);
+/// Maps put together at once, and how long one waits for a place and for the answer.
+const MAPS: usize = 8;
+const MAP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Writes of other hosts taken at once: each may hold 16 MiB and what it unpacks to.
+const WRITES: usize = 8;
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a hub runs.
 #[derive(Clone, Debug)]
@@ -97,6 +112,8 @@ impl Hub {
         let address = listener.local_addr().map_err(HubError::Thread)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            .max_blocking_threads(MAX_BLOCKING_THREADS)
+            .thread_keep_alive(BLOCKING_PATIENCE)
             .thread_name("gala-hub")
             .enable_all()
             .build()
@@ -105,7 +122,9 @@ impl Hub {
         let app = application(state.clone(), address.ip().is_loopback());
         runtime.spawn(async move {
             let served = match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => axum::serve(listener, app).with_graceful_shutdown(async { drop(asked.await) }).await,
+                Ok(listener) => {
+                    axum::serve(Listener::new(listener), app).with_graceful_shutdown(async { drop(asked.await) }).await
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = served {
@@ -192,7 +211,7 @@ impl Hub {
     }
 }
 
-fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
+pub(crate) fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
     let store_error = |reason: String| HubError::Store { dir: config.data_dir.display().to_string(), reason };
     let mut options = StoreOptions::new(config.data_dir.join("store"));
     options.retention = config.retention;
@@ -203,6 +222,7 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
     }
     let documents = Documents::open(&config.data_dir)?;
     let detector = engine::detector(&documents);
+    let detected = RwLock::new(incidents_of(&detector, &[]));
     let explanations: HashMap<String, RootCause> = documents.all(Shelf::Explanations).into_iter().collect();
     let mut topology = Topology::new(config.topology.clone());
     history::load(&documents, topology.history_mut());
@@ -217,6 +237,8 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         now,
         past: Mutex::default(),
         detector: Mutex::new(detector),
+        detected,
+        long_tick: Mutex::default(),
         explanations: RwLock::new(explanations),
         rules,
         asked,
@@ -230,6 +252,8 @@ fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         agent: RwLock::new(None),
         refused: Arc::new(AtomicU64::new(0)),
         gate: prom::QueryLimits::default().gate(),
+        maps: Gate::new(MAPS, MAP_TIMEOUT, MAP_TIMEOUT),
+        writes: Gate::new(WRITES, MAP_TIMEOUT, WRITE_TIMEOUT),
         version: config.build.full,
         about: Arc::new(RwLock::new(about(config))),
         started: Instant::now(),

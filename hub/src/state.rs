@@ -13,7 +13,7 @@ use gala_analysis::topology::{Relation, Snapshot, Topology, view};
 use gala_model::Event;
 use gala_model::incident::RootCause;
 use gala_store::Store;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -27,8 +27,12 @@ use crate::stream::Stream;
 use crate::watch::Pass;
 
 /// Events kept of all entities, and given of one.
-const MAX_EVENTS: usize = 10_000;
+const MAX_EVENTS: usize = 5_000;
 const MAX_EVENTS_OF_ENTITY: usize = 50;
+/// So long a page waits for a tick of the detection, which takes some tenths of a second; after a long stop it reads hours.
+const TICK_PATIENCE: Duration = Duration::from_secs(1);
+/// Who did not get the detector in time tells those that come within this time.
+const LONG_TICK: Duration = Duration::from_secs(5);
 /// Earlier states kept.
 const MAX_PAST_STATES: usize = 4;
 
@@ -92,6 +96,19 @@ pub struct PastState {
     state: Arc<Snapshot>,
 }
 
+/// Incidents, newest first; what does not change from tick to tick is not copied again.
+pub type Incidents = Arc<Vec<Arc<Incident>>>;
+
+/// Those of a detector, as far as they are the same those of before.
+pub fn incidents_of(detector: &Detector, before: &[Arc<Incident>]) -> Incidents {
+    let known: HashMap<&str, &Arc<Incident>> = before.iter().map(|incident| (incident.id.as_str(), incident)).collect();
+    let shared = |incident: &Incident| match known.get(incident.id.as_str()) {
+        Some(same) if ***same == *incident => (*same).clone(),
+        _ => Arc::new(incident.clone()),
+    };
+    Arc::new(detector.incidents().map(shared).collect())
+}
+
 /// Everything behind the API.
 pub struct HubState {
     pub store: Arc<Store>,
@@ -102,6 +119,11 @@ pub struct HubState {
     /// States of earlier moments asked for last: a page asks several things of one moment.
     pub past: Mutex<VecDeque<PastState>>,
     pub detector: Mutex<Detector>,
+    /// Its incidents as of its last tick, newest first: who asks for them must not wait for a tick, which after a long stop
+    /// reads hours.
+    pub detected: RwLock<Incidents>,
+    /// Until when a tick is taken for a long one, which no page waits for.
+    pub long_tick: Mutex<Option<Instant>>,
     /// Latest explanation by incident id.
     pub explanations: RwLock<HashMap<String, RootCause>>,
     /// Causal rules in force.
@@ -122,6 +144,9 @@ pub struct HubState {
     pub agent: RwLock<Option<Arc<dyn AgentView>>>,
     /// Places for everything that reads the store at length.
     pub gate: Gate,
+    /// Places for maps, and for what other hosts write.
+    pub maps: Gate,
+    pub writes: Gate,
     pub version: &'static str,
     pub about: Arc<RwLock<About>>,
     pub started: Instant,
@@ -161,6 +186,8 @@ impl HubState {
         known.unwrap_or_else(|| {
             let state = Arc::new(topology.history().at(at_ms));
             let mut past = self.past.lock();
+            // Those of an earlier cycle are not asked for again.
+            past.retain(|kept| kept.as_of == as_of);
             if past.len() >= MAX_PAST_STATES {
                 past.pop_front();
             }
@@ -198,17 +225,27 @@ impl HubState {
             .collect()
     }
 
+    /// The detector, unless a tick holds it for longer than a page is to wait: pages then lack what is usual of a number.
+    pub fn detector_soon(&self) -> Option<MutexGuard<'_, Detector>> {
+        let is_long = self.long_tick.lock().is_some_and(|until| Instant::now() < until);
+        let detector = if is_long { self.detector.try_lock() } else { self.detector.try_lock_for(TICK_PATIENCE) };
+        if detector.is_none() && !is_long {
+            *self.long_tick.lock() = Some(Instant::now() + LONG_TICK);
+        }
+        detector
+    }
+
     /// Every incident, those that people asked about too, newest first.
-    pub fn incidents(&self) -> Vec<Incident> {
-        let mut incidents: Vec<Incident> = self.detector.lock().incidents().cloned().collect();
-        incidents.extend(self.asked.lock().incidents().cloned());
+    pub fn incidents(&self) -> Vec<Arc<Incident>> {
+        let mut incidents = self.detected.read().to_vec();
+        incidents.extend(self.asked.lock().incidents().cloned().map(Arc::new));
         incidents.sort_by(|left, right| right.opened_ms.cmp(&left.opened_ms).then_with(|| left.id.cmp(&right.id)));
         incidents
     }
 
-    pub fn incident(&self, id: &str) -> Option<Incident> {
-        let found = self.detector.lock().incident(id).cloned();
-        found.or_else(|| self.asked.lock().incident(id).cloned())
+    pub fn incident(&self, id: &str) -> Option<Arc<Incident>> {
+        let found = self.detected.read().iter().find(|incident| incident.id == id).cloned();
+        found.or_else(|| self.asked.lock().incident(id).cloned().map(Arc::new))
     }
 }
 

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
 use crate::api::error::ApiError;
+use crate::tag;
 
 #[derive(RustEmbed)]
 #[folder = "../ui/dist"]
@@ -15,10 +16,14 @@ struct Dist;
 
 /// Answers files and, for any other path, the interface's shell (it shows its own "not found").
 pub async fn serve(request: Request<Body>) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return ApiError::status(StatusCode::METHOD_NOT_ALLOWED, "the interface is read with GET").into_response();
-    }
     let path = request.uri().path().trim_start_matches('/');
+    if path == "api" || path.starts_with("api/") {
+        return ApiError::not_found("no such call; `GET /api/v1/openapi.json` lists them all").into_response();
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let refused = ApiError::status(StatusCode::METHOD_NOT_ALLOWED, "the interface is read with GET");
+        return ([(header::ALLOW, "GET,HEAD")], refused).into_response();
+    }
     if let Some(file) = Dist::get(path).filter(|_| !path.is_empty()) {
         return answer(&request, path, &file);
     }
@@ -32,21 +37,13 @@ pub async fn serve(request: Request<Body>) -> Response {
 }
 
 fn answer(request: &Request<Body>, path: &str, file: &rust_embed::EmbeddedFile) -> Response {
-    let tag: String = file.metadata.sha256_hash().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{tag}\"");
     // Built files carry their hash in the name and never change; the shell must be asked for again.
     let cache = if path.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
-    let known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
-    let mut response = if known {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
+    let mut response = tag::answer(request.headers(), &tag::of(file.metadata.sha256_hash()), || {
         let mut response = Response::new(Body::from(file.data.clone().into_owned()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(path)));
         response
-    };
-    if let Ok(value) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(header::ETAG, value);
-    }
+    });
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     response
 }

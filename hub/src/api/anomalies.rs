@@ -15,6 +15,7 @@ use super::entity_metrics::charts;
 use super::error::ApiError;
 use super::moment::Moment;
 use super::params::{Id, Params};
+use super::topology::canonical_id;
 use crate::anomalies::Row;
 use crate::state::HubState;
 use crate::words;
@@ -24,6 +25,8 @@ const SEVERITIES: &[(&str, Severity)] =
 /// What is shown of the time around an event.
 const BEFORE_MS: i64 = 120_000;
 const AFTER_MS: i64 = 60_000;
+/// What ended longer ago is no news of an entity.
+const LAST_MS: i64 = 86_400_000;
 /// Points of its chart.
 const POINTS: i64 = 240;
 
@@ -37,6 +40,23 @@ pub fn rows_at(hub: &HubState, at_ms: Option<i64>) -> Vec<Row> {
     drop(log);
     rows.sort_by(by_strength);
     rows
+}
+
+/// What was over at a moment for no more than a day, the latest first.
+pub fn over_at(hub: &HubState, at_ms: Option<i64>, is_wanted: impl Fn(&Row) -> bool, most: usize) -> Vec<Row> {
+    let at_ms = at_ms.unwrap_or_else(gala_store::now_ms);
+    let log = hub.anomalies.read();
+    let over = log.ended().filter(|row| (at_ms - LAST_MS..at_ms).contains(&row.time_ms) && is_wanted(row));
+    let mut rows: Vec<&Row> = over.collect();
+    rows.sort_by(|left, right| right.time_ms.cmp(&left.time_ms).then_with(|| left.event_id.cmp(&right.event_id)));
+    rows.into_iter().take(most).cloned().collect()
+}
+
+/// Whether what is abnormal is on a machine, in either spelling of its id.
+fn is_on(row: &Row, machine: &str) -> bool {
+    let canonical = gala_model::entity::id::canonical_machine;
+    let own = row.entity_id.find(&format!("_{}", row.entity_type)).map(|end| &row.entity_id[..end]);
+    own.is_some_and(|own| canonical(own) == canonical(machine))
 }
 
 fn by_strength(left: &Row, right: &Row) -> std::cmp::Ordering {
@@ -85,13 +105,13 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     let dedup = params.flag("dedup", true)?;
     let kind = params.choice("kind", &[("app", "app"), ("sys", "sys")])?;
     let severity = params.choice("severity", SEVERITIES)?;
-    let canonical = gala_model::entity::id::canonical_machine;
+    let entity = params.text("entity").map(|raw| canonical_id(&hub, raw));
     let is_wanted = |row: &Row| {
         row.first_ms <= to
             && kind.is_none_or(|kind| row.kind == kind)
             && severity.is_none_or(|severity| row.severity == severity)
-            && params.text("entity").is_none_or(|entity| row.entity_id == entity)
-            && params.text("machine").is_none_or(|machine| row.entity_id.starts_with(canonical(machine)))
+            && entity.as_ref().is_none_or(|entity| row.entity_id == *entity)
+            && params.text("machine").is_none_or(|machine| is_on(row, machine))
             && params.text("metric").is_none_or(|metric| row.metric_id == metric)
     };
     let mut rows: Vec<(Place, Row)> = {

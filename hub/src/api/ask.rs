@@ -50,15 +50,23 @@ pub async fn ask(
     params.only(&[])?;
     let question: Question = super::params::body(&body?, "{\"entity\": id, \"metric\": name, \"time\": milliseconds or absent}")?;
     let worker = hub.clone();
-    let asked = hub.gate.run(move || accept(&worker, &question)).await??;
-    let id = asked.incident.id.clone();
-    let mut book = hub.asked.lock();
-    if book.open().len() >= MAX_WAITING {
+    let id = hub.gate.run(move || accept(&worker, &question).and_then(|asked| keep(&worker, asked))).await??;
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, format!("/api/v1/faults/{id}"))], Json(json!({"id": id}))))
+}
+
+/// Puts a question into the book and on disk.
+fn keep(hub: &HubState, asked: Asked) -> Result<String, ApiError> {
+    let admitted = hub.asked.lock().admit(&asked);
+    let id = asked.incident.id;
+    let Some(changes) = admitted else {
         let message = format!("{MAX_WAITING} questions wait for their answer; ask again later");
         return Err(ApiError::too_many(message, RETRY_AFTER_S));
-    }
-    book.add(asked, &hub.documents).map_err(|error| ApiError::unavailable(error.to_string()))?;
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, format!("/api/v1/faults/{id}"))], Json(json!({"id": id}))))
+    };
+    changes.and_then(|changes| hub.documents.write(&changes)).map_err(|error| {
+        hub.asked.lock().withdraw(&id);
+        ApiError::unavailable(error.to_string())
+    })?;
+    Ok(id)
 }
 
 fn accept(hub: &HubState, question: &Question) -> Result<Asked, ApiError> {

@@ -1,6 +1,6 @@
 //! Entities: list, one, its relations, its surroundings, and how an id in any spelling is understood.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use axum::Json;
@@ -23,6 +23,8 @@ use crate::vocabulary;
 
 /// Current values given with an entity at most.
 const MAX_METRICS: usize = 200;
+/// Anomalies given with it at most.
+const MAX_ANOMALIES: usize = 50;
 const MAX_SAMPLES: usize = 1_000_000;
 const DIRECTIONS: &[(&str, Direction)] = &[("in", Direction::In), ("out", Direction::Out), ("both", Direction::Both)];
 const STATES: &[(&str, LifeState)] = &[
@@ -34,7 +36,10 @@ const STATES: &[(&str, LifeState)] = &[
 
 /// `GET /entities`; every parameter that is not one of the call's own is a label filter.
 pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
-    let moment = Moment::of(&hub, &params).await?;
+    Moment::of(&hub, params, |_, params, moment| list_of(params, moment)).await.map(Json)
+}
+
+fn list_of(params: &Params, moment: &Moment) -> Result<Value, ApiError> {
     let snapshot = &*moment.snapshot;
     let state = params.choice("state", STATES)?;
     if let Some(kind) = params.text("type")
@@ -63,7 +68,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     let page = params.page(records, |record| (record.kind.name.to_owned(), record.id.to_string()))?;
     let items: Vec<Node> = page.items.iter().map(|record| names.node(record, &|id| moment.badge(id))).collect();
     let (stamp, partial) = stamp(snapshot.info);
-    Ok(Json(json!({"snapshot": stamp, "partial": partial, "items": items, "next_cursor": page.next_cursor})))
+    Ok(json!({"snapshot": stamp, "partial": partial, "items": items, "next_cursor": page.next_cursor}))
 }
 
 /// Whether entities have a label of that name, now or by the vocabulary: a typing error must not look like an empty answer.
@@ -84,18 +89,24 @@ fn is_found(record: &EntityRecord, host: &str, words: &str) -> bool {
 /// `GET /entities/{id}`
 pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["at"])?;
-    let moment = Moment::of(&hub, &params).await?;
+    Moment::of(&hub, params, move |hub, _, moment| one_of(hub, moment, &id)).await.map(Json)
+}
+
+fn one_of(hub: &HubState, moment: &Moment, id: &str) -> Result<Value, ApiError> {
     let snapshot = &*moment.snapshot;
-    let id = resolve_id(snapshot, &id)?;
+    let id = resolve_id(snapshot, id)?;
     let record = &snapshot.entities[id.as_str()];
     let names = Names::new(snapshot);
     let badge = |id: &str| moment.badge(id);
     let mut parents: Vec<Node> = snapshot.parents(&id).into_iter().map(|parent| names.node(parent, &badge)).collect();
     parents.reverse();
     let family = family(snapshot, &id);
-    let rows: Vec<Row> =
-        anomalies::rows_at(&hub, moment.at_ms).into_iter().filter(|row| family.contains(&row.entity_id)).take(50).collect();
-    let values = values_of(&hub, record, moment.at_ms).await?;
+    let is_own = |row: &Row| family.contains(&row.entity_id);
+    let mut rows: Vec<Row> = anomalies::rows_at(hub, moment.at_ms).into_iter().filter(is_own).take(MAX_ANOMALIES).collect();
+    let checks = checks(record, &rows, family.iter().map(|id| moment.judged(id)).sum());
+    // What is over follows: the last anomalies are asked for, not only those that last.
+    rows.extend(anomalies::over_at(hub, moment.at_ms, is_own, MAX_ANOMALIES - rows.len()));
+    let values = values_of(hub, record, moment.at_ms)?;
     let metrics: Vec<Value> = values
         .iter()
         .take(MAX_METRICS)
@@ -106,7 +117,7 @@ pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -
         })
         .collect();
     let (stamp, partial) = stamp(snapshot.info);
-    Ok(Json(json!({
+    Ok(json!({
         "snapshot": stamp,
         "partial": partial,
         "entity": names.node(record, &badge),
@@ -114,15 +125,15 @@ pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -
         "first_seen_ms": record.first_seen_ms,
         "last_seen_ms": record.last_seen_ms,
         "metrics": metrics,
-        "checks": checks(record, &rows, family.iter().map(|id| moment.judged(id)).sum()),
+        "checks": checks,
         "anomalies": rows,
-        "faults": faults::of_entity(&hub, &family),
+        "faults": faults::of_entity(hub, &family),
         "events": hub.events_of(&id),
-    })))
+    }))
 }
 
 /// Latest value per field: those the topology holds, for an earlier time those of then.
-async fn values_of(hub: &Arc<HubState>, record: &EntityRecord, at_ms: Option<i64>) -> Result<BTreeMap<String, f64>, ApiError> {
+fn values_of(hub: &HubState, record: &EntityRecord, at_ms: Option<i64>) -> Result<BTreeMap<String, f64>, ApiError> {
     if at_ms.is_none() && !record.metrics.is_empty() {
         return Ok(record.metrics.clone());
     }
@@ -133,13 +144,11 @@ async fn values_of(hub: &Arc<HubState>, record: &EntityRecord, at_ms: Option<i64
     ];
     matchers.extend(selecting_labels(record).iter().map(|(name, value)| Matcher::equal(name, value)));
     let range = TimeRange { from_ms: to_ms - hub.topology.read().config().alive_window_ms, to_ms };
-    let (worker, kind) = (hub.clone(), record.kind);
-    let read = move || worker.store.select(&matchers, range, MAX_SAMPLES).map(|series| collect::latest(kind, &series));
-    Ok(hub.gate.run(read).await??)
+    Ok(collect::latest(record.kind, &hub.store.select(&matchers, range, MAX_SAMPLES)?))
 }
 
 /// An entity and what belongs to it directly: what is wrong with a part is wrong with the whole.
-pub fn family(snapshot: &Snapshot, id: &str) -> Vec<String> {
+pub fn family(snapshot: &Snapshot, id: &str) -> HashSet<String> {
     let children = snapshot.into(id, &[Relation::BelongsTo]).map(|(_, edge)| edge.from.to_string());
     std::iter::once(id.to_owned()).chain(children).collect()
 }
@@ -192,11 +201,14 @@ fn relations_of(params: &Params, name: &str) -> Result<Vec<Relation>, ApiError> 
 /// `GET /entities/{id}/edges`
 pub async fn edges(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["relation", "direction", "at", "limit", "cursor"])?;
-    let moment = Moment::of(&hub, &params).await?;
+    Moment::of(&hub, params, move |_, params, moment| edges_of(params, moment, &id)).await.map(Json)
+}
+
+fn edges_of(params: &Params, moment: &Moment, id: &str) -> Result<Value, ApiError> {
     let snapshot = &*moment.snapshot;
-    let id = resolve_id(snapshot, &id)?;
+    let id = resolve_id(snapshot, id)?;
     let direction = params.choice("direction", DIRECTIONS)?.unwrap_or(Direction::Both);
-    let relations = relations_of(&params, "relation")?;
+    let relations = relations_of(params, "relation")?;
     let mut edges: Vec<_> =
         view::edges_of(snapshot, &id, &relations, direction).into_iter().map(|index| view::edge_of(snapshot, index)).collect();
     edges.sort_by(|left, right| left.id.cmp(&right.id));
@@ -212,36 +224,41 @@ pub async fn edges(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params)
         }
     }
     let (stamp, partial) = stamp(snapshot.info);
-    Ok(Json(json!({
+    Ok(json!({
         "snapshot": stamp, "partial": partial, "items": page.items, "next_cursor": page.next_cursor, "nodes": nodes,
-    })))
+    }))
 }
 
 /// `GET /entities/{id}/neighbours`
 pub async fn neighbours(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["relations", "depth", "direction", "at"])?;
-    let moment = Moment::of(&hub, &params).await?;
+    Moment::of(&hub, params, move |_, params, moment| neighbours_of(params, moment, &id)).await.map(Json)
+}
+
+fn neighbours_of(params: &Params, moment: &Moment, id: &str) -> Result<Value, ApiError> {
     let snapshot = &*moment.snapshot;
-    let id = resolve_id(snapshot, &id)?;
+    let id = resolve_id(snapshot, id)?;
     let depth = params.count("depth", 1..=10)?.unwrap_or(1);
     let direction = params.choice("direction", DIRECTIONS)?.unwrap_or(Direction::Both);
-    let relations = relations_of(&params, "relations")?;
+    let relations = relations_of(params, "relations")?;
     let graph = view::neighbours(snapshot, &id, &relations, depth, direction, &|id| moment.badge(id));
     let (stamp, partial) = stamp(snapshot.info);
-    Ok(Json(json!({"snapshot": stamp, "partial": partial, "center": id, "nodes": graph.nodes, "edges": graph.edges})))
+    Ok(json!({"snapshot": stamp, "partial": partial, "center": id, "nodes": graph.nodes, "edges": graph.edges}))
 }
 
 /// `GET /entities/{id}/resolve`
 pub async fn resolve(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["at"])?;
-    let moment = Moment::of(&hub, &params).await?;
+    Moment::of(&hub, params, move |_, _, moment| resolve_of(moment, &id)).await.map(Json)
+}
+
+fn resolve_of(moment: &Moment, id: &str) -> Result<Value, ApiError> {
     let snapshot = &*moment.snapshot;
-    let found =
-        view::resolve(snapshot, &id).ok_or_else(|| ApiError::not_found(format!("no entity is known by the id {id:?}")))?;
+    let found = view::resolve(snapshot, id).ok_or_else(|| ApiError::not_found(format!("no entity is known by the id {id:?}")))?;
     let (stamp, partial) = stamp(snapshot.info);
-    Ok(Json(json!({
+    Ok(json!({
         "snapshot": stamp, "partial": partial, "id": found.id, "how": found.how, "candidates": found.candidates,
-    })))
+    }))
 }
 
 /// Labels that select an entity's series: its keys and its machine. A connection node stands for all client ports.

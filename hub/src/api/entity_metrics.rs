@@ -325,7 +325,7 @@ fn lines(hub: &HubState, drawn: &Drawn, grid: Grid) -> Vec<Line> {
 
 /// Usual range of what comes out of a series in one way.
 fn usual(hub: &HubState, series: Option<&Series>, is_it: impl Fn(&Source) -> bool) -> Option<(f64, f64)> {
-    let bands = hub.detector.lock().bands(&series?.labels);
+    let bands = hub.detector_soon()?.bands(&series?.labels);
     bands.into_iter().find(|(source, _)| is_it(source)).map(|(_, band)| (band.low, band.high))
 }
 

@@ -2,7 +2,7 @@
 //! step a query that gives its numbers again.
 
 use gala_analysis::cause::RuleSet;
-use gala_analysis::incident::Incident;
+use gala_analysis::incident::{Incident, Symptom};
 use gala_analysis::topology::Snapshot;
 use gala_model::incident::{FaultDomain, PathStep, RootCause};
 use gala_model::{FieldDef, Kind, Role, Semantics};
@@ -17,7 +17,10 @@ const TAKEN: &str = "gala_gopher_proc_preempted_ns";
 /// The result with the row's life beside it.
 pub fn detail(hub: &HubState, incident: &Incident, result: &RootCause) -> Value {
     let mut body = json!(result);
-    let symptom = incident.primary();
+    // The result tells of the symptom it explains best, which need not be the first.
+    let told = &result.resource.abnormal_kpi;
+    let is_told = |one: &&Symptom| one.entity_id == told.entity_id && one.metric == told.metric_id;
+    let symptom = incident.symptoms.iter().find(is_told).unwrap_or_else(|| incident.primary());
     let snapshot = hub.snapshot();
     let rules = hub.rules.read().clone();
     let host_name = |machine_id: &str| snapshot.host_of(machine_id).map_or("", |host| host.name.as_str()).to_owned();
@@ -38,9 +41,9 @@ pub fn detail(hub: &HubState, incident: &Incident, result: &RootCause) -> Value 
     });
     resource["symptoms"] = symptoms.collect();
     let kpi = &mut resource["abnormal_kpi"];
-    kpi["entity_type"] = json!(incident.entity_type);
-    kpi["entity_name"] = json!(incident.entity_name);
-    kpi["host_name"] = json!(host_name(&incident.machine_id));
+    kpi["entity_type"] = json!(symptom.entity_type);
+    kpi["entity_name"] = json!(symptom.entity_name);
+    kpi["host_name"] = json!(host_name(&symptom.machine_id));
     if kpi["value_before"].is_null() {
         kpi["value_before"] = json!(symptom.before);
         kpi["value_after"] = json!(symptom.peak);

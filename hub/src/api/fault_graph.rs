@@ -33,18 +33,15 @@ pub async fn graph(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params)
     let version = params.count("version", 1..=MAX_VERSION)?;
     let view = params.choice("view", &[("single", View::Single), ("cross", View::Cross)])?;
     let incident = incident(&hub, &id)?;
-    let result = version_of(&hub, &incident, version)?;
-    let scope = if result.resource.scope == gala_model::incident::Scope::CrossNode || incident.scope == Scope::CrossNode {
-        View::Cross
-    } else {
-        View::Single
-    };
-    let at_ms = at_ms.unwrap_or(incident.opened_ms);
     let worker = hub.clone();
-    let answer = tokio::task::spawn_blocking(move || {
-        laid_over(&Moment::knowing(&worker, &incident.entity_id, at_ms), &incident, &result, view.unwrap_or(scope))
+    let answer = hub.maps.run(move || {
+        let result = version_of(&worker, &incident, version)?;
+        let is_cross = result.resource.scope == gala_model::incident::Scope::CrossNode || incident.scope == Scope::CrossNode;
+        let view = view.unwrap_or(if is_cross { View::Cross } else { View::Single });
+        let moment = Moment::knowing(&worker, &incident.entity_id, at_ms.unwrap_or(incident.opened_ms));
+        Ok(Json(laid_over(&moment, &incident, &result, view)))
     });
-    Ok(Json(answer.await.map_err(|_| ApiError::unavailable("the graph was interrupted; ask again"))?))
+    answer.await?
 }
 
 fn laid_over(moment: &Moment, incident: &Incident, result: &RootCause, view: View) -> Value {

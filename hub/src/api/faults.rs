@@ -1,6 +1,7 @@
 //! Incidents and their explanation: `/faults`.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -17,7 +18,8 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::fault_detail::detail;
 use super::params::{Id, Params};
-use crate::documents::Shelf;
+use super::topology::canonical_id;
+use crate::documents::{DocumentError, Shelf};
 use crate::explain::{input_of, version_key};
 use crate::state::HubState;
 
@@ -77,6 +79,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     let codes: Vec<(&str, ())> = CATEGORIES.iter().map(|(code, ..)| (*code, ())).chain([("unknown", ())]).collect();
     params.choice("category", &codes)?;
     params.choice("domain", &DOMAINS.map(|level| (level, ())))?;
+    let entity = params.text("entity").map(|raw| canonical_id(&hub, raw));
     let mut found = hub.incidents();
     let explanations = hub.explanations.read();
     let resource = |incident: &Incident| explanations.get(&incident.id).map(|result| &result.resource);
@@ -88,7 +91,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
             && incident.onset_ms <= to
             && open.is_none_or(|open| incident.is_open() == open)
             && scope.is_none_or(|scope| incident.scope == scope)
-            && params.text("entity").is_none_or(|entity| incident.entity_id == entity)
+            && entity.as_ref().is_none_or(|entity| incident.entity_id == *entity)
             && params.text("category").is_none_or(|wanted| category() == Some(wanted))
             && params.text("domain").is_none_or(|wanted| domain() == Some(wanted))
     });
@@ -99,7 +102,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
 }
 
 /// Rows of incidents in which one of the entities suffers or is a cause, newest first.
-pub fn of_entity(hub: &HubState, ids: &[String]) -> Vec<Value> {
+pub fn of_entity(hub: &HubState, ids: &HashSet<String>) -> Vec<Value> {
     let found = hub.incidents();
     let causes = |incident: &Incident| {
         let explanations = hub.explanations.read();
@@ -119,13 +122,25 @@ pub fn of_entity(hub: &HubState, ids: &[String]) -> Vec<Value> {
 /// `GET /faults/{id}`
 pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["version"])?;
+    let version = params.count("version", 1..=MAX_VERSION)?;
     let incident = incident(&hub, &id)?;
-    let result = version_of(&hub, &incident, params.count("version", 1..=MAX_VERSION)?)?;
-    Ok(Json(detail(&hub, &incident, &result)))
+    explained(hub, incident, version).await
+}
+
+/// An incident with one version of its explanation; an earlier one is read from the disk.
+async fn explained(hub: Arc<HubState>, incident: Arc<Incident>, version: Option<usize>) -> Result<Json<Value>, ApiError> {
+    let worker = hub.clone();
+    let found = hub.gate.run(move || {
+        let result = version_of(&worker, &incident, version)?;
+        let mut body = detail(&worker, &incident, &result);
+        body["feedback"] = json!(verdicts(&worker, &incident));
+        Ok(Json(body))
+    });
+    found.await?
 }
 
 /// An incident by its id.
-pub fn incident(hub: &HubState, id: &str) -> Result<Incident, ApiError> {
+pub fn incident(hub: &HubState, id: &str) -> Result<Arc<Incident>, ApiError> {
     hub.incident(id).ok_or_else(|| ApiError::not_found(format!("no incident {id:?}; `GET /api/v1/faults` lists them")))
 }
 
@@ -145,19 +160,38 @@ pub fn version_of(hub: &HubState, incident: &Incident, asked: Option<usize>) -> 
 /// `GET /faults/by-event/{event_id}`
 pub async fn by_event(State(hub): State<Arc<HubState>>, Id(event_id): Id, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["version"])?;
-    let has = |incident: &Incident| {
+    let version = params.count("version", 1..=MAX_VERSION)?;
+    let has = |incident: &Arc<Incident>| {
         let begins = |symptom: &Symptom| event_id == format!("{}_{}", symptom.onset_ms, symptom.entity_id);
         incident.event_id == event_id || incident.symptoms.iter().any(begins)
     };
     let incident = hub.incidents().into_iter().find(has).ok_or_else(|| {
         ApiError::not_found(format!("no incident has the event {event_id:?}; `GET /api/v1/anomalies/{{event_id}}` tells of it"))
     })?;
-    let result = version_of(&hub, &incident, params.count("version", 1..=MAX_VERSION)?)?;
-    Ok(Json(detail(&hub, &incident, &result)))
+    explained(hub, incident, version).await
+}
+
+/// Verdicts on an incident, newest first.
+fn verdicts(hub: &HubState, incident: &Incident) -> Vec<Value> {
+    let end = format!("/{}", incident.id);
+    let from = format!("{:013}", incident.opened_ms);
+    let given = hub.documents.last::<Given>(Shelf::Feedback, &from, |key| key.ends_with(&end), MAX_VERDICTS);
+    given.into_iter().map(|given| json!(given)).collect()
+}
+
+/// A verdict as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct Given {
+    /// When it was given; of verdicts kept before that was noted, unknown.
+    #[serde(default)]
+    at_ms: Option<i64>,
+    verdict: Verdict,
+    entity_id: Option<String>,
+    text: String,
 }
 
 /// A verdict of a person.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Feedback {
     pub verdict: Verdict,
@@ -176,6 +210,10 @@ pub enum Verdict {
 }
 
 const MAX_FEEDBACK_CHARS: usize = 4_000;
+/// No entity has a longer id.
+const MAX_ID_CHARS: usize = 4_096;
+/// Verdicts given with an incident at most.
+const MAX_VERDICTS: usize = 50;
 /// Verdicts kept; the oldest go first.
 const MAX_FEEDBACK: u64 = 10_000;
 
@@ -190,13 +228,21 @@ pub async fn feedback(
     let form = "{\"verdict\": \"right\" | \"wrong\" | \"expected\", \"entity_id\": id or absent, \"text\": words or absent}";
     let feedback: Feedback = super::params::body(&body?, form)?;
     incident(&hub, &id)?;
-    if feedback.text.chars().count() > MAX_FEEDBACK_CHARS {
-        return Err(ApiError::refused("text", format!("text is longer than {MAX_FEEDBACK_CHARS} characters; shorten it")));
+    let entity_id = feedback.entity_id.as_deref().unwrap_or("");
+    for (name, text, most) in [("text", feedback.text.as_str(), MAX_FEEDBACK_CHARS), ("entity_id", entity_id, MAX_ID_CHARS)] {
+        if text.chars().count() > most {
+            return Err(ApiError::refused(name, format!("{name} is longer than {most} characters; shorten it")));
+        }
     }
-    let key = format!("{:013}/{id}", gala_store::now_ms());
-    let kept = hub.documents.put(Shelf::Feedback, &key, &feedback);
-    let kept = kept.and_then(|()| hub.documents.trim(Shelf::Feedback, MAX_FEEDBACK));
-    kept.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    let worker = hub.clone();
+    let kept = hub.gate.run(move || {
+        let at_ms = gala_store::now_ms();
+        let key = format!("{at_ms:013}/{}/{id}", uuid::Uuid::now_v7());
+        let Feedback { verdict, entity_id, text } = feedback;
+        worker.documents.put(Shelf::Feedback, &key, &Given { at_ms: Some(at_ms), verdict, entity_id, text })?;
+        worker.documents.trim(Shelf::Feedback, MAX_FEEDBACK)
+    });
+    kept.await?.map_err(|error: DocumentError| ApiError::unavailable(error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -133,7 +133,8 @@ impl UsualP99 {
 /// Ranges by which p99 is judged, milliseconds; of a process with several kinds of requests, all that one of them holds.
 pub fn judged_p99(hub: &HubState) -> HashMap<ProcessKey, (f64, f64)> {
     let mut bands: HashMap<ProcessKey, (f64, f64)> = HashMap::new();
-    for (labels, band) in hub.detector.lock().quantile_bands("gala_gopher_sli_latency_nsec", 99) {
+    let Some(detector) = hub.detector_soon() else { return bands };
+    for (labels, band) in detector.quantile_bands("gala_gopher_sli_latency_nsec", 99) {
         let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
         let (low, high) = (band.low / 1e6, band.high / 1e6);
         let known = bands.entry((label("machine_id"), label("tgid"))).or_insert((low, high));

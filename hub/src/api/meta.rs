@@ -1,7 +1,9 @@
 //! The catalogue in force: entity types, relations, and the description of this API.
 
+use std::sync::LazyLock;
+
 use axum::Json;
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use gala_analysis::topology::{Relation, relations};
 use gala_model::entity::TYPES;
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::params::Params;
+use crate::tag;
 
 /// `GET /meta/types`
 pub async fn types(params: Params) -> Result<Json<Value>, ApiError> {
@@ -58,10 +61,17 @@ pub async fn relations(params: Params) -> Result<Json<Value>, ApiError> {
     Ok(Json(json!(page)))
 }
 
-/// `GET /openapi.json`
-pub async fn openapi(params: Params) -> Result<Response, ApiError> {
+/// `GET /openapi.json`; it changes with the program only.
+pub async fn openapi(headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
+    const TEXT: &str = include_str!("../../openapi.json");
+    static TAG: LazyLock<String> = LazyLock::new(|| {
+        let fixed = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        tag::of(fixed.hash_one(TEXT).to_be_bytes())
+    });
     params.only(&[])?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], include_str!("../../openapi.json")).into_response())
+    let mut response = tag::answer(&headers, &TAG, || ([(header::CONTENT_TYPE, "application/json")], TEXT).into_response());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
 }
 
 #[cfg(test)]

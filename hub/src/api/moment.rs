@@ -29,15 +29,16 @@ impl Moment {
         Self { at_ms: Some(at_ms), snapshot, badges: badges(hub, Some(at_ms)), judged: judged(hub) }
     }
 
-    /// The parameter `at`; a past state is put together off the threads that serve connections.
-    pub async fn of(hub: &Arc<HubState>, params: &Params) -> Result<Self, ApiError> {
+    /// Does work on the state of the parameter `at`, off the threads that serve connections and so many at once: a map of
+    /// thousands of nodes takes a while, and a past state memory.
+    pub async fn of<T: Send + 'static>(
+        hub: &Arc<HubState>,
+        params: Params,
+        work: impl FnOnce(&HubState, &Params, &Self) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let at_ms = params.millis("at")?;
-        if at_ms.is_none() {
-            return Ok(Self::at(hub, None));
-        }
         let worker = hub.clone();
-        let past = tokio::task::spawn_blocking(move || Self::at(&worker, at_ms));
-        past.await.map_err(|_| ApiError::unavailable("the state of then could not be put together; ask again"))
+        hub.maps.run(move || work(&worker, &params, &Self::at(&worker, at_ms))).await?
     }
 
     /// Anomalies of one entity.

@@ -56,22 +56,31 @@ pub async fn put(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, ApiError> {
     params.only(&[])?;
-    let set = parse(&body?)?;
-    hub.documents.put(Shelf::State, RULES_KEY, &set).map_err(unsaved)?;
-    tracing::info!(version = set.version, classes = set.classes.len(), rules = set.rules.len(), "causal rules were replaced");
-    let answer = json!(set);
-    *hub.rules.write() = Arc::new(set);
-    Ok(Json(answer))
+    let body = body?;
+    let worker = hub.clone();
+    let taken = hub.gate.run(move || {
+        let set = parse(&body)?;
+        worker.documents.put(Shelf::State, RULES_KEY, &set).map_err(unsaved)?;
+        tracing::info!(version = set.version, classes = set.classes.len(), rules = set.rules.len(), "causal rules were replaced");
+        let answer = json!(set);
+        *worker.rules.write() = Arc::new(set);
+        Ok(Json(answer))
+    });
+    taken.await?
 }
 
 /// `DELETE /cause/rules`: back to the built-in ones.
 pub async fn delete(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&[])?;
-    hub.documents.remove(Shelf::State, RULES_KEY).map_err(unsaved)?;
-    tracing::info!("the built-in causal rules are in force again");
-    let set = built_in();
-    *hub.rules.write() = set.clone();
-    Ok(Json(json!(*set)))
+    let worker = hub.clone();
+    let removed = hub.gate.run(move || {
+        worker.documents.remove(Shelf::State, RULES_KEY).map_err(unsaved)?;
+        tracing::info!("the built-in causal rules are in force again");
+        let set = built_in();
+        *worker.rules.write() = set.clone();
+        Ok(Json(json!(*set)))
+    });
+    removed.await?
 }
 
 fn unsaved(error: DocumentError) -> ApiError {

@@ -27,17 +27,18 @@ pub fn stamp(info: SnapshotInfo) -> (Value, bool) {
 /// `GET /topology/snapshots`
 pub async fn snapshots(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["from", "to", "nearest", "limit", "cursor"])?;
-    let topology = hub.topology.read();
-    let history = topology.history();
-    let rows: Vec<SnapshotInfo> = match params.millis("nearest")? {
-        Some(at) => history.snapshot_before(at).into_iter().collect(),
-        None => {
-            let (from, to) = params.span()?;
-            history.snapshots(from.unwrap_or(0), to).rev().collect()
-        }
-    };
-    let latest = history.latest();
-    drop(topology);
+    let (nearest, (from, to)) = (params.millis("nearest")?, params.span()?);
+    let worker = hub.clone();
+    let read = hub.maps.run(move || {
+        let topology = worker.topology.read();
+        let history = topology.history();
+        let rows: Vec<SnapshotInfo> = match nearest {
+            Some(at) => history.snapshot_before(at).into_iter().collect(),
+            None => history.snapshots(from.unwrap_or(0), to).rev().collect(),
+        };
+        (rows, history.latest())
+    });
+    let (rows, latest) = read.await?;
     let page = params.page(rows, |row| Reverse(row.ts))?;
     let info = latest.unwrap_or(SnapshotInfo { ts: 0, state: SnapshotState::Missing, entities: 0, edges: 0 });
     let (snapshot, partial) = stamp(info);
@@ -57,23 +58,30 @@ pub async fn horizontal(State(hub): State<Arc<HubState>>, params: Params) -> Res
         offline: params.flag("offline", true)?,
         fold: params.choice("fold", &folds)?.unwrap_or(Fold::None),
     };
-    let moment = Moment::of(&hub, &params).await?;
-    let snapshot = &*moment.snapshot;
+    let answer = Moment::of(&hub, params, move |_, _, moment| horizontal_of(moment, query));
+    answer.await.map(Json)
+}
+
+fn horizontal_of(moment: &Moment, query: HorizontalQuery) -> Result<Value, ApiError> {
+    let (snapshot, layer) = (&*moment.snapshot, query.layer);
     let center = query.center.as_deref().map(|raw| resolve(snapshot, raw)).transpose();
     let center = center.map_err(|error| error.about("center"))?;
     let query = HorizontalQuery { center, ..query };
     let graph = view::horizontal(snapshot, &query, &|id| moment.badge(id));
     let (stamp, partial) = stamp(snapshot.info);
-    Ok(Json(json!({
+    Ok(json!({
         "snapshot": stamp, "partial": partial, "layer": layer, "center": query.center, "nodes": graph.nodes, "edges": graph.edges,
-    })))
+    }))
 }
 
 /// `GET /topology/vertical`
 pub async fn vertical(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["entity", "perspective", "at", "highlight", "expand"])?;
+    Moment::of(&hub, params, |_, params, moment| vertical_of(params, moment)).await.map(Json)
+}
+
+fn vertical_of(params: &Params, moment: &Moment) -> Result<Value, ApiError> {
     let perspective = params.choice("perspective", LAYERS)?;
-    let moment = Moment::of(&hub, &params).await?;
     let snapshot = &*moment.snapshot;
     let entity = match params.text("entity") {
         Some(raw) => resolve(snapshot, raw).map_err(|error| error.about("entity"))?,
@@ -88,15 +96,20 @@ pub async fn vertical(State(hub): State<Arc<HubState>>, params: Params) -> Resul
     let answer = view::vertical(snapshot, &query, &|id| moment.badge(id))
         .ok_or_else(|| ApiError::not_found(format!("no entity {entity:?} at that time")))?;
     let (stamp, partial) = stamp(snapshot.info);
-    Ok(Json(json!({
+    Ok(json!({
         "snapshot": stamp, "partial": partial, "root": answer.root, "perspective": answer.perspective,
         "bands": answer.bands, "edges": answer.edges, "highlight": answer.highlight,
-    })))
+    }))
 }
 
 /// `GET /topology/changes`
 pub async fn changes(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["from", "to", "type", "buckets", "limit", "cursor"])?;
+    let worker = hub.clone();
+    hub.maps.run(move || changes_of(&worker, &params)).await?.map(Json)
+}
+
+fn changes_of(hub: &HubState, params: &Params) -> Result<Value, ApiError> {
     let now = gala_store::now_ms();
     let to = params.millis("to")?.unwrap_or(now);
     let from = params.millis("from")?.unwrap_or(to - 3_600_000);
@@ -134,7 +147,7 @@ pub async fn changes(State(hub): State<Arc<HubState>>, params: Params) -> Result
     if let Some(density) = density {
         answer["density"] = json!(density);
     }
-    Ok(Json(answer))
+    Ok(answer)
 }
 
 fn density(rows: &[gala_analysis::topology::history::Change], from: i64, to: i64, count: usize) -> Vec<Value> {
@@ -152,4 +165,10 @@ pub fn resolve(snapshot: &gala_analysis::topology::Snapshot, raw: &str) -> Resul
     view::resolve(snapshot, raw).map(|found| found.id.to_string()).ok_or_else(|| {
         ApiError::not_found(format!("no entity {raw:?}; `GET /api/v1/entities` lists those known, `at` asks for an earlier time"))
     })
+}
+
+/// The id of an entity in the spelling that lists have; what is known by none of its spellings, such as what is long gone,
+/// stays as it is.
+pub fn canonical_id(hub: &HubState, raw: &str) -> String {
+    view::resolve(&hub.snapshot(), raw).map_or_else(|| raw.to_owned(), |found| found.id.to_string())
 }

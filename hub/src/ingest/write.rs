@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{FromRequest as _, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gala_store::remote_write::WriteError;
 
+use crate::gate::Unanswered;
 use crate::state::HubState;
 
 /// Takes a snappy-compressed `WriteRequest`. 204 when all of it is stored; 400 names the first series refused, the rest
 /// is stored all the same.
-pub async fn remote_write(State(hub): State<Arc<HubState>>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Some(message) = content_type(&headers).and_then(foreign_message) {
+pub async fn remote_write(State(hub): State<Arc<HubState>>, request: Request) -> Response {
+    let headers = request.headers();
+    if let Some(message) = content_type(headers).and_then(foreign_message) {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, message).into_response();
     }
     let encoding = headers.get("content-encoding").and_then(|value| value.to_str().ok()).unwrap_or("snappy");
@@ -21,9 +23,22 @@ pub async fn remote_write(State(hub): State<Arc<HubState>>, headers: HeaderMap, 
         let message = format!("content encoding {encoding:?} is not taken; remote write sends snappy");
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, message).into_response();
     }
+    // Before the body is read: what waits holds no memory.
+    let place = match hub.writes.place().await {
+        Ok(place) => place,
+        Err(busy) => return too_busy(busy),
+    };
+    let body = match Bytes::from_request(request, &()).await {
+        Ok(body) => body,
+        Err(rejection) => return rejection.into_response(),
+    };
     let worker = hub.clone();
-    let result = tokio::task::spawn_blocking(move || gala_store::remote_write::ingest(&worker.store, &body)).await;
-    match result {
+    let result = tokio::task::spawn_blocking(move || {
+        let result = gala_store::remote_write::ingest(&worker.store, &body);
+        drop(place);
+        result
+    });
+    match result.await {
         Ok(Ok(ingested)) => match ingested.rejected.first() {
             None => StatusCode::NO_CONTENT.into_response(),
             Some(first) => {
@@ -35,6 +50,14 @@ pub async fn remote_write(State(hub): State<Arc<HubState>>, headers: HeaderMap, 
         Ok(Err(error)) => write_error(&error),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the write was interrupted; send it again").into_response(),
     }
+}
+
+fn too_busy(busy: Unanswered) -> Response {
+    let mut response = (StatusCode::SERVICE_UNAVAILABLE, busy.to_string()).into_response();
+    if let Some(seconds) = busy.retry_after_s() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// Prometheus's senders read plain text: 4xx means "drop it", 5xx "try again".
