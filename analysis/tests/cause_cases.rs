@@ -163,3 +163,57 @@ fn failures_are_followed_like_delays() {
     ];
     assert_eq!(ranking("front", "availability", &[["front", "back"]], &columns)[0], "back");
 }
+
+#[test]
+fn what_a_callee_did_in_its_gaps_is_not_left_to_its_caller() {
+    // Each lacks another sample of the fault's three.
+    let (front, middle, store) = (rising(0.2, 0.5, 1), rising(0.1, 0.5, 2), rising(0.05, 0.5, 3));
+    let middle_seen = |minute: i64| middle(minute).filter(|_| minute != NORMAL + 3);
+    let store_seen = |minute: i64| store(minute).filter(|_| minute != NORMAL + 4);
+    let columns: [Column<'_>; 3] =
+        [("front|latency|Average", &front), ("middle|latency|Average", &middle_seen), ("store|latency|Average", &store_seen)];
+    assert_eq!(ranking("front", "latency", &[["front", "middle"], ["middle", "store"]], &columns)[0], "store");
+}
+
+#[test]
+fn without_a_call_graph_times_that_lie_in_each_other_tell_who_calls_whom() {
+    let (front, back, store, other) = (rising(0.2, 0.5, 1), rising(0.1, 0.5, 2), rising(0.05, 0.5, 3), steady(0.15, 4));
+    let columns: [Column<'_>; 4] = [
+        ("front|latency|Average", &front),
+        ("a-store|latency|Average", &store),
+        ("back|latency|Average", &back),
+        ("other|latency|Average", &other),
+    ];
+    assert_eq!(ranking("front", "latency", &[], &columns)[0], "a-store");
+}
+
+#[test]
+fn extremes_and_other_units_do_not_lead_astray() {
+    let ms = |value: Option<f64>| value.map(|value| value * 1e3);
+    let (front, back) = (rising(0.2, 0.5, 1), rising(0.1, 0.5, 2));
+    let (front_ms, back_ms) = (|minute: i64| ms(front(minute)), |minute: i64| ms(back(minute)));
+    // Now and then one request takes long; it says nothing of the mean.
+    let worst = |minute: i64| Some(if minute % 7 == 0 { 9_000.0 } else { 400.0 });
+    let columns: [Column<'_>; 4] = [
+        ("front|latency_ms|Average", &front_ms),
+        ("front|latency_ms|Maximum", &worst),
+        ("back|latency_ms|Average", &back_ms),
+        ("back|latency_ms|Maximum", &worst),
+    ];
+    assert_eq!(ranking("front", "latency", &[["front", "back"]], &columns)[0], "back");
+}
+
+#[test]
+fn a_share_of_a_cpu_counts_like_a_percentage() {
+    let (front, busy, idle) = (steady(0.2, 1), rising(0.2, 0.6, 2), steady(0.01, 3));
+    let columns: [Column<'_>; 3] = [("front|latency|Average", &front), ("back|cpu_util", &busy), ("other|cpu_util", &idle)];
+    assert_eq!(ranking("front", "latency", &[], &columns)[0], "back");
+}
+
+#[test]
+fn a_circle_of_calls_does_not_lose_the_blame() {
+    let (front, back) = (rising(0.2, 0.5, 1), rising(0.1, 0.5, 2));
+    let columns: [Column<'_>; 2] = [("front|latency|Average", &front), ("back|latency|Average", &back)];
+    let edges = [["front", "back"], ["back", "front"], ["front", "front"]];
+    assert_eq!(ranking("front", "latency", &edges, &columns)[0], "back");
+}

@@ -69,6 +69,12 @@ pub fn co_moments(x: &[f64], y: &[f64]) -> Option<(f64, f64, f64)> {
     Some((cov / n, var_y / n, if scale > 0.0 { cov / scale } else { 0.0 }))
 }
 
+/// Sums of both over the samples that both have.
+pub fn sums_of_both(one: &[f64], other: &[f64]) -> (f64, f64) {
+    let both = one.iter().zip(other).filter(|(one, other)| one.is_finite() && other.is_finite());
+    both.fold((0.0, 0.0), |sums, (one, other)| (sums.0 + one, sums.1 + other))
+}
+
 /// Finite values in a slice.
 pub fn finite_count(values: &[f64]) -> usize {
     values.iter().filter(|value| value.is_finite()).count()

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::params::CoreParams;
-use super::super::stats::median;
+use super::super::stats::{median, quantile, sums_of_both};
 use super::case::{Case, ENTRY};
 use super::classes::Class;
 use super::local::incoming;
@@ -88,7 +88,8 @@ pub fn missing_calls(case: &Case, params: &CoreParams) -> Vec<f64> {
     score
 }
 
-/// Without traces: a node with one caller that is asked less often per request of that caller.
+/// Without traces: a node with one caller that is asked less often per request of that caller than in any stretch as long
+/// before. Only samples that both have count.
 fn missing_requests(case: &Case, params: &CoreParams, score: &mut [f64]) {
     for (node, callers) in case.callers.iter().enumerate() {
         let [caller] = callers[..] else { continue };
@@ -96,13 +97,21 @@ fn missing_requests(case: &Case, params: &CoreParams, score: &mut [f64]) {
         else {
             continue;
         };
-        let sum = |values: &[f64]| values.iter().filter(|value| value.is_finite()).sum::<f64>();
-        let (before, now) = (sum(&theirs.baseline), sum(&theirs.incident));
-        if before <= 0.0 || median(&own.baseline).is_none() {
+        let (seen, asked) = sums_of_both(&own.incident, &theirs.incident);
+        let length = own.incident.len();
+        if length == 0 || own.baseline.len() < length {
             continue;
         }
-        let baseline = sum(&own.baseline);
-        let work = Work { expected: baseline * now / before, seen: sum(&own.incident), baseline };
+        let ratios: Vec<f64> = own
+            .baseline
+            .windows(length)
+            .zip(theirs.baseline.windows(length))
+            .map(|(own, theirs)| sums_of_both(own, theirs))
+            .filter(|(_, theirs)| *theirs > 0.0)
+            .map(|(own, theirs)| own / theirs)
+            .collect();
+        let Some(least) = quantile(&ratios, 1.0 - params.null_quantile) else { continue };
+        let work = Work { expected: least * asked, seen, baseline: sums_of_both(&own.baseline, &theirs.baseline).0 };
         let own = work.missing(params) - params.z_free;
         if own > 0.0 {
             score[caller] = score[caller].max(own.min(params.cap));

@@ -25,21 +25,18 @@ pub const ENTRY: &str = "ENTRY";
 struct CaseFile {
     case: String,
     interval_s: f64,
-    normal: [i64; 2],
-    anomaly: [i64; 2],
+    normal: [f64; 2],
+    /// Nothing, `{}` or `null` where there was no alert.
     #[serde(default)]
-    target: TargetFile,
+    target: Option<TargetFile>,
     candidates: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct TargetFile {
-    #[serde(default)]
-    node: String,
-    #[serde(default)]
-    metric: String,
-    #[serde(default)]
-    statistic: String,
+    node: Option<String>,
+    metric: Option<String>,
+    statistic: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,9 +115,8 @@ impl Case {
         let mut names: BTreeSet<String> = graph.nodes.iter().chain(&case.candidates).cloned().collect();
         names.extend(graph.edges.iter().flatten().cloned());
         names.extend(header.iter().skip(1).map(|column| split_column(column).0.to_owned()));
-        if !case.target.node.is_empty() {
-            names.insert(case.target.node.clone());
-        }
+        let target = case.target.as_ref().and_then(|target| Some((target.node.clone().filter(|node| !node.is_empty())?, target)));
+        names.extend(target.iter().map(|(node, _)| node.clone()));
         let nodes: Vec<String> = names.into_iter().collect();
         let index: BTreeMap<&str, usize> = nodes.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
 
@@ -135,9 +131,9 @@ impl Case {
             callers[callee].push(caller);
         }
 
-        let target = (!case.target.node.is_empty()).then(|| Target {
-            node: index[case.target.node.as_str()],
-            kind: column_kind(&case.target.metric, &case.target.statistic),
+        let target = target.map(|(node, target)| {
+            let text = |part: &Option<String>| part.clone().unwrap_or_default();
+            Target { node: index[node.as_str()], kind: column_kind(&text(&target.metric), &text(&target.statistic)) }
         });
         let mut candidates: Vec<usize> = case.candidates.iter().map(|name| index[name.as_str()]).collect();
         candidates.sort_unstable();
@@ -154,6 +150,19 @@ impl Case {
             .filter(|column| column.node == node && column.kind.class == class)
             .filter(|column| statistic.is_none_or(|wanted| column.kind.statistic == wanted))
             .max_by_key(|column| column.kind.percent)
+    }
+
+    /// The latency of a node at a quantile, else at the one that is nearest.
+    pub fn latency_at(&self, node: usize, quantile: u16) -> Option<&Column> {
+        let distance = |column: &Column| match column.kind.statistic {
+            Statistic::Quantile(own) => Some(own.abs_diff(quantile)),
+            _ => None,
+        };
+        let of_node = self.columns.iter().filter(|column| column.node == node && column.kind.class == Class::Latency);
+        of_node
+            .filter_map(|column| Some((distance(column)?, column)))
+            .min_by_key(|(distance, _)| *distance)
+            .map(|(_, column)| column)
     }
 
     pub fn entry(&self) -> Option<usize> {
@@ -174,7 +183,6 @@ fn read_columns(
     index: &BTreeMap<&str, usize>,
     case: &CaseFile,
 ) -> Result<Vec<Column>, CaseError> {
-    let (normal, anomaly, interval_s) = (case.normal, case.anomaly, case.interval_s);
     let mut columns: Vec<Column> = rows[0]
         .iter()
         .skip(1)
@@ -190,28 +198,50 @@ fn read_columns(
         })
         .collect();
     for (line, row) in rows.iter().enumerate().skip(1) {
-        let time: i64 = row[0]
-            .parse()
-            .map_err(|_| invalid(path, &format!("line {}: the time `{}` is not a whole number of seconds", line + 1, row[0])))?;
-        let in_baseline = time >= normal[0] && time <= normal[1];
-        if !in_baseline && (time < anomaly[0] || time > anomaly[1]) {
+        let time = seconds(&row[0])
+            .ok_or_else(|| invalid(path, &format!("line {}: the time `{}` is not a number of seconds", line + 1, row[0])))?;
+        let is_normal = time <= case.normal[1];
+        if time < case.normal[0] {
             continue;
         }
         for (at, column) in columns.iter_mut().enumerate() {
-            let value =
-                number(row.get(at + 1).map_or("", String::as_str)) * if column.kind.per_second { interval_s } else { 1.0 };
-            if in_baseline { column.baseline.push(value) } else { column.incident.push(value) }
+            let kind = &column.kind;
+            let factor = match kind.class {
+                Class::Latency => kind.seconds,
+                _ if kind.per_second => case.interval_s,
+                _ => 1.0,
+            };
+            let value = number(row.get(at + 1).map_or("", String::as_str)) * factor;
+            if is_normal { column.baseline.push(value) } else { column.incident.push(value) }
         }
     }
+    shares_to_percent(&mut columns);
     columns.sort_by(|left, right| (left.node, &left.metric).cmp(&(right.node, &right.metric)));
     Ok(columns)
+}
+
+/// A share of 1 becomes a percentage where no node's ever exceeds it: one node at rest cannot tell.
+fn shares_to_percent(columns: &mut [Column]) {
+    const MOST_OF_A_SHARE: f64 = 1.5;
+    let of_resources = |column: &Column| column.kind.percent && matches!(column.kind.class, Class::Cpu | Class::Memory);
+    let mut most: BTreeMap<String, f64> = BTreeMap::new();
+    for column in columns.iter().filter(|column| of_resources(column)) {
+        let values = column.baseline.iter().chain(&column.incident).copied().filter(|value| value.is_finite());
+        let known = most.entry(column.metric.clone()).or_insert(0.0);
+        *known = values.fold(*known, f64::max);
+    }
+    for column in columns.iter_mut().filter(|column| of_resources(column)) {
+        if most[&column.metric] <= MOST_OF_A_SHARE {
+            column.baseline.iter_mut().chain(&mut column.incident).for_each(|value| *value *= 100.0);
+        }
+    }
 }
 
 fn read_calls(
     path: &Path,
     rows: &[Vec<String>],
     index: &BTreeMap<&str, usize>,
-    normal_end: i64,
+    normal_end: f64,
 ) -> Result<Vec<Calls>, CaseError> {
     let Some(header) = rows.first() else { return Ok(Vec::new()) };
     let at = |name: &str| header.iter().position(|column| column == name);
@@ -226,7 +256,7 @@ fn read_calls(
         .iter()
         .filter_map(|row| {
             Some(Calls {
-                normal: row.get(time)?.parse::<i64>().ok()? <= normal_end,
+                normal: seconds(row.get(time)?)? <= normal_end,
                 caller: *index.get(row.get(caller)?.as_str())?,
                 callee: *index.get(row.get(callee)?.as_str())?,
                 calls: number(row.get(calls)?),
@@ -244,7 +274,7 @@ fn read_logs(
     path: &Path,
     rows: &[Vec<String>],
     index: &BTreeMap<&str, usize>,
-    normal_end: i64,
+    normal_end: f64,
 ) -> Result<Vec<Messages>, CaseError> {
     let Some(header) = rows.first() else { return Ok(Vec::new()) };
     let at = |name: &str| header.iter().position(|column| column == name);
@@ -255,7 +285,7 @@ fn read_logs(
         .iter()
         .filter_map(|row| {
             Some(Messages {
-                normal: row.get(time)?.parse::<i64>().ok()? <= normal_end,
+                normal: seconds(row.get(time)?)? <= normal_end,
                 node: *index.get(row.get(node)?.as_str())?,
                 count: number(row.get(count)?),
                 template: row.get(template)?.clone(),
@@ -266,7 +296,11 @@ fn read_logs(
 }
 
 fn number(text: &str) -> f64 {
-    text.trim().parse::<f64>().ok().filter(|value| value.is_finite()).unwrap_or(f64::NAN)
+    seconds(text).unwrap_or(f64::NAN)
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    text.trim().parse::<f64>().ok().filter(|value| value.is_finite())
 }
 
 fn invalid(path: &Path, reason: &str) -> CaseError {

@@ -4,14 +4,16 @@
 //! their caller whatever their traffic. Each node must leave the range of its own baseline windows to keep blame.
 
 use super::super::params::CoreParams;
-use super::super::stats::{co_moments, contrast, finite_count, median, quantile, sustained};
+use super::super::stats::{co_moments, contrast, finite_count, median, quantile, sums_of_both, sustained};
 use super::case::{Case, Column};
 use super::classes::{Class, Statistic};
 
 /// A node's contribution to the symptom over the incident.
 struct Share {
-    /// Per request of the symptom, cut at what lasts; gaps are zero (nothing is claimed for them).
+    /// Per request of the symptom, cut at what lasts; gaps stay gaps.
     excess: Vec<f64>,
+    /// Usual amount of the same, without anything subtracted.
+    usual: f64,
     /// How far the part that moves with the symptom left the node's own range.
     ratio: f64,
     rho: f64,
@@ -40,7 +42,18 @@ pub fn flow(case: &Case, params: &CoreParams) -> Flow {
     for (node, share) in shares.iter().enumerate() {
         out.ratio[node] = share.as_ref().map_or(0.0, |share| share.ratio);
     }
-    let order = callers_first(case, target.node);
+    let inferred;
+    let callees = if case.callees.iter().all(Vec::is_empty) {
+        inferred = nested(target.node, target.kind.class, &shares);
+        &inferred
+    } else {
+        &case.callees
+    };
+    let order = callers_first(callees, target.node);
+    // A callee that stands before its caller would send back what it was given: of nodes that call each other in a circle the
+    // one nearer to the symptom is the caller.
+    let mut place = vec![usize::MAX; count];
+    order.iter().enumerate().for_each(|(at, node)| place[*node] = at);
     let mut arriving = vec![0.0; count];
     arriving[target.node] = 1.0;
     for node in order {
@@ -48,44 +61,80 @@ pub fn flow(case: &Case, params: &CoreParams) -> Flow {
         if arriving[node] <= 0.0 {
             continue;
         }
-        let total: f64 = share.excess.iter().sum();
+        let total = sum_of(&share.excess);
         if total <= 0.0 {
             continue;
         }
         let mut rest = share.excess.clone();
-        let mut open: Vec<usize> = usable_callees(case, node, &shares)
+        let mut open: Vec<usize> = usable_callees(callees, node, &shares)
             .into_iter()
+            .filter(|callee| place[*callee] > place[node])
             .filter(|callee| shares[*callee].as_ref().is_some_and(|s| s.ratio >= 1.0 && s.rho >= params.rho_min))
             .collect();
-        while let Some((at, overlap)) = best_overlap(&open, &shares, &rest, total, params.over) {
+        while let Some((at, overlap)) = best_overlap(&open, &shares, &share.excess, &rest, params.over) {
             let callee = open.swap_remove(at);
             arriving[callee] += arriving[node] * overlap / total;
             if let Some(claimed) = &shares[callee] {
-                for (left, taken) in rest.iter_mut().zip(&claimed.excess) {
-                    *left = (*left - taken).max(0.0);
-                }
+                take(&mut rest, &share.excess, &claimed.excess);
             }
             open.sort_unstable();
         }
         if share.ratio >= 1.0 {
-            out.score[node] = params.flow_weight * arriving[node] * rest.iter().sum::<f64>() / total;
+            out.score[node] = params.flow_weight * arriving[node] * sum_of(&rest) / total;
         }
     }
     out
 }
 
-/// The open callee that overlaps most with what is still unexplained; `None` when nothing overlaps.
-fn best_overlap(open: &[usize], shares: &[Option<Share>], rest: &[f64], total: f64, over: f64) -> Option<(usize, f64)> {
+fn sum_of(values: &[f64]) -> f64 {
+    values.iter().filter(|value| value.is_finite()).sum()
+}
+
+/// The open callee that overlaps most with what is still unexplained; `None` when nothing overlaps. What a callee did in
+/// its gaps is as in the samples that both have, if these hold enough of the caller's excess to tell.
+fn best_overlap(open: &[usize], shares: &[Option<Share>], whole: &[f64], rest: &[f64], over: f64) -> Option<(usize, f64)> {
+    let total = sum_of(whole);
     open.iter()
         .enumerate()
         .filter_map(|(at, callee)| {
             let share = shares[*callee].as_ref()?;
-            let own: f64 = share.excess.iter().sum();
-            let common: f64 = rest.iter().zip(&share.excess).map(|(left, claimed)| left.min(*claimed)).sum();
-            let overlap = common * (over * total / own).min(1.0);
+            let (seen, own) = sums_of_both(whole, &share.excess);
+            let least = |left: &f64, claimed: &f64| if claimed.is_finite() { left.min(*claimed) } else { 0.0 };
+            let common = sum_of(&rest.iter().zip(&share.excess).map(|(left, claimed)| least(left, claimed)).collect::<Vec<_>>());
+            let all = if seen >= TELLING * total { common * total / seen } else { common };
+            let overlap = all * (over * seen / own).min(1.0);
             (overlap > 1e-9 * total).then_some((at, overlap))
         })
         .max_by(|left, right| left.1.total_cmp(&right.1).then(right.0.cmp(&left.0)))
+}
+
+/// Share of a caller's excess that must lie in samples its callee has as well.
+const TELLING: f64 = 0.4;
+
+/// Subtracts what a callee explains, in its gaps in proportion.
+fn take(rest: &mut [f64], whole: &[f64], claimed: &[f64]) {
+    let (seen, own) = sums_of_both(whole, claimed);
+    let ratio = if seen >= TELLING * sum_of(whole) && seen > 0.0 { (own / seen).clamp(0.0, 1.0) } else { 0.0 };
+    for ((left, all), claimed) in rest.iter_mut().zip(whole).zip(claimed) {
+        *left = (*left - if claimed.is_finite() { *claimed } else { ratio * all }).max(0.0);
+    }
+}
+
+/// Without a call graph: a caller's time holds its callees', so each node may call those that usually take less; failures
+/// are passed on, so those that fail less.
+fn nested(symptom: usize, class: Class, shares: &[Option<Share>]) -> Vec<Vec<usize>> {
+    let amount = |share: &Share| if class == Class::Latency { share.usual } else { sum_of(&share.excess) };
+    let mut order: Vec<(usize, f64)> =
+        shares.iter().enumerate().filter_map(|(node, share)| Some((node, amount(share.as_ref()?)))).collect();
+    order.retain(|(node, _)| *node != symptom);
+    order.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+    let mut callees = vec![Vec::new(); shares.len()];
+    let nodes: Vec<usize> = order.iter().map(|(node, _)| *node).collect();
+    for (at, node) in nodes.iter().enumerate() {
+        callees[*node] = nodes[at + 1..].to_vec();
+    }
+    callees[symptom] = nodes;
+    callees
 }
 
 fn shares(case: &Case, symptom: usize, class: Class, params: &CoreParams) -> Option<Vec<Option<Share>>> {
@@ -99,7 +148,7 @@ fn shares(case: &Case, symptom: usize, class: Class, params: &CoreParams) -> Opt
         Class::Latency => params.flow_floor * median(&symptom_column.baseline)?,
         _ => 1.0 / symptom_requests.and_then(|column| median(&column.baseline)).filter(|n| *n > 0.0).unwrap_or(100.0),
     };
-    let excess_of = |node: usize| -> Option<(Vec<f64>, f64)> {
+    let excess_of = |node: usize| -> Option<(Vec<f64>, f64, f64)> {
         let column = case.column(node, class, Some(Statistic::Additive))?;
         if !usable(&column.baseline, &column.incident, params) {
             return None;
@@ -118,19 +167,20 @@ fn shares(case: &Case, symptom: usize, class: Class, params: &CoreParams) -> Opt
             .filter_map(|start| contrast(&above_best(&baseline[start..start + length], &normal[start..start + length]), length))
             .collect();
         let null = quantile(&null_values, params.null_quantile)?;
-        Some((excess, null))
+        let usual =
+            median(&baseline.iter().zip(&normal).map(|(value, weight)| value * weight).collect::<Vec<_>>()).unwrap_or(0.0);
+        Some((excess, null, usual))
     };
-    let (symptom_excess, symptom_null) = excess_of(symptom)?;
+    let (symptom_excess, ..) = excess_of(symptom)?;
     let symptom_contrast = contrast(&symptom_excess, length)?;
     Some(
         (0..case.nodes.len())
             .map(|node| {
-                let (excess, null) = if node == symptom { (symptom_excess.clone(), symptom_null) } else { excess_of(node)? };
+                let (excess, null, usual) = excess_of(node)?;
                 let (cov, var, rho) = co_moments(&excess, &symptom_excess)?;
                 let moving = if var > 0.0 { cov / var * symptom_contrast } else { 0.0 };
                 let ratio = moving.min(contrast(&excess, length)?) / null.max(floor);
-                let excess = excess.into_iter().map(|value| if value.is_finite() { value } else { 0.0 }).collect();
-                Some(Share { excess, ratio, rho })
+                Some(Share { excess, usual, ratio, rho })
             })
             .collect(),
     )
@@ -198,27 +248,27 @@ pub(super) fn usable(baseline: &[f64], incident: &[f64], params: &CoreParams) ->
 }
 
 /// Callees with a share of their own; those without are transparent, their callees take their place.
-fn usable_callees(case: &Case, node: usize, shares: &[Option<Share>]) -> Vec<usize> {
-    let mut seen = vec![false; case.nodes.len()];
+fn usable_callees(callees: &[Vec<usize>], node: usize, shares: &[Option<Share>]) -> Vec<usize> {
+    let mut seen = vec![false; callees.len()];
     seen[node] = true;
-    let (mut open, mut found) = (case.callees[node].clone(), Vec::new());
+    let (mut open, mut found) = (callees[node].clone(), Vec::new());
     while let Some(next) = open.pop() {
         if std::mem::replace(&mut seen[next], true) {
             continue;
         }
-        if shares[next].is_some() { found.push(next) } else { open.extend(&case.callees[next]) }
+        if shares[next].is_some() { found.push(next) } else { open.extend(&callees[next]) }
     }
     found.sort_unstable();
     found
 }
 
 /// Nodes reachable from the symptom, callers before callees; an edge that would close a cycle is left out.
-fn callers_first(case: &Case, root: usize) -> Vec<usize> {
-    let mut state = vec![0u8; case.nodes.len()];
+fn callers_first(callees: &[Vec<usize>], root: usize) -> Vec<usize> {
+    let mut state = vec![0u8; callees.len()];
     let (mut order, mut stack) = (Vec::new(), vec![(root, 0usize)]);
     state[root] = 1;
     while let Some((node, next)) = stack.pop() {
-        match case.callees[node].get(next) {
+        match callees[node].get(next) {
             Some(callee) => {
                 stack.push((node, next + 1));
                 if state[*callee] == 0 {

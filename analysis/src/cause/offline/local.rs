@@ -67,14 +67,12 @@ pub fn lost_time(case: &Case, params: &CoreParams) -> LostTime {
     let mut out = LostTime { latency: vec![0.0; count], gap: vec![0.0; count], ratio: vec![0.0; count] };
     let Some(target) = &case.target else { return out };
     let Statistic::Quantile(quantile) = target.kind.statistic else { return out };
-    let statistic = Some(Statistic::Quantile(quantile));
-    let Some(symptom) = case.column(target.node, Class::Latency, statistic) else { return out };
+    let Some(symptom) = case.latency_at(target.node, quantile) else { return out };
     let Some(floor) = median(&symptom.baseline).map(|middle| params.latency_floor * middle) else { return out };
 
     let edges = edges(case);
-    let rises: Vec<Option<Rise>> = (0..count)
-        .map(|node| case.column(node, Class::Latency, statistic).and_then(|column| rise(column, floor, None, params)))
-        .collect();
+    let rises: Vec<Option<Rise>> =
+        (0..count).map(|node| case.latency_at(node, quantile).and_then(|column| rise(column, floor, None, params))).collect();
     let requests: Vec<f64> = (0..count).map(|node| incoming(case, node)).collect();
 
     let mut lost = vec![0.0; count];
