@@ -41,7 +41,8 @@ pub struct EntityRecord {
     pub labels: LabelMap,
     /// Oldest first.
     pub label_changes: Vec<LabelChange>,
-    /// Latest value per field, as of `last_seen_ms`; empty for lives known only from the history.
+    /// Latest value per field, as of `last_seen_ms`; empty for ended lives and those known only from the history: what they
+    /// measured is in the store, and here it would be most of the memory of a host that starts programs all day.
     pub metrics: BTreeMap<String, f64>,
     pub first_seen_ms: i64,
     pub last_seen_ms: i64,
@@ -180,8 +181,7 @@ impl History {
             let same_machine = gala_model::entity::id::canonical_machine(&record.machine_id) == machine;
             let owned = record.kind.has_tgid() && record.labels.get("tgid").is_some_and(|value| &**value == tgid);
             if same_machine && owned && record.offline_at_ms.is_none() && record.last_seen_ms <= at_ms + 1000 {
-                record.state = LifeState::Offline;
-                record.offline_at_ms = Some(at_ms);
+                record.end(at_ms);
                 self.journal.touch_entity(&record.id);
                 ended.insert(record.id.clone());
             }
@@ -297,8 +297,7 @@ impl History {
                 record.missed_cycles += 1;
                 record.state = LifeState::Suspect;
                 if record.missed_cycles > self.config.offline_confirm {
-                    record.state = LifeState::Offline;
-                    record.offline_at_ms = Some(record.last_seen_ms);
+                    record.end(record.last_seen_ms);
                 }
             }
             if record.state != before {
@@ -350,9 +349,8 @@ impl History {
         }
     }
 
-    /// What an ended life measured is in the store; here it would be most of the memory.
     fn push_past_entity(&mut self, mut ended: EntityRecord) {
-        ended.metrics.clear();
+        ended.metrics = BTreeMap::new();
         if self.past_entities.len() >= MAX_PAST {
             self.forget_oldest_entity();
         }
@@ -390,6 +388,12 @@ impl History {
 }
 
 impl EntityRecord {
+    fn end(&mut self, at_ms: i64) {
+        self.state = LifeState::Offline;
+        self.offline_at_ms = Some(at_ms);
+        self.metrics = BTreeMap::new();
+    }
+
     /// Whether what a cycle saw is more than another sample.
     fn is_news(&self, name: &str, labels: &LabelMap) -> bool {
         self.state != LifeState::Online || self.name != name || self.labels != *labels

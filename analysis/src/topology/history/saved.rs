@@ -336,6 +336,31 @@ mod tests {
     }
 
     #[test]
+    fn ended_lives_hold_no_numbers() {
+        let mut history = History::new(Config::default());
+        let busy = |at_ms: i64| {
+            let mut observed = seen(at_ms, "a");
+            observed.entities[1].metrics.insert("cpu_util".to_owned(), 3.0);
+            observed
+        };
+        let numbers = |history: &History, at_ms| history.at(at_ms).entities["m_proc_1"].metrics.len();
+        history.apply(busy(1_000));
+        assert_eq!(numbers(&history, 1_000), 1);
+        history.exited("m", "1", 1_500);
+        assert_eq!(numbers(&history, 2_000), 0);
+        let mut history = History::new(Config::default());
+        history.apply(busy(1_000));
+        let mut at_ms = 1_000;
+        while history.at(at_ms).entities["m_proc_1"].state != LifeState::Offline {
+            at_ms += 60_000;
+            let mut without = busy(at_ms);
+            without.entities.truncate(1);
+            history.apply(without);
+        }
+        assert_eq!(numbers(&history, at_ms), 0);
+    }
+
+    #[test]
     fn labels_are_told_as_they_were() {
         let mut history = History::new(Config::default());
         history.apply(seen(1_000, "a"));
