@@ -187,7 +187,10 @@ impl Head {
         let fingerprint = self.fingerprint(&labels);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            self.generations.push(0);
+            // Generations outlive their slots, so that no reference ever means another series.
+            if self.generations.len() < self.slots.len() {
+                self.generations.push(0);
+            }
             (self.slots.len() - 1) as u32
         });
         let generation = self.generations[slot as usize];
@@ -318,6 +321,24 @@ impl Head {
             self.counters.expired_series += 1;
         }
         self.strings.retain(|text| Arc::strong_count(text) > 1);
+        self.give_back_room();
+    }
+
+    /// After a crowd has gone its room goes too: slots at the end are dropped, and the lowest free ones are taken first so
+    /// that the end empties.
+    fn give_back_room(&mut self) {
+        while self.slots.last().is_some_and(Option::is_none) {
+            self.slots.pop();
+        }
+        let (slots, series) = (self.slots.len(), self.by_labels.len());
+        self.free.retain(|&slot| (slot as usize) < slots);
+        self.free.sort_unstable_by_key(|&slot| std::cmp::Reverse(slot));
+        self.free.shrink_to(self.free.len() * 2);
+        self.slots.shrink_to(slots + slots / 4);
+        let slots = &self.slots;
+        self.by_labels.shrink_to(series * 2, |&slot| slots[slot as usize].as_ref().map_or(0, |series| series.fingerprint));
+        let strings = self.strings.len();
+        self.strings.shrink_to(strings * 2);
     }
 
     /// Forgets the newest times of series that left the head long ago, if too many are remembered.
@@ -462,5 +483,28 @@ mod tests {
         let bounds = Bounds { now_ms: 0, oldest_ms: i64::MIN, newest_ms: i64::MAX };
         let series = head.resolve(&Labels::new([("__name__", "up")])).unwrap();
         assert_eq!(head.append(&[(series, 40, 1.0), (series, 60, 1.0)], bounds, None).samples, 1);
+    }
+
+    #[test]
+    fn the_room_of_a_crowd_that_left_is_given_back_and_its_references_mean_nothing() {
+        let mut head = Head::new(10_000, RandomState::new());
+        let labels = |number: usize| Labels::new([("__name__", "up"), ("tgid", number.to_string().as_str())]);
+        let references: Vec<SeriesRef> = (0..5_000).map(|number| head.resolve(&labels(number)).unwrap()).collect();
+        let now = crate::store::now_ms();
+        // One in the middle and the first few still report.
+        let bounds = Bounds { now_ms: now + 100_000, oldest_ms: i64::MIN, newest_ms: i64::MAX };
+        let stay: Vec<_> = [0, 1, 2, 100].map(|number| (references[number], now, 1.0)).into();
+        assert_eq!(head.append(&stay, bounds, None).samples, 4);
+        head.freeze();
+        head.thaw();
+        head.expire(now + 50_000);
+        assert_eq!((head.len(), head.slots.len()), (4, 101));
+        assert!(head.slots.capacity() < 200 && head.by_labels.capacity() < 200, "{}", head.by_labels.capacity());
+        assert_eq!(head.find(&labels(100)), Some(references[100]));
+        let again: Vec<SeriesRef> = (0..5_000).map(|number| head.resolve(&labels(number)).unwrap()).collect();
+        assert_eq!((head.len(), again[3] as u32), (5_000, 3), "the lowest place is taken first");
+        let gone: Vec<_> = references.iter().filter(|known| !again.contains(known)).map(|&known| (known, now + 1, 1.0)).collect();
+        assert_eq!(gone.len(), 4_996);
+        assert_eq!(head.append(&gone, bounds, None).rejected.len(), 4_996);
     }
 }
