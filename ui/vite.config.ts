@@ -1,3 +1,4 @@
+/// <reference types="vitest/config" />
 // Build of the interface: one shell, one chunk per page, nothing inlined, so that a strict content security policy holds.
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
@@ -10,5 +11,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: true,
   },
+  // A machine that is busy is slow, not wrong.
+  test: { testTimeout: 60_000 },
   server: { proxy: { "/api": "http://127.0.0.1:7070" } },
 });

@@ -4,6 +4,7 @@ import {
   beforeAfter,
   clock,
   clockRange,
+  cost,
   cutAtTimes,
   duration,
   metricWords,
@@ -44,6 +45,9 @@ describe("numbers", () => {
       "< 0.01 ns",
     ]);
     expect([withUnit(0, "ratio"), withUnit(-1e-12, "bytes")]).toEqual(["0 %", "< 0.01 B"]);
+  });
+  it("a cost is brief, and not rounded away", () => {
+    expect([cost(0.0037), cost(0.016), cost(0.0996)]).toEqual(["0.4 %", "1.6 %", "10 %"]);
   });
   it("almost all is never shown as all", () => {
     expect(percent(0.9999)).toBe("99.9 %");

@@ -162,6 +162,11 @@ export function percent(ratio: number | null | undefined, digits = 2): string {
   return `${num(value, digits)} %`;
 }
 
+/** What the agent costs, briefly: to a tenth of a percent, and never rounded by more than a twentieth. */
+export function cost(ratio: number): string {
+  return percent(ratio, ratio < 0.01 ? 1 : 2);
+}
+
 export function bytes(value: number | null | undefined): string {
   return withUnit(value, "bytes");
 }

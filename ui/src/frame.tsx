@@ -3,7 +3,7 @@ import { Suspense, useCallback, useEffect, useState } from "react";
 import { Outlet, useLocation, useSearchParams } from "react-router";
 import { useBudget, useHosts, useLedger, useOpenFaults } from "./api/queries";
 import { useStream } from "./api/stream";
-import { bytes, num, percent, zone } from "./format";
+import { bytes, cost, num, percent, zone } from "./format";
 import { setLanguage, useLang, useT } from "./i18n";
 import { countOf } from "./incident/read";
 import { PAGES, useKeys } from "./keys";
@@ -173,7 +173,7 @@ function Cost() {
   return (
     <To className="cost" to="/agent" title={title}>
       <Icon name="agent" />
-      <span className="w">{t("frame.agent")}</span> <b>{known ? percent(cpu, 1) : "–"}</b>
+      <span className="w">{t("frame.agent")}</span> <b>{known ? cost(cpu) : "–"}</b>
     </To>
   );
 }

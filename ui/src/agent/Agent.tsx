@@ -1,14 +1,14 @@
 // Agent: what it costs, what each probe can do on this kernel and by which hook, what could not be seen, and what stands around it.
 import { useBudget, useHasAgent, useHealth, useLedger, useProbes } from "../api/queries";
 import type { Budget, Component, Hook, LedgerRow, ProbeRow, Rung } from "../api/types";
-import { bytes, duration, num, percent, scaled, stamp, utc, withUnit } from "../format";
+import { bytes, cost, duration, num, percent, scaled, stamp, utc, withUnit } from "../format";
 import { useT } from "../i18n";
 import { Chart } from "../parts/Chart";
 import { Answer, Empty, Page, Section } from "../parts/page";
 import { Rich } from "../parts/rich";
 import { type Judged, State } from "../parts/state";
 import { useTime } from "../time/useTime";
-import { partName, placeName } from "./names";
+import { ago, partName, placeName } from "./names";
 import { Settings } from "./Settings";
 import "./agent.css";
 
@@ -61,7 +61,7 @@ function Cost({ budget, requests }: { budget: Budget; requests: number | null })
   ];
   return (
     <>
-      <h1>{t("agent.costs", { cpu: percent(cpu.used_ratio, 1), memory: bytes(memory.rss_bytes) })}</h1>
+      <h1>{t("agent.costs", { cpu: cost(cpu.used_ratio), memory: bytes(memory.rss_bytes) })}</h1>
       <p className="lead">
         {t("agent.may", { cpu: percent(cpu.limit_ratio), memory: bytes(memory.limit_bytes) })}{" "}
         {shed ? (
@@ -354,7 +354,7 @@ function LedgerLine({ row }: { row: LedgerRow }) {
       ? t("agent.missed", { missed: num(row.total - row.seen), total: num(row.total) })
       : "";
   const words = [row.what, counts, row.reason].filter(Boolean).join(": ");
-  const when = row.last_ms === null ? "" : t("agent.last", { duration: duration(Math.max(0, now - row.last_ms)) });
+  const when = row.last_ms === null ? "" : ago(now - row.last_ms, t);
   return (
     <li>
       <span>{placeName(row.place, t)}</span>
@@ -404,7 +404,7 @@ function Around() {
                     one.kpis && one.kpis.warm < one.kpis.total
                       ? t("agent.warm", { warm: one.kpis.warm, total: one.kpis.total })
                       : "",
-                    one.last_ms === null ? "" : t("agent.last", { duration: duration(Math.max(0, now - one.last_ms)) }),
+                    one.last_ms === null ? "" : ago(now - one.last_ms, t),
                   ]
                     .filter(Boolean)
                     .join(", ")}

@@ -1,5 +1,13 @@
 // Names the agent gives, as people read them. Pure.
+import { duration } from "../format";
 import type { Translate } from "../i18n";
+
+/** Shorter ago than the clock of the page ticks. */
+const JUST_MS = 5000;
+
+export function ago(ms: number, t: Translate): string {
+  return ms < JUST_MS ? t("agent.just") : t("agent.last", { duration: duration(ms) });
+}
 
 const PARTS = {
   agent: "part.agent",

@@ -3,7 +3,7 @@ import { useEffect, useRef } from "react";
 import { useSearchParams } from "react-router";
 import { shows } from "../api/derive";
 import type { EntityMetric, EntityMetrics } from "../api/types";
-import { rangeText, scaled, scaleFor, sentenceCase, withUnit } from "../format";
+import { quantity, rangeText, scaled, scaleFor, sentenceCase, withUnit } from "../format";
 import { useT } from "../i18n";
 import { useMetricName } from "../metrics";
 import { Chart, type Mark } from "../parts/Chart";
@@ -43,13 +43,16 @@ export function MetricChart({
   const main = mainSeries(row.series);
   const now = main ? lastValue(main.points) : null;
   const most = all.length > 0 ? Math.max(...all.map(Math.abs)) : 0;
-  const scale = scaleFor(unit, Math.max(most, row.normal?.hi ?? 0));
+  const scale = scaleFor(unit, most);
+  const last = quantity(now, unit);
+  // On its own scale: what is normal may be far from what is.
+  const normalScale = scaleFor(unit, row.normal?.hi ?? row.normal?.lo ?? 0);
   const name = sentenceCase(metricName(row.metric, type));
   const shown = (value: number) => scaled(value, scale);
   const least = all.length > 0 ? Math.min(...all) : 0;
   const mean = all.length > 0 ? all.reduce((sum, value) => sum + value, 0) / all.length : 0;
   const normal = row.normal
-    ? t("chart.normal", { range: rangeText(row.normal, scale, least < 0), unit: "" }).trim()
+    ? t("chart.normal", { range: rangeText(row.normal, normalScale, least < 0), unit: normalScale.unit }).trim()
     : t("chart.not_judged");
   const tone = row.state === "crit" || row.state === "warn" ? row.state : "";
   return (
@@ -64,8 +67,8 @@ export function MetricChart({
             {name}
           </To>
           <span className="v">
-            <b className={tone}>{scaled(now, scale)}</b>
-            <span className="u">{scale.unit}</span>
+            <b className={tone}>{last.text}</b>
+            <span className="u">{last.unit}</span>
           </span>
         </figcaption>
         {twin ? (
@@ -82,7 +85,7 @@ export function MetricChart({
               <tr>
                 <th>{t("entity.min_max")}</th>
                 <td className="num">
-                  {shown(least)}–{shown(most)}
+                  {shown(least)}–{shown(most)} {scale.unit}
                 </td>
               </tr>
             </tbody>
@@ -115,7 +118,7 @@ export function MetricChart({
           <span>{normal}</span>
           {all.length > 0 ? (
             <span title={t("entity.mean_of", { mean: withUnit(mean, unit) })}>
-              ⌀ {shown(mean)}, {shown(least)}–{shown(most)}
+              ⌀ {shown(mean)}, {shown(least)}–{shown(most)} {scale.unit}
             </span>
           ) : null}
         </p>

@@ -12,7 +12,7 @@ import { VirtualTable } from "../parts/VirtualTable";
 import { useTime } from "../time/useTime";
 import { Editor } from "./Editor";
 import { dashOf, Graph, type Line } from "./Graph";
-import { seriesName, toGrid, toggled } from "./series";
+import { seriesName, sharedLabels, toGrid, toggled } from "./series";
 import { unitOfQuery } from "./unit";
 import "./explore.css";
 
@@ -159,13 +159,15 @@ function Lines({
     const most = grid.rows.reduce((all, row) => row.reduce((max: number, value) => Math.max(max, Math.abs(value ?? 0)), all), 0);
     return scaleFor(unit, most);
   }, [grid, unit]);
-  const lines: Line[] = useMemo(
+  const shared = useMemo(() => sharedLabels(series), [series]);
+  const lines: (Line & { brief: string })[] = useMemo(
     () =>
       grid.rows.map((values, index) => ({
         name: seriesName(series[index]!.metric),
+        brief: seriesName(series[index]!.metric, shared),
         values: values.map((value) => (value === null ? null : value * scale.factor)),
       })),
-    [grid, series, scale],
+    [grid, series, scale, shared],
   );
   const marks = useMemo(() => faults.data?.items ?? [], [faults.data]);
   // By name: the next answer may have them in another order, and others.
@@ -185,6 +187,11 @@ function Lines({
       {series.length > MAX_LINES ? (
         <p className="lab">{t("explore.too_many", { shown: MAX_LINES, count: num(series.length) })}</p>
       ) : null}
+      {Object.keys(shared).length > 0 ? (
+        <p className="lab leg0">
+          {t("explore.shared")} <code>{seriesName(shared)}</code>
+        </p>
+      ) : null}
       <ul className="leg">
         {lines.map((line, index) => {
           const known = line.values.filter((value): value is number => value !== null);
@@ -193,7 +200,7 @@ function Lines({
               <button
                 type="button"
                 aria-pressed={!hidden.has(line.name)}
-                title={t("explore.alone")}
+                title={`${line.name}\n${t("explore.alone")}`}
                 onClick={(event) => toggle(line.name, event.shiftKey || event.altKey)}
               >
                 <svg width="22" height="8" aria-hidden="true">
@@ -203,7 +210,7 @@ function Lines({
                     strokeDasharray={lines.length === 1 ? undefined : dashOf(index).join(" ")}
                   />
                 </svg>
-                <code>{line.name}</code>
+                <code>{line.brief}</code>
                 <span className="num">
                   {num(known[known.length - 1])}
                   <span className="u">{scale.unit}</span>

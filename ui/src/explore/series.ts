@@ -1,12 +1,21 @@
 // Prometheus answers as lines of a chart. Pure.
 import type { PromSeries } from "../api/types";
 
-export function seriesName(metric: Record<string, string>): string {
+export function seriesName(metric: Record<string, string>, shared: Record<string, string> = {}): string {
   const { __name__: name = "", ...labels } = metric;
   const inside = Object.entries(labels)
+    .filter(([label]) => !(label in shared))
     .map(([label, value]) => `${label}="${value}"`)
     .join(", ");
   return inside || !name ? `${name}{${inside}}` : name;
+}
+
+/** Labels that all of several series have alike: they tell none from another, and would push aside those that do. */
+export function sharedLabels(series: readonly Pick<PromSeries, "metric">[]): Record<string, string> {
+  const [first, ...rest] = series;
+  if (!first || rest.length === 0) return {};
+  const { __name__: _, ...labels } = first.metric;
+  return Object.fromEntries(Object.entries(labels).filter(([name, value]) => rest.every((one) => one.metric[name] === value)));
 }
 
 /** Values of all series on one grid of times (s); what is missing is null, so that gaps stay gaps. */

@@ -1,6 +1,6 @@
 // Now while no incident is open: what that is worth hangs on whether everything asked about is watched.
 import type { ReactNode } from "react";
-import { partName } from "../agent/names";
+import { ago, partName } from "../agent/names";
 import { useAbnormal, useFaults, useHealth, useHosts, useWatchedThen } from "../api/queries";
 import type { Health } from "../api/types";
 import { duration, num, stamp } from "../format";
@@ -54,9 +54,7 @@ export function Well({ learning, host }: { learning: boolean; host: string | nul
               <span>
                 <Rich text={part.reason || part.status} />
               </span>
-              {part.last_ms === null ? null : (
-                <span className="dim nw">{t("agent.last", { duration: duration(Math.max(0, time.now - part.last_ms)) })}</span>
-              )}
+              {part.last_ms === null ? null : <span className="dim nw">{ago(time.now - part.last_ms, t)}</span>}
             </li>
           ))}
         </ul>

@@ -80,6 +80,7 @@ export const agent = {
   "agent.missed": ["{{missed}} of {{total}} not seen", "{{total}} 中有 {{missed}} 未观测"],
   "agent.around": ["Around it", "周边"],
   "agent.warm": ["{{warm}} of {{total}} series warm", "{{total}} 个序列中 {{warm}} 个就绪"],
+  "agent.just": ["just now", "刚刚"],
   "agent.last": ["{{duration}} ago", "{{duration}} 前"],
   "agent.uptime": ["uptime", "运行时长"],
   "ledger.probe": ["probe {{name}}", "探针 {{name}}"],

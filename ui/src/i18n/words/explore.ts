@@ -10,6 +10,7 @@ export const explore = {
   "explore.placeholder": ["PromQL: a metric, or rate(…[1m])", "PromQL:指标名,或 rate(…[1m])"],
   "explore.run": ["Run", "运行"],
   "explore.options": ["{{count}} completions; arrows choose, Enter takes one", "{{count}} 个补全项,方向键选择,回车采用"],
+  "explore.shared": ["in all of them:", "共同标签:"],
   "explore.completion": ["Completions", "补全"],
   "explore.stat": ["{{count}} series, {{ms}} ms", "{{count}} 个序列,{{ms}} ms"],
   "explore.step": ["a point every {{step}} s", "每 {{step}} 秒一点"],
