@@ -36,6 +36,42 @@ fn a_value_that_cannot_be_read_is_wrong_usage_and_names_its_option() {
 }
 
 #[test]
+fn switches_of_the_environment_are_written_as_people_write_them() {
+    let hub = |value: &str| {
+        let mut hub = Command::new(env!("CARGO_BIN_EXE_gala"));
+        hub.args(["hub", "--listen", "127.0.0.1:0", "--data", "/proc/none"]).env("GALA_INSECURE", value).env("GALA_NO_AUTH", "0");
+        hub.stdin(Stdio::null()).output().unwrap()
+    };
+    for value in ["1", "yes", "true", "off", "0"] {
+        let output = hub(value);
+        assert_eq!(output.status.code(), Some(1), "{value}: {}", said(&output));
+        assert!(said(&output).contains("/proc/none") && said(&output).contains("--data"), "{value}: {}", said(&output));
+    }
+    assert_eq!(hub("perhaps").status.code(), Some(2));
+}
+
+#[test]
+fn a_signal_that_comes_while_the_program_starts_ends_it_as_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_gala"))
+        .args(["agent", "--metrics-listen", "off", "--rest-listen", "off", "--data"])
+        .arg(folder.path().join("data"))
+        .arg("--run-dir")
+        .arg(folder.path().join("run"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Held as soon as the folder is there; the probes are still to be loaded.
+    while !folder.path().join("run").exists() {
+        assert!(process.try_wait().unwrap().is_none(), "it ended");
+    }
+    Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
 fn version_and_help_of_the_agent_are_no_failure() {
     let version = gala(&["agent", "-v"]);
     assert!(version.status.success() && said(&version).contains("\nCOMMIT_SHA1="), "{}", said(&version));
@@ -117,6 +153,17 @@ fn gopher_ctls_words_print_what_the_agent_answers() {
     let shown = ctl(&["probe", "get", "ksli"]);
     assert!(shown.1.contains("\"report_period\":7") && shown.1.ends_with("\"state\":\"stopped\"}\n"), "{shown:?}");
     assert_eq!(ctl(&["probe", "ksli"]), shown);
+    // The log writes the address with its slash, and what has no REST API has a socket.
+    let output = gala(&["ctl", "--rest", &format!("{}/", agent.rest), "probe", "ksli"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), shown.1);
+    let over_socket = |words: &[&str]| {
+        let run = folder.path().join("run");
+        let output = gala(&[&["ctl", "--run-dir", run.to_str().unwrap()], words].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(over_socket(&["probe", "ksli"]), shown);
+    assert_eq!(over_socket(&["probe", "set", "nosuch", "{}"]).0, Some(1));
+    assert_eq!(over_socket(&["metric"]).0, Some(0));
     let refusal = "{ \"result\": \"failed\", \"message\":\"invalid state on: must be running or stopped\" }\n".to_owned();
     assert_eq!(ctl(&["probe", "set", "ksli", "{\"state\":\"on\"}"]), (Some(1), refusal.clone()));
     assert_eq!(ctl(&["--ignore-refusal", "probe", "ksli", "set", "{\"state\":\"on\"}"]), (Some(0), refusal));

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::client::get;
+use crate::client::scrape;
 
 /// Prints how the agent is; `None` when none answers there.
 pub fn show(exporter: &str, as_json: bool) -> Option<Result<ExitCode>> {
-    let body = get(&format!("{}/metrics", exporter.trim_end_matches('/'))).ok()?;
+    let body = scrape(exporter).ok()?;
     let status = parse(&body)?;
     if as_json {
         return Some(serde_json::to_string_pretty(&json!({ "agent": status })).map_err(Into::into).map(|text| {

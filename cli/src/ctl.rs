@@ -1,23 +1,36 @@
-//! `gala ctl`: talks to a running agent over its REST API and its exporter. Our words and those of gala-gopher's `gopher-ctl`;
-//! what the agent answers is printed as it is.
+//! `gala ctl`: talks to a running agent over its REST API and its exporter, or over its command socket where those are off.
+//! Our words and those of gala-gopher's `gopher-ctl`; what the agent answers is printed as it is.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Subcommand};
+use gala_agent::control::run_folder::SOCKET;
+use gala_agent::control::socket;
 use serde_json::Value;
 
-use crate::client::{ask, get, http};
+use crate::client::{ask, http, no_answer, scrape};
+use crate::options::Common;
+
+const OWN_REST: &str = "http://127.0.0.1:9999";
+const OWN_METRICS: &str = "http://127.0.0.1:8888";
+
+/// How gopher-ctl names an unknown probe, for the REST API speaks of URLs.
+const UNKNOWN_PROBE: &str = "{ \"result\": \"failed\", \"message\":\"Failed to get probe config\" }";
 
 #[derive(Args)]
 pub struct Ctl {
-    /// REST API of the agent
-    #[arg(long, env = "GALA_REST", default_value = "http://127.0.0.1:9999", value_name = "URL")]
-    rest: String,
-    /// Exporter of the agent
-    #[arg(long, env = "GALA_METRICS", default_value = "http://127.0.0.1:8888", value_name = "URL")]
-    metrics: String,
+    /// REST API of the agent [default: http://127.0.0.1:9999, or the command socket when none answers there]
+    #[arg(long, env = "GALA_REST", value_name = "URL")]
+    rest: Option<String>,
+    /// Exporter of the agent [default: http://127.0.0.1:8888, or the command socket when none answers there]
+    #[arg(long, env = "GALA_METRICS", value_name = "URL")]
+    metrics: Option<String>,
+    /// Asks over the command socket in this run folder, unless an address is named
+    #[arg(long, env = "GALA_RUN_DIR", value_name = "DIR")]
+    run_dir: Option<PathBuf>,
     /// Ends with 0 also when the agent refuses, as gopher-ctl does
     #[arg(long)]
     ignore_refusal: bool,
@@ -63,7 +76,7 @@ impl Ctl {
         match &self.word {
             Word::Probes => {
                 for entry in &gala_agent::control::catalogue::PROBES {
-                    let text = get(&format!("{}/{}", self.rest, entry.name))?;
+                    let text = self.probe(entry.name, None)?;
                     let state = serde_json::from_str::<Value>(&text)
                         .ok()
                         .and_then(|answer| answer["state"].as_str().map(str::to_owned))
@@ -72,33 +85,70 @@ impl Ctl {
                 }
             }
             Word::Probe { words } => match wish(words) {
-                Ok(Wish::Get(name)) => {
-                    let url = format!("{}/{name}", self.rest);
-                    let (status, body) = ask(http()?.get(&url), &url)?;
-                    // So gopher-ctl names it, for the REST API speaks of URLs.
-                    let unknown = "{ \"result\": \"failed\", \"message\":\"Failed to get probe config\" }";
-                    let body = if status.as_u16() == 404 { unknown } else { &body };
-                    return Ok(self.told(status.is_success(), body));
-                }
-                Ok(Wish::Set(name, json)) => {
-                    let url = format!("{}/{name}", self.rest);
-                    let request = http()?.put(&url).header("content-type", "application/json").body(json.to_owned());
-                    let (status, body) = ask(request, &url)?;
-                    return Ok(self.told(status.is_success(), &body));
-                }
+                Ok(Wish::Get(name)) => return Ok(self.told(&self.probe(name, None)?)),
+                Ok(Wish::Set(name, json)) => return Ok(self.told(&self.probe(name, Some(json))?)),
                 Err(problem) => {
                     let usage = "gala ctl probe NAME [get | set JSON], or get NAME, set NAME JSON";
                     crate::Cli::command().override_usage(usage).error(ErrorKind::InvalidValue, problem).exit()
                 }
             },
-            Word::Metrics => crate::print(get(&format!("{}/metrics", self.metrics))?.trim_end()),
+            Word::Metrics => crate::print(self.metrics()?.trim_end()),
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn told(&self, accepted: bool, body: &str) -> ExitCode {
+    /// What is said of a probe, or to its new configuration.
+    fn probe(&self, name: &str, config: Option<&str>) -> Result<String> {
+        // Nothing else is a name, and some of it would be another address.
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Ok(UNKNOWN_PROBE.to_owned());
+        }
+        let over_rest = || -> Result<String> {
+            let url = format!("{}/{name}", self.rest.as_deref().unwrap_or(OWN_REST).trim_end_matches('/'));
+            let request = match config {
+                None => http()?.get(&url),
+                // So gopher-ctl's JSON is one whatever it begins with.
+                Some(json) => http()?.put(&url).body(format!("json={json}")),
+            };
+            let (status, body) = ask(request, &url)?;
+            Ok(if config.is_none() && status.as_u16() == 404 { UNKNOWN_PROBE.to_owned() } else { body })
+        };
+        self.over(self.rest.is_some(), over_rest, |socket| socket::ask_probe(socket, name, config))
+    }
+
+    fn metrics(&self) -> Result<String> {
+        let exporter = self.metrics.as_deref().unwrap_or(OWN_METRICS);
+        self.over(self.metrics.is_some(), || scrape(exporter), socket::ask_metrics)
+    }
+
+    /// Over HTTP, or over the command socket where that is named, or where nobody takes a call that nobody named.
+    fn over(
+        &self,
+        is_named: bool,
+        http: impl FnOnce() -> Result<String>,
+        socket: impl FnOnce(&Path) -> std::io::Result<String>,
+    ) -> Result<String> {
+        let path = self.socket();
+        if self.run_dir.is_none() || is_named {
+            let answered = http();
+            let is_away = answered.as_ref().err().and_then(no_answer).is_some_and(|nobody| nobody.is_unreachable);
+            if is_named || !is_away || !path.as_ref().is_ok_and(|path| path.exists()) {
+                return answered;
+            }
+        }
+        let path = path?;
+        socket(&path).with_context(|| format!("no agent answers at {}", path.display()))
+    }
+
+    fn socket(&self) -> Result<PathBuf> {
+        let common = Common { run_dir: self.run_dir.clone(), ..Common::default() };
+        Ok(common.run_dir(&common.file()?)?.join(SOCKET))
+    }
+
+    fn told(&self, body: &str) -> ExitCode {
         crate::print(body.trim_end());
-        if accepted || self.ignore_refusal { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let failed = serde_json::from_str::<Value>(body).is_ok_and(|answer| answer["result"] == "failed");
+        if failed && !self.ignore_refusal { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 

@@ -1,16 +1,19 @@
 //! The long-running commands: start in order, tell systemd, wait for a signal, end in order.
 
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use gala_agent::budget::Limits;
 use gala_agent::control::file::FileConfig;
+use gala_agent::control::lock::{NotLocked, lock};
 use gala_agent::control::run_folder::RunFolder;
 use gala_agent::{Agent, AgentConfig, AgentHandle};
 use gala_hub::{Hub, HubConfig};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::options::{AgentOptions, Common, HubOptions, LogFormat, address, bytes, duration, interval, log_filter, number, pick};
@@ -30,6 +33,9 @@ const READY_LOOK: Duration = Duration::from_millis(100);
 const WATCHDOG_EVERY: Duration = Duration::from_secs(10);
 const STANDSTILL: Duration = Duration::from_secs(120);
 
+/// The end takes no longer, whatever hangs: what was acknowledged is on disk, and hooks go with the process.
+const LONGEST_END: Duration = Duration::from_millis(1900);
+
 /// A hub and an agent may be neighbours in one data folder, two of a kind may not.
 const HUB_LOCK: &str = "lock";
 const AGENT_LOCK: &str = "agent.lock";
@@ -38,10 +44,11 @@ const AGENT_LOCK: &str = "agent.lock";
 pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Result<ExitCode> {
     let file = common.file()?;
     let logging = start_logging(&common, &file)?;
+    let signals = Signals::catch()?;
     let agent_config = up_agent_config(&common, &options, &file)?;
     let hub_config = hub_config(&common, &hub_options, &file, LOCAL_TOPOLOGY_PERIOD)?;
     // The agent's lock comes first: of two starts on one host the second must touch nothing.
-    let run_folder = RunFolder::acquire(&agent_config.run_dir, agent_config.run_dir_given)?;
+    let run_folder = hold_run_folder(&agent_config)?;
     let locks = (lock_data(&hub_config.data_dir, HUB_LOCK)?, lock_data(&agent_config.state_dir, AGENT_LOCK)?);
     let hub = Hub::start(hub_config)?;
     let agent = match Agent::start_in(run_folder, agent_config, hub.sink()) {
@@ -66,7 +73,7 @@ pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Res
         take: &take,
         note: &|taken| hub.note_configuration(taken),
     };
-    wait(&common, &logging, &life)?;
+    wait(signals, &common, &logging, &life);
     agent.stop();
     hub.stop();
     drop(locks);
@@ -79,11 +86,14 @@ pub fn agent(common: Common, options: AgentOptions, hub: Option<String>) -> Resu
     let configure = |file: &FileConfig| -> Result<AgentConfig> {
         let mut config = agent_config(&common, &options, file)?;
         config.hub = hub.clone().or_else(|| file.option("hub").map(str::to_owned));
+        // Without a hub the exporter is all there is of it.
+        config.metrics_required |= config.hub.is_none();
         Ok(config)
     };
     let config = configure(&file)?;
     let logging = start_logging(&common, &file)?;
-    let run_folder = RunFolder::acquire(&config.run_dir, config.run_dir_given)?;
+    let signals = Signals::catch()?;
+    let run_folder = hold_run_folder(&config)?;
     let lock = lock_data(&config.state_dir, AGENT_LOCK)?;
     let agent = Agent::start_in(run_folder, config, Arc::new(gala_agent::sinks::Discard))?;
     announce(None, Some(&agent));
@@ -93,7 +103,7 @@ pub fn agent(common: Common, options: AgentOptions, hub: Option<String>) -> Resu
         take: &|file| Ok(agent.reload(configure(file)?)?),
         note: &|_| {},
     };
-    wait(&common, &logging, &life)?;
+    wait(signals, &common, &logging, &life);
     agent.stop();
     drop(lock);
     Ok(ExitCode::SUCCESS)
@@ -103,6 +113,7 @@ pub fn agent(common: Common, options: AgentOptions, hub: Option<String>) -> Resu
 pub fn hub(common: Common, options: HubOptions) -> Result<ExitCode> {
     let file = common.file()?;
     let logging = start_logging(&common, &file)?;
+    let signals = Signals::catch()?;
     let config = hub_config(&common, &options, &file, REMOTE_TOPOLOGY_PERIOD)?;
     let lock = lock_data(&config.data_dir, HUB_LOCK)?;
     let hub = Hub::start(config)?;
@@ -113,7 +124,7 @@ pub fn hub(common: Common, options: HubOptions) -> Result<ExitCode> {
         take: &|file| Ok(hub.reload(hub_config(&common, &options, file, REMOTE_TOPOLOGY_PERIOD)?)?),
         note: &|taken| hub.note_configuration(taken),
     };
-    wait(&common, &logging, &life)?;
+    wait(signals, &common, &logging, &life);
     hub.stop();
     drop(lock);
     Ok(ExitCode::SUCCESS)
@@ -125,20 +136,17 @@ fn sampling_age(agent: &AgentHandle) -> Duration {
     Duration::from_millis(u64::try_from(age_ms).unwrap_or_default())
 }
 
-/// The agent beside a hub: a port nobody chose is no reason to give up both.
+/// The agent beside a hub, which is something to give up for a port too.
 fn up_agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) -> Result<AgentConfig> {
-    let is_chosen = |given: &Option<String>, name: &str| given.is_some() || file.option(name).is_some();
-    let mut config = agent_config(common, options, file)?;
-    config.alone = false;
-    config.metrics_required = is_chosen(&options.metrics_listen, "metrics_listen");
-    config.rest_required = is_chosen(&options.rest_listen, "rest_listen");
-    Ok(config)
+    Ok(AgentConfig { alone: false, ..agent_config(common, options, file)? })
 }
 
 /// Values of the command line and the environment were found right when they were read: what is wrong here stands in the file,
 /// so messages name its key.
 pub fn agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) -> Result<AgentConfig> {
     let text = |given: &'_ Option<String>, name: &str, default: &str| pick(given.as_deref(), file, name, default).to_owned();
+    // A port nobody chose is no reason to give up the rest.
+    let is_chosen = |given: &Option<String>, name: &str| given.is_some() || file.option(name).is_some();
     let percent = number("budget_cpu", &text(&options.budget_cpu, "budget_cpu", "2"))?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64;
     let limits = Limits {
@@ -149,6 +157,8 @@ pub fn agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) 
     Ok(AgentConfig {
         metrics_listen: address("metrics_listen", &text(&options.metrics_listen, "metrics_listen", "127.0.0.1:8888"))?,
         rest_listen: address("rest_listen", &text(&options.rest_listen, "rest_listen", "127.0.0.1:9999"))?,
+        metrics_required: is_chosen(&options.metrics_listen, "metrics_listen"),
+        rest_required: is_chosen(&options.rest_listen, "rest_listen"),
         interval: interval("interval", &text(&options.interval, "interval", "5"))?,
         limits,
         run_dir: common.run_dir(file)?,
@@ -182,30 +192,30 @@ pub fn hub_config(common: &Common, options: &HubOptions, file: &FileConfig, topo
     })
 }
 
-/// Makes the data folder, for its owner only, and locks it; the lock ends with the value.
-fn lock_data(dir: &std::path::Path, name: &str) -> Result<std::fs::File> {
-    use std::io::{Read as _, Seek as _, Write as _};
-    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-    let place = || format!("data folder {}", dir.display());
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(place)?;
-    let path = dir.join(name);
-    let mut file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .with_context(place)?;
-    if file.try_lock().is_err() {
-        let mut holder = String::new();
-        file.read_to_string(&mut holder).with_context(place)?;
-        let holder = holder.trim();
-        bail!("data folder {} is in use by process {holder}; stop that one or choose another folder with --data", dir.display());
+/// Where the run folder lies in the data folder, it is that one which cannot be made.
+fn hold_run_folder(config: &AgentConfig) -> Result<RunFolder> {
+    if config.run_dir.starts_with(&config.state_dir) {
+        make_data(&config.state_dir)?;
     }
-    file.set_len(0).and_then(|()| file.rewind()).with_context(place)?;
-    writeln!(file, "{}", std::process::id()).with_context(place)?;
-    Ok(file)
+    Ok(RunFolder::acquire(&config.run_dir, config.run_dir_given)?)
+}
+
+/// Makes the data folder, for its owner only.
+fn make_data(dir: &Path) -> Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| anyhow!("data folder {} cannot be made ({error}): choose another one with --data", dir.display()))
+}
+
+/// Makes the data folder and locks it; the lock ends with the value.
+fn lock_data(dir: &Path, name: &str) -> Result<std::fs::File> {
+    make_data(dir)?;
+    let dir_name = dir.display();
+    lock(&dir.join(name), 0o600).map_err(|problem| match problem {
+        NotLocked::Held(pid) => {
+            anyhow!("data folder {dir_name} is in use by process {pid}; stop that one or choose another folder with --data")
+        }
+        NotLocked::Unusable(error) => anyhow!("data folder {dir_name} cannot be used ({error}): choose another one with --data"),
+    })
 }
 
 /// Changes what is logged while the program runs.
@@ -245,11 +255,6 @@ fn announce(hub: Option<&Hub>, agent: Option<&AgentHandle>) {
         }
         if let Some(address) = agent.rest_address() {
             tracing::info!("agent REST     http://{address}/");
-        }
-        if !rustix::process::geteuid().is_root() {
-            tracing::warn!(
-                "running without root: kernel hooks are off and other users' processes are seen in part; `gala doctor` tells what is missing"
-            );
         }
     }
 }
@@ -314,18 +319,36 @@ impl Life<'_> {
     }
 }
 
-/// Until SIGTERM or SIGINT; SIGHUP reads the configuration again.
-fn wait(common: &Common, logging: &Logging, life: &Life<'_>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("signal handling")?;
+/// Caught from the first moment on: what comes while the program starts is obeyed once it has.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("signal handling")?;
+        let entered = runtime.enter();
+        let [terminate, interrupt, hangup] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(|kind| signal(kind).context("signals"));
+        let (terminate, interrupt, hangup) = (terminate?, interrupt?, hangup?);
+        drop(entered);
+        Ok(Self { runtime, terminate, interrupt, hangup })
+    }
+}
+
+/// Until SIGTERM or SIGINT; SIGHUP reads the configuration again. The end begins then, and its time runs.
+fn wait(signals: Signals, common: &Common, logging: &Logging, life: &Life<'_>) {
+    let Signals { runtime, mut terminate, mut interrupt, mut hangup } = signals;
     runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
         let mut watchdog = tokio::time::interval(WATCHDOG_EVERY);
         let mut ready = std::pin::pin!(life.tell_ready());
         let mut is_told = false;
         loop {
             tokio::select! {
+                biased;
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 () = &mut ready, if !is_told => is_told = true,
@@ -333,8 +356,12 @@ fn wait(common: &Common, logging: &Logging, life: &Life<'_>) -> Result<()> {
                 _ = hangup.recv() => life.reload(common, logging),
             }
         }
-        tracing::info!("stopping");
-        notify(&[sd_notify::NotifyState::Stopping]);
-        Ok(())
-    })
+    });
+    tracing::info!("stopping");
+    notify(&[sd_notify::NotifyState::Stopping]);
+    std::thread::spawn(|| {
+        std::thread::sleep(LONGEST_END);
+        tracing::warn!("a part does not stop; the program ends without it");
+        std::process::exit(0);
+    });
 }

@@ -43,7 +43,7 @@ const AGENT_VERSION: &str = concat!(
 
 /// Tells why a Linux service got slow, in a minute, without touching it.
 #[derive(Parser)]
-#[command(name = "gala", version = VERSION, about, max_term_width = 100)]
+#[command(name = "gala", version = VERSION, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use gala_agent::control::file::FileConfig;
 use tracing_subscriber::EnvFilter;
@@ -38,7 +39,7 @@ pub struct Common {
     /// One line each, as text or JSON [default: text]
     #[arg(long, env = "GALA_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Lock of the agent [default: /run/gala_gopher for root, else below XDG_RUNTIME_DIR or the data folder]
+    /// Lock and command socket of the agent [default: /run/gala_gopher for root, else below XDG_RUNTIME_DIR or the data folder]
     #[arg(long, env = "GALA_RUN_DIR", value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
 }
@@ -70,10 +71,10 @@ pub struct HubOptions {
     #[arg(long, env = "GALA_LISTEN", value_name = "ADDR:PORT", value_parser = address_text)]
     pub listen: Option<String>,
     /// Listens beyond loopback without TLS
-    #[arg(long, env = "GALA_INSECURE")]
+    #[arg(long, env = "GALA_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
     /// Takes callers beyond loopback without a token
-    #[arg(long, env = "GALA_NO_AUTH")]
+    #[arg(long, env = "GALA_NO_AUTH", value_parser = BoolishValueParser::new())]
     pub no_auth: bool,
     /// How long samples are kept [default: 7d]
     #[arg(long, env = "GALA_RETENTION", value_name = "TIME", value_parser = duration_text)]
@@ -100,8 +101,10 @@ impl Common {
         if rustix::process::geteuid().is_root() {
             return Ok(PathBuf::from("/var/lib/gala"));
         }
-        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        // Empty or relative ones are to be passed over (XDG Base Directory Specification).
+        let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let state = folder("XDG_STATE_HOME");
+        let home = || folder("HOME").map(|home| home.join(".local/state"));
         match state.or_else(home) {
             Some(dir) => Ok(dir.join("gala")),
             None => bail!("no data folder: neither XDG_STATE_HOME nor HOME is set; name one with --data"),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::client::http;
+use crate::client::{ask, http};
 use crate::options::{duration, duration_text};
 
 #[derive(Args)]
@@ -22,6 +22,7 @@ pub struct Query {
     /// The hub's answer as it is
     #[arg(long)]
     json: bool,
+    /// Hub to ask
     #[arg(long, env = "GALA_URL", default_value = "http://127.0.0.1:7070", value_name = "URL")]
     hub: String,
 }
@@ -38,17 +39,16 @@ impl Query {
                     None => (range / 60).max(5),
                 };
                 let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).context("clock")?.as_secs();
-                parameters.extend([("start", (now - range).to_string()), ("end", now.to_string()), ("step", step.to_string())]);
+                parameters.extend([
+                    ("start", now.saturating_sub(range).to_string()),
+                    ("end", now.to_string()),
+                    ("step", step.to_string()),
+                ]);
                 "query_range"
             }
         };
         let url = format!("{}/api/v1/{path}", self.hub.trim_end_matches('/'));
-        let response = http()?
-            .post(&url)
-            .form(&parameters)
-            .send()
-            .with_context(|| format!("{url} does not answer; is a hub running there?"))?;
-        let body = response.text().context("the answer broke off")?;
+        let (_, body) = ask(http()?.post(&url).form(&parameters), &url)?;
         if self.json {
             crate::print(body.trim_end());
         }

@@ -7,7 +7,7 @@ use clap::Args;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::client::{ask, http};
+use crate::client::{NoAnswer, ask, http, no_answer};
 
 /// Where a hub listens unless told otherwise.
 const OWN_HUB: &str = "http://127.0.0.1:7070";
@@ -36,8 +36,10 @@ impl Status {
         };
         let (status, health) = match answer("/health") {
             Ok(answered) => answered,
-            Err(error) if is_unreachable(&error) => return self.without_hub(hub, &error),
-            Err(error) => return Err(error),
+            Err(error) => match no_answer(&error) {
+                Some(nobody) if nobody.is_unreachable => return self.without_hub(hub, nobody),
+                _ => return Err(error),
+            },
         };
         // In the first seconds health is 503, and a health answer all the same.
         if !health["components"].is_object() {
@@ -63,19 +65,14 @@ impl Status {
     }
 
     /// Who names a hub asks about another host, perhaps: this one's agent says nothing of it.
-    fn without_hub(&self, hub: &str, error: &anyhow::Error) -> Result<ExitCode> {
-        let no_hub = format!("no hub answers at {hub}: {}", error.root_cause());
+    fn without_hub(&self, hub: &str, nobody: &NoAnswer) -> Result<ExitCode> {
+        let no_hub = format!("no hub answers at {hub}: {}", nobody.reason);
         let shown = if self.hub.is_none() { crate::agent_status::show(&self.metrics, self.json) } else { None };
         if shown.is_some() {
             crate::eprint(&no_hub);
         }
         shown.unwrap_or_else(|| Err(anyhow!(no_hub)))
     }
-}
-
-/// Whether nobody took the call: a hub that answers with an error is there.
-fn is_unreachable(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect)
 }
 
 fn text(value: &Value) -> &str {
@@ -205,11 +202,12 @@ mod tests {
     #[test]
     fn without_a_named_hub_the_agent_here_is_asked() {
         prepare();
-        let unreachable = crate::client::get(NOBODY).unwrap_err();
-        assert!(is_unreachable(&unreachable), "{unreachable:#}");
+        let error = crate::client::get(NOBODY).unwrap_err();
+        let unreachable = no_answer(&error).unwrap();
+        assert!(unreachable.is_unreachable && error.to_string().matches(NOBODY).count() == 1, "{error:#}");
         let status = |metrics| Status { json: true, hub: None, metrics };
-        assert!(status(exporter()).without_hub(NOBODY, &unreachable).is_ok());
-        let error = status(NOBODY.to_owned()).without_hub(NOBODY, &unreachable).unwrap_err().to_string();
+        assert!(status(exporter()).without_hub(NOBODY, unreachable).is_ok());
+        let error = status(NOBODY.to_owned()).without_hub(NOBODY, unreachable).unwrap_err().to_string();
         assert!(error.starts_with("no hub answers at "), "{error}");
     }
 

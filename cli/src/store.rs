@@ -22,24 +22,34 @@ enum Action {
         dir: PathBuf,
     },
     /// Merges small blocks; the hub must be stopped
-    Compact { dir: PathBuf },
+    Compact {
+        /// Data folder of the hub, or the store folder in it
+        dir: PathBuf,
+    },
     /// Writes samples to standard output; works beside a running hub
     Export {
+        /// Data folder of the hub, or the store folder in it
         dir: PathBuf,
         /// Which series, e.g. '{__name__=~"gala_gopher_proc_.+"}'
         #[arg(long = "match", default_value = "{__name__=~\".+\"}", value_name = "SELECTOR")]
         selector: String,
-        /// Milliseconds since 1970
-        #[arg(long, default_value_t = 0)]
+        /// Oldest sample, milliseconds since 1970
+        #[arg(long, default_value_t = 0, value_name = "MS")]
         from: i64,
-        #[arg(long, default_value_t = i64::MAX)]
+        /// Newest sample, milliseconds since 1970 [default: all there are]
+        #[arg(long, default_value_t = i64::MAX, hide_default_value = true, value_name = "MS")]
         to: i64,
         /// JSON lines instead of Prometheus text
         #[arg(long)]
         json: bool,
     },
     /// Copies a consistent state into a new folder; the hub must be stopped
-    Backup { dir: PathBuf, target: PathBuf },
+    Backup {
+        /// Data folder of the hub, or the store folder in it
+        dir: PathBuf,
+        /// Folder to make
+        target: PathBuf,
+    },
 }
 
 /// The store lies in a folder of its own below the data folder.
