@@ -3,11 +3,10 @@
 //! most of the last few samples held, so that lone spikes neither alarm nor hide what lasts. Samples enter a minute late, so that a fault
 //! does not teach its own beginning; what belongs to an anomaly is never learnt.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
+use super::runs::Runs;
 
 /// Samples of the recent past that make the band.
 const RECENT: usize = 240;
@@ -30,6 +29,11 @@ const LONG_HALF_LIFE: f64 = 17_280.0;
 const ROUNDING: f64 = 1e-4;
 /// Learnt samples between two sorts of the recent past.
 const REFRESH: u32 = 4;
+/// Learnt samples after which the level of hours begins to lag, and the time in which it comes half way.
+const LEVEL_FROM: u32 = 120;
+const LEVEL_HALF_LIFE_MS: f64 = 5_400_000.0;
+/// Longest time between two samples that counts for it.
+const LEVEL_STEP_MS: i64 = 600_000;
 
 /// Usual range of a number, in its own unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,31 +66,44 @@ struct Scaled {
 }
 
 /// One sample, scaled.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// The value that most of the last few samples held.
     pub held: f32,
     pub load: f32,
 }
 
+/// Where a number was for hours.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Level {
+    held: f64,
+    load: f64,
+    t_ms: i64,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Baseline {
     start: f64,
-    recent: VecDeque<Point>,
+    #[serde(default, rename = "past")]
+    recent: Runs,
     learnt: u32,
     since_refresh: u32,
     scaled: Option<Scaled>,
     long_origin: f64,
-    long: Vec<f32>,
+    /// Occupied bins of the long memory, by number.
+    #[serde(default, rename = "seen")]
+    long: Vec<(u8, f32)>,
     long_total: f64,
     long_weight: f64,
+    #[serde(default)]
+    level: Option<Level>,
 }
 
 impl Baseline {
     pub fn new(policy: &Policy) -> Self {
         Self {
             start: SCALE_START * policy.floor,
-            recent: VecDeque::new(),
+            recent: Runs::default(),
             learnt: 0,
             since_refresh: 0,
             scaled: None,
@@ -94,6 +111,7 @@ impl Baseline {
             long: Vec::new(),
             long_total: 0.0,
             long_weight: 1.0,
+            level: None,
         }
     }
 
@@ -103,7 +121,7 @@ impl Baseline {
     }
 
     pub fn point(&self, held: f64, load: f64) -> Point {
-        Point { held: self.scale(held) as f32, load: load.max(0.0).ln_1p() as f32 }
+        Point { held: self.scale(held) as f32, load: load.clamp(0.0, f64::MAX).ln_1p() as f32 }
     }
 
     fn scale(&self, value: f64) -> f64 {
@@ -115,38 +133,39 @@ impl Baseline {
     }
 
     /// Takes an undisturbed sample in.
-    pub fn learn(&mut self, point: Point, policy: &Policy) {
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(point);
+    pub fn learn(&mut self, t_ms: i64, point: Point, policy: &Policy) {
+        self.recent.push(point, RECENT);
         self.learnt = self.learnt.saturating_add(1);
         self.learn_long(f64::from(point.held));
         self.since_refresh += 1;
         if self.since_refresh >= REFRESH || self.recent.len() < 30 {
-            self.refresh(policy);
+            self.refresh(policy, t_ms);
         }
     }
 
-    /// The usual has changed for good: only `points` describe it.
-    pub fn rebase(&mut self, points: impl Iterator<Item = Point>, policy: &Policy) {
-        self.recent = points.collect();
-        self.refresh(policy);
+    /// The usual has changed for good at `t_ms`: only `points` describe it.
+    pub fn rebase(&mut self, t_ms: i64, points: Runs, policy: &Policy) {
+        self.recent = points;
+        self.level = None;
+        self.refresh(policy, t_ms);
     }
 
     fn learn_long(&mut self, value: f64) {
         if self.long.is_empty() {
-            self.long = vec![0.0; LONG_BINS];
             self.long_origin = value - LONG_STEP * (LONG_BINS / 4) as f64;
         }
         // Weights grow instead of all bins shrinking; rescaled before they lose precision.
         self.long_weight *= 2f64.powf(1.0 / LONG_HALF_LIFE);
         let bin = ((value - self.long_origin) / LONG_STEP).clamp(0.0, (LONG_BINS - 1) as f64) as usize;
-        self.long[bin] += self.long_weight as f32;
+        let (bin, weight) = (bin as u8, self.long_weight as f32);
+        match self.long.binary_search_by_key(&bin, |(bin, _)| *bin) {
+            Ok(at) => self.long[at].1 += weight,
+            Err(at) => self.long.insert(at, (bin, weight)),
+        }
         self.long_total += self.long_weight;
         if self.long_weight > 1e6 {
             let by = 1.0 / self.long_weight;
-            self.long.iter_mut().for_each(|bin| *bin = (f64::from(*bin) * by) as f32);
+            self.long.iter_mut().for_each(|(_, weight)| *weight = (f64::from(*weight) * by) as f32);
             self.long_total *= by;
             self.long_weight = 1.0;
         }
@@ -156,18 +175,18 @@ impl Baseline {
     fn long_high(&self) -> Option<f64> {
         let mut above = 0.0;
         let allowed = 0.0005 * self.long_total;
-        for (bin, weight) in self.long.iter().enumerate().rev() {
+        for (bin, weight) in self.long.iter().rev() {
             above += f64::from(*weight);
             if above > allowed {
-                return Some(self.long_origin + LONG_STEP * (bin + 1) as f64);
+                return Some(self.long_origin + LONG_STEP * f64::from(bin + 1));
             }
         }
         None
     }
 
-    fn refresh(&mut self, policy: &Policy) {
+    fn refresh(&mut self, policy: &Policy, t_ms: i64) {
         self.since_refresh = 0;
-        let sorted = |of: fn(&Point) -> f32| {
+        let sorted = |of: fn(Point) -> f32| {
             let mut values: Vec<f32> = self.recent.iter().map(of).collect();
             values.sort_by(f32::total_cmp);
             values
@@ -188,15 +207,31 @@ impl Baseline {
         let spread = spread.min((seen / (caution * policy.spreads)).max(SPREAD_FLOOR));
         let reach = caution * (policy.spreads * spread).max(policy.factor.ln());
         let long = self.long_high().unwrap_or(middle);
-        self.scaled = Some(Scaled {
-            low: (middle - reach).min(at(&values, 0.02) - 0.1),
-            middle,
-            // Values that occur now and then, unless they are so far out that a fault must have left them.
-            high: (middle + reach).max(middle + 1.5 * (at(&values, 0.98) - middle)).max(long.min(middle + 2.0 * reach)),
-            spread,
-            load_high: at(&loads, 0.95),
-            load_middle: at(&loads, 0.5),
-        });
+        // Values that occur now and then, unless they are so far out that a fault must have left them.
+        let high = (middle + reach).max(middle + 1.5 * (at(&values, 0.98) - middle)).max(long.min(middle + 2.0 * reach));
+        let (load_high, load_middle) = (at(&loads, 0.95), at(&loads, 0.5));
+        let low = (middle - reach).min(at(&values, 0.02) - 0.1);
+        let crept = self.crept(t_ms, middle, load_middle, policy);
+        self.scaled = Some(Scaled { low, middle: middle - crept, high: high - crept, spread, load_high, load_middle });
+    }
+
+    /// How far the recent past has crept up from where the number was for hours, beyond what matters and what more load
+    /// explains: else whatever gets worse slowly enough would always be usual.
+    fn crept(&mut self, t_ms: i64, middle: f64, load: f64, policy: &Policy) -> f64 {
+        if !policy.slow_ills {
+            return 0.0;
+        }
+        if self.learnt < LEVEL_FROM {
+            self.level = None;
+        }
+        let level = self.level.get_or_insert(Level { held: middle, load, t_ms });
+        let passed_ms = (t_ms - level.t_ms).clamp(0, LEVEL_STEP_MS) as f64;
+        let nearer = 1.0 - 0.5f64.powf(passed_ms / LEVEL_HALF_LIFE_MS);
+        level.held += nearer * (middle - level.held);
+        level.load += nearer * (load - level.load);
+        level.t_ms = t_ms;
+        let explained = policy.load_explains * (load - level.load).max(0.0);
+        (middle - level.held - explained - policy.factor.ln()).max(0.0)
     }
 
     /// The usual range; `None` before the first sample is learnt.

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::{Band, Baseline, Excess, Point};
 use super::meaning::Shape;
-use super::policy::Policy;
+use super::policy::{Class, Policy};
 use super::report::{Report, ReportPart, Reports};
+use super::runs::Runs;
+use super::stalls::Stalls;
 
 /// A time before all others, with room for differences.
 pub const NEVER_MS: i64 = i64::MIN / 4;
@@ -17,6 +19,7 @@ pub const NEVER_MS: i64 = i64::MIN / 4;
 const LEARN_DELAY_MS: i64 = 60_000;
 /// Samples kept to describe a new normal.
 const NEWEST: usize = 60;
+const MOST_WAITING: usize = 120;
 /// An anomaly is clear when it lies a usual spread beyond the band; of a number that spreads more than this ...
 const STEADY_SPREAD: f64 = 0.12;
 /// ... so many readings in a row must.
@@ -31,6 +34,14 @@ const WELL_FACTOR: f64 = 3.0;
 const MATERIAL: f64 = 0.05;
 /// Readings that say what is usual until there is a band.
 const EARLY: u32 = 12;
+/// A stall is so far beyond the band, in logarithms, and so many times the smallest excess that matters; told of where samples
+/// come at least this often.
+const STALL_MARGIN: f64 = std::f64::consts::LN_2;
+const STALL_FLOORS: f64 = 4.0;
+const STALL_PACE_MS: f64 = 8_000.0;
+/// Readings learnt before one so far beyond them, in logarithms, is no longer learnt, though none is judged yet.
+const DOUBT_FROM: u32 = 20;
+const DOUBT_MARGIN: f64 = std::f64::consts::LN_2;
 /// Samples above this interval are scarce: two of three suffice.
 const SCARCE_FROM_MS: f64 = 30_000.0;
 
@@ -88,7 +99,7 @@ pub enum Change {
     Closed(Trouble, End),
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 struct Waiting {
     t_ms: i64,
     point: Point,
@@ -105,8 +116,12 @@ struct Recent {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KpiState {
     baseline: Baseline,
+    /// Not saved: a minute of samples is learnt again.
+    #[serde(skip)]
     waiting: VecDeque<Waiting>,
-    newest: VecDeque<Point>,
+    /// The newest points of an anomaly that lasts.
+    #[serde(default, rename = "since")]
+    newest: Runs,
     /// The last few readings, out of which the held value comes.
     last: VecDeque<Recent>,
     pub trouble: Option<Trouble>,
@@ -122,10 +137,28 @@ pub struct KpiState {
     /// How many of them there were.
     #[serde(default)]
     early_readings: u32,
+    #[serde(default)]
+    stalls: Stalls,
 }
 
 fn number_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
+impl KpiState {
+    pub fn clock_went_back(&mut self, now_ms: i64) {
+        if self.last_ms <= now_ms {
+            return;
+        }
+        self.last_ms = now_ms;
+        self.waiting.clear();
+        self.last.clear();
+        if let Some(trouble) = &mut self.trouble {
+            for time in [&mut trouble.onset_ms, &mut trouble.opened_ms, &mut trouble.last_bad_ms] {
+                *time = now_ms.min(*time);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -154,7 +187,7 @@ impl Kpi {
             state: KpiState {
                 baseline: Baseline::new(policy),
                 waiting: VecDeque::new(),
-                newest: VecDeque::new(),
+                newest: Runs::default(),
                 last: VecDeque::new(),
                 trouble: None,
                 samples: 0,
@@ -163,6 +196,7 @@ impl Kpi {
                 interval_ms: 0.0,
                 early: None,
                 early_readings: 0,
+                stalls: Stalls::default(),
             },
         }
     }
@@ -251,19 +285,41 @@ impl Kpi {
             // Says nothing of the readings beside it; but that it idles now and then is usual.
             state.last.clear();
             let point = state.baseline.point(reading.value, reading.load);
-            self.learn(reading.t_ms, point);
+            self.learn(reading.t_ms, point, false);
             return self.calm(reading.t_ms, patience);
         }
         let Some(held) = self.held(&reading) else { return self.calm(reading.t_ms, patience) };
         let state = &mut self.state;
         let point = state.baseline.point(held, reading.load);
         let judged = state.samples >= self.policy.from_sample;
-        let excess = if judged { stands_out(self.policy, &state.baseline, early, held, reading.thin, point) } else { None };
+        let excess = stands_out(self.policy, &state.baseline, early, held, reading.thin, point);
+        // A fault that begins before anything is judged must not be all that is known by then.
+        let is_known = self.policy.class == Class::App && self.policy.limit.is_none() && state.baseline.learnt() >= DOUBT_FROM;
+        let doubtful = !judged && is_known && excess.is_some_and(|excess| excess.margin >= DOUBT_MARGIN);
+        let excess = excess.filter(|_| judged);
+        let stall = if judged { self.stall(&reading, excess.is_some()) } else { None };
+        let state = &mut self.state;
         if self.policy.absent_is_zero {
             state.early = Some(early.min(reading.value));
         }
-        self.learn(reading.t_ms, point);
-        self.judge(reading, excess, patience)
+        self.learn(reading.t_ms, point, doubtful);
+        self.judge(reading, excess, stall, patience)
+    }
+
+    /// Excess of a reading that is one of many that stand out by themselves, though few in a row do.
+    fn stall(&mut self, reading: &Reading, lasts: bool) -> Option<Excess> {
+        let state = &mut self.state;
+        if !self.policy.slow_ills || state.interval_ms > STALL_PACE_MS {
+            return None;
+        }
+        let own = state.baseline.point(reading.value, reading.load);
+        let middle = state.baseline.band().map_or(f64::INFINITY, |band| band.middle);
+        let is_far =
+            |excess: &Excess| excess.margin >= STALL_MARGIN && reading.value - middle >= STALL_FLOORS * self.policy.floor;
+        let excess = state.baseline.excess(own, self.policy, reading.thin).filter(is_far).filter(|_| !lasts);
+        state.stalls.note(excess.is_some(), state.trouble.is_none());
+        let counts = if state.trouble.is_some() { state.stalls.go_on() } else { state.stalls.are_many() };
+        excess.filter(|_| counts)
     }
 
     /// A reading that no longer counts among the last few. By then it is known whether it was a fault's.
@@ -276,21 +332,20 @@ impl Kpi {
         state.early = Some(state.early.map_or(value, |early| self.policy.worse(early, value)));
     }
 
-    fn learn(&mut self, t_ms: i64, point: Point) {
+    fn learn(&mut self, t_ms: i64, point: Point, doubtful: bool) {
         let state = &mut self.state;
-        state.newest.push_back(point);
-        if state.newest.len() > NEWEST {
-            state.newest.pop_front();
+        let abnormal = state.trouble.is_some() || doubtful;
+        if state.trouble.is_some() {
+            state.newest.push(point, NEWEST);
         }
-        let abnormal = state.trouble.is_some();
         state.waiting.push_back(Waiting { t_ms, point, abnormal });
         // Until there is a band nothing can be held back, unless a limit tells what is bad.
         let has_no_band = state.baseline.learnt() < 20 && self.policy.limit.is_none();
         let delay = if has_no_band { 0 } else { LEARN_DELAY_MS };
-        while state.waiting.front().is_some_and(|waiting| t_ms - waiting.t_ms >= delay) || state.waiting.len() > 2 * NEWEST {
+        while state.waiting.front().is_some_and(|waiting| t_ms - waiting.t_ms >= delay) || state.waiting.len() > MOST_WAITING {
             let Some(waiting) = state.waiting.pop_front() else { break };
             if !waiting.abnormal {
-                state.baseline.learn(waiting.point, self.policy);
+                state.baseline.learn(waiting.t_ms, waiting.point, self.policy);
             }
         }
     }
@@ -326,8 +381,8 @@ impl Kpi {
         values.get(needed as usize - 1).copied()
     }
 
-    fn judge(&mut self, reading: Reading, excess: Option<Excess>, patience: Patience) -> Option<Change> {
-        let Some(excess) = excess else {
+    fn judge(&mut self, reading: Reading, excess: Option<Excess>, stall: Option<Excess>, patience: Patience) -> Option<Change> {
+        let Some(excess) = excess.or(stall) else {
             self.outside = 0;
             return self.calm(reading.t_ms, patience);
         };
@@ -350,12 +405,18 @@ impl Kpi {
             return Some(Change::Continues(*trouble));
         }
         let clear = excess.margin >= excess.spread && (excess.spread < STEADY_SPREAD || self.outside >= UNSTEADY_READINGS);
-        if !clear && (self.outside < LASTING || excess.margin < 2.0 * MATERIAL) {
+        if !clear && stall.is_none() && (self.outside < LASTING || excess.margin < 2.0 * MATERIAL) {
             return None;
         }
         let band = state.baseline.band().unwrap_or(Band { low: 0.0, middle: 0.0, high: self.policy.limit.unwrap_or(0.0) });
         let beyond = |recent: &&Recent| if self.policy.falls { recent.value < band.low } else { recent.value > band.high };
-        let onset_ms = state.last.iter().find(beyond).map_or(reading.t_ms, |recent| recent.t_ms);
+        let onset_ms = match stall {
+            Some(_) => reading.t_ms - (f64::from(state.stalls.age()) * state.interval_ms) as i64,
+            None => state.last.iter().find(beyond).map_or(reading.t_ms, |recent| recent.t_ms),
+        };
+        if stall.is_none() {
+            state.stalls.forget();
+        }
         let trouble = Trouble {
             onset_ms,
             opened_ms: reading.t_ms,
@@ -384,6 +445,12 @@ impl Kpi {
         (t_ms - trouble.last_bad_ms >= calm_ms).then(|| self.close(End::Recovered)).flatten()
     }
 
+    /// The clock was set back to `now_ms`: what came later did not.
+    pub fn clock_went_back(&mut self, now_ms: i64) {
+        self.reports.clear();
+        self.state.clock_went_back(now_ms);
+    }
+
     /// Ends the anomaly of a KPI that has no samples any more.
     pub fn gone(&mut self) -> Option<Change> {
         self.close(End::Gone)
@@ -393,20 +460,21 @@ impl Kpi {
         let state = &mut self.state;
         let trouble = state.trouble.take()?;
         state.last.clear();
+        let newest = std::mem::take(&mut state.newest);
         if end == End::NewNormal {
             state.waiting.clear();
-            let newest = std::mem::take(&mut state.newest);
-            state.baseline.rebase(newest.iter().copied(), self.policy);
-            state.newest = newest;
+            state.baseline.rebase(state.last_ms, newest, self.policy);
             (state.early, state.early_readings) = (None, 0);
+            state.stalls.become_usual();
         } else {
+            state.stalls.forget();
             // What came since the last bad reading is usual, at once: else what is left of the fault would open it again. Not
             // what the first calm samples held, which is still the fault's.
             let most = state.baseline.point(WELL_FACTOR * trouble.band.high, 0.0).held;
             let is_usual =
                 |waiting: &&Waiting| waiting.t_ms > trouble.last_bad_ms && (self.policy.falls || waiting.point.held <= most);
             for waiting in std::mem::take(&mut state.waiting).iter().filter(is_usual) {
-                state.baseline.learn(waiting.point, self.policy);
+                state.baseline.learn(waiting.t_ms, waiting.point, self.policy);
             }
         }
         Some(Change::Closed(trouble, end))

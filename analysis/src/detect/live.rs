@@ -32,8 +32,10 @@ const STALE_NEWS_MS: i64 = 90_000;
 const HOLD_BACK_MS: i64 = 900_000;
 /// Who fails seldom may be silent for so long between two failures.
 const REST_MS: i64 = 60_000;
-/// Version of the saved state.
-const STATE_VERSION: u32 = 1;
+/// Who speaks seldom is not gone before so many of its intervals.
+const GONE_INTERVALS: f64 = 2.5;
+/// Version of the saved state; of the one before only the incidents are read.
+const STATE_VERSION: u32 = 2;
 
 /// How detection runs.
 #[derive(Clone, Debug)]
@@ -148,12 +150,14 @@ impl Detector {
 
     /// Goes on from a saved state; one of another version is ignored.
     pub fn restore(&mut self, state: SavedState) {
-        if state.version != STATE_VERSION {
+        if state.version > STATE_VERSION {
             return;
         }
         self.book = state.book;
         self.book.configure(self.config.book);
-        self.saved = state.kpis;
+        if state.version == STATE_VERSION {
+            self.saved = state.kpis;
+        }
     }
 
     pub fn save(&self) -> SavedState {
@@ -187,6 +191,10 @@ impl Detector {
             Some(until) => (until - self.config.overlap_ms).clamp(now_ms - self.config.warm_ms, now_ms),
             None => now_ms - self.config.warm_ms,
         };
+        // At the start what was saved may be of a clock that was ahead, too.
+        if self.read_until_ms.is_none_or(|until| until - now_ms > self.config.overlap_ms) {
+            self.clock_went_back(now_ms);
+        }
         let mut report = TickReport { at_ms: now_ms, ..TickReport::default() };
         let mut changes = Vec::new();
         let mut piece_from_ms = from_ms;
@@ -214,6 +222,16 @@ impl Detector {
         self.relate();
         report.over_cap = self.over_cap;
         Ok(report)
+    }
+
+    /// Nothing is of a time that is still to come: else nothing that comes until then would be news.
+    fn clock_went_back(&mut self, now_ms: i64) {
+        self.series.iter_mut().for_each(|series| series.last_ms = series.last_ms.min(now_ms));
+        for entry in self.kpis.values_mut() {
+            entry.heard_ms = entry.heard_ms.min(now_ms);
+            entry.kpi.clock_went_back(now_ms);
+        }
+        self.saved.values_mut().for_each(|state| state.clock_went_back(now_ms));
     }
 
     fn patience(&self) -> Patience {
@@ -369,7 +387,9 @@ impl Detector {
             if entry.role.policy.absent_is_zero && now_ms - entry.kpi.state.last_ms > patience.calm_ms + REST_MS {
                 own.extend(entry.kpi.calm(now_ms, patience));
             }
-            if entry.kpi.state.trouble.is_some() && now_ms - entry.kpi.state.last_ms > gone_ms {
+            if entry.kpi.state.trouble.is_some()
+                && now_ms - entry.kpi.state.last_ms > gone_ms.max((GONE_INTERVALS * entry.kpi.state.interval_ms) as i64)
+            {
                 own.extend(entry.kpi.gone());
             }
             changes.extend(own.into_iter().map(|change| (key.clone(), entry.kpi.state.last_ms, change)));

@@ -21,6 +21,8 @@ mod report;
 mod room;
 mod route;
 mod rows;
+mod runs;
+mod stalls;
 
 pub use baseline::Band;
 pub use live::{Config, Detector, TickReport};

@@ -61,6 +61,10 @@ pub struct Policy {
     pub absent_is_zero: bool,
     /// Samples further apart than this say nothing of each other.
     pub within_ms: i64,
+    /// Longest time over which few events are put together.
+    pub pool_ms: i64,
+    /// Whether it tells of what creeps up, and of short stalls that come again and again.
+    pub slow_ills: bool,
 }
 
 impl Policy {
@@ -89,10 +93,14 @@ const BASE: Policy = Policy {
     idle_explains: 0.0,
     absent_is_zero: false,
     within_ms: i64::MAX,
+    pool_ms: 60_000,
+    slow_ills: false,
 };
 
-/// A service of microseconds is slower by so much whenever its host does something else as well.
-pub static REQUEST_LATENCY: Policy = Policy { floor: 150_000.0, factor: 1.6, events: 5.0, ..REQUEST_LATENCY_BASE };
+/// A service of microseconds is slower by so much whenever its host does something else as well. One that is asked once a
+/// minute is judged too, if late.
+pub static REQUEST_LATENCY: Policy =
+    Policy { floor: 150_000.0, factor: 1.6, events: 5.0, pool_ms: 300_000, slow_ills: true, ..REQUEST_LATENCY_BASE };
 /// The slow tenth of the requests, and the slow hundredth, which wavers more and hurts fewer.
 pub static REQUEST_P90: Policy = Policy { floor: 250_000.0, factor: 1.8, events: 20.0, ..REQUEST_LATENCY_BASE };
 pub static REQUEST_P99: Policy =

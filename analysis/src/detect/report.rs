@@ -15,8 +15,6 @@ const MAX_OPEN_REPORTS: usize = 8;
 const SETTLE_MS: i64 = 2_000;
 /// Parts closer than this are of one report.
 const ONE_REPORT_MS: i64 = 1_000;
-/// Longest time over which reports are put together.
-const MAX_POOL_MS: i64 = 60_000;
 /// A mean of fewer events must stand out further; so must a quantile with fewer beyond it.
 const THIN_BELOW: f64 = 30.0;
 const THIN_BEYOND: f64 = 6.0;
@@ -94,12 +92,16 @@ impl Reports {
         self.open.front().is_some_and(is_complete).then(|| self.open.pop_front())?
     }
 
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     pub fn is_empty(&self) -> bool {
         self.open.is_empty() && self.pool.is_none()
     }
 
     /// Of few events a mean says little, and so does a share of what seldom happens: puts reports together until there are
-    /// enough, for a minute at most. Answers `None` while there are not.
+    /// enough, for some time at most. Answers `None` while there are not.
     pub fn pooled(&mut self, mut report: Report, shape: Shape, policy: &Policy) -> Option<Report> {
         let wants = match shape {
             Shape::Mean | Shape::Quantile(_) => !policy.smoothed,
@@ -110,7 +112,7 @@ impl Reports {
             return Some(report);
         }
         // What seldom happens: who was counted an hour ago is not put together with who is now.
-        let is_stale = |pool: &Pool| policy.absent_is_zero && report.t_ms - pool.from_ms > MAX_POOL_MS;
+        let is_stale = |pool: &Pool| policy.absent_is_zero && report.t_ms - pool.from_ms > policy.pool_ms;
         if self.pool.as_ref().is_some_and(is_stale) {
             self.pool = None;
         }
@@ -119,7 +121,7 @@ impl Reports {
         pool.under += report.under;
         pool.load = sum(pool.load, report.load);
         pool.buckets.merge(&report.buckets);
-        if pool.under < policy.events && report.t_ms - pool.from_ms < MAX_POOL_MS {
+        if pool.under < policy.events && report.t_ms - pool.from_ms < policy.pool_ms {
             return None;
         }
         (report.over, report.under, report.load) = (pool.over, pool.under, pool.load);

@@ -138,7 +138,8 @@ fn stay_of_kpi(entry: &KpiEntry, config: &Config) -> i64 {
     let (state, policy) = (&entry.kpi.state, entry.role.policy);
     let is_brief = state.samples < FIRST_SAMPLE && policy.class == Class::Sys && !policy.absent_is_zero;
     match state.samples {
-        WELL_KNOWN.. => DAY_MS,
+        // A process that ended does not come back under its number.
+        WELL_KNOWN.. if policy.class == Class::App || !entry.labels.contains_key("tgid") => DAY_MS,
         _ if is_brief => brief_ms(state.interval_ms).min(config.forget_ms),
         _ => config.forget_ms,
     }

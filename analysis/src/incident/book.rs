@@ -147,15 +147,17 @@ impl Book {
     }
 }
 
-/// Whether a symptom belongs to an incident: the same KPI again before long, the same process while the incident is young,
-/// or near in time and place. What comes later is another fault, though the first one lingers.
+/// Whether a symptom belongs to an incident: the same KPI again before long, another face of the same number (its mean, its
+/// slow tenth) while it is abnormal, the same process while the incident is young, or near in time and place. What comes later is another fault, though the first one lingers.
 fn is_one(incident: &Incident, symptom: &Symptom, config: &BookConfig, graph: &dyn EntityGraph) -> bool {
     let young = symptom.onset_ms - incident.opened_ms <= config.young_ms;
     let again = |known: &Symptom| {
         known.kpi == symptom.kpi && known.closed_ms.is_none_or(|closed_ms| symptom.onset_ms - closed_ms <= config.join_ms)
     };
+    let face =
+        |known: &Symptom| known.closed_ms.is_none() && (&known.metric, &known.labels) == (&symptom.metric, &symptom.labels);
     let process = |known: &Symptom| young && known.process_id.is_some() && known.process_id == symptom.process_id;
-    if incident.symptoms.iter().any(|known| again(known) || process(known)) {
+    if incident.symptoms.iter().any(|known| again(known) || face(known) || process(known)) {
         return true;
     }
     let in_time = incident.symptoms.iter().any(|known| (known.onset_ms - symptom.onset_ms).abs() <= config.join_ms);

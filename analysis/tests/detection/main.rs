@@ -5,4 +5,5 @@ mod incidents;
 mod quiet;
 mod robust;
 mod room;
+mod slow;
 mod way;

@@ -1,0 +1,95 @@
+//! Short stalls that come again and again: each is over before most of a few samples hold it, and yet somebody waits every
+//! few seconds. Counted are samples that stand out far by themselves, against how many of them are usual.
+
+use serde::{Deserialize, Serialize};
+
+/// Samples looked back at: five minutes at 5 s.
+const LAST: u32 = 60;
+/// So many of them at least, beside so many times as many as usual.
+const FEWEST: f32 = 8.0;
+const TIMES: f32 = 3.0;
+/// So many say that those go on that were told.
+const GOING_ON: u32 = 3;
+/// Before so many samples nothing is told: what stalled from the start is how the service lives.
+const FIRST: u32 = 120;
+/// Samples over which it is learnt how many are usual: three hours at 5 s.
+const MEMORY: u32 = 2_160;
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Stalls {
+    /// One bit a sample, the newest lowest.
+    bits: u64,
+    /// Usual share of samples that stand out.
+    share: f32,
+    samples: u32,
+}
+
+impl Stalls {
+    /// One more sample; `usual` if it may teach how many are usual.
+    pub fn note(&mut self, stands_out: bool, usual: bool) {
+        // Later they teach only when they are no longer looked at, so that they do not hide themselves.
+        let taught = if self.samples < FIRST { stands_out } else { self.bits >> (LAST - 1) == 1 };
+        self.bits = (self.bits << 1 | u64::from(stands_out)) & ((1 << LAST) - 1);
+        if usual {
+            self.samples = self.samples.saturating_add(1);
+            self.share += (f32::from(u8::from(taught)) - self.share) / self.samples.min(MEMORY) as f32;
+        }
+    }
+
+    pub fn are_many(&self) -> bool {
+        self.samples >= FIRST && self.bits.count_ones() as f32 >= FEWEST + TIMES * LAST as f32 * self.share
+    }
+
+    pub fn go_on(&self) -> bool {
+        self.bits.count_ones() >= GOING_ON
+    }
+
+    /// Samples since the first of them.
+    pub fn age(&self) -> u32 {
+        (u64::BITS - self.bits.leading_zeros()).saturating_sub(1)
+    }
+
+    pub fn forget(&mut self) {
+        self.bits = 0;
+    }
+
+    /// As many as there were lately are usual from now on.
+    pub fn become_usual(&mut self) {
+        self.share = self.share.max(self.bits.count_ones() as f32 / LAST as f32);
+        self.bits = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sample at which they are many, if one in `every` stands out after `quiet` that do not.
+    fn many_after(every: u32, quiet: u32) -> Option<u32> {
+        let mut stalls = Stalls::default();
+        (0..quiet).for_each(|_| stalls.note(false, true));
+        (1..=600).find(|index| {
+            stalls.note(index % every == 0, true);
+            stalls.are_many()
+        })
+    }
+
+    #[test]
+    fn those_that_come_again_are_many_and_lone_ones_are_not() {
+        assert_eq!(many_after(2, 300), Some(16));
+        assert_eq!(many_after(5, 300), Some(40));
+        assert_eq!(many_after(20, 300), None);
+    }
+
+    #[test]
+    fn what_always_stalled_is_usual_until_it_stalls_far_more() {
+        let mut stalls = Stalls::default();
+        for index in 0..3_000 {
+            stalls.note(index % 10 == 0, true);
+            assert!(!stalls.are_many(), "sample {index}");
+        }
+        (0..60).for_each(|index| stalls.note(index % 2 == 0, true));
+        assert!(stalls.are_many());
+        assert_eq!(stalls.age(), 59);
+    }
+}
