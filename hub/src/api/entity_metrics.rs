@@ -49,11 +49,11 @@ pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Param
     };
     let (worker, asked) = (hub.clone(), id.clone());
     // What is long gone still has a past.
-    let snapshot = tokio::task::spawn_blocking(move || match view::resolve(&worker.snapshot(), &asked) {
+    let snapshot = hub.maps.run(move || match view::resolve(&worker.snapshot(), &asked) {
         Some(_) => worker.snapshot(),
         None => worker.snapshot_at(Some(to)),
     });
-    let snapshot = snapshot.await.map_err(|_| ApiError::unavailable("the query was interrupted; try again"))?;
+    let snapshot = snapshot.await?;
     let id = resolve(&snapshot, &id)?;
     let record = snapshot.entities[id.as_str()].clone();
     let wanted = params.list("metric");
