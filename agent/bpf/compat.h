@@ -63,6 +63,14 @@ static __always_inline __u64 next_user_byte(const struct msghdr *msg)
 	return user_bytes(msg, &bytes) ? bytes.base + bytes.offset : 0;
 }
 
+/* The same at a hook that came with 6.16: there the verifier takes the address in a lone buffer for a number. */
+static __always_inline __u64 next_user_byte_typed(const struct msghdr *msg)
+{
+	if (msg->msg_iter.iter_type == bpf_core_enum_value(enum iter_type, ITER_UBUF))
+		return (__u64)msg->msg_iter.ubuf + msg->msg_iter.iov_offset;
+	return next_user_byte(msg);
+}
+
 /* The first of the `count` bytes copied last; 0 when it cannot be told or they lie in several buffers. */
 static __always_inline __u64 last_user_bytes(const struct msghdr *msg, __u64 count)
 {

@@ -137,6 +137,7 @@ struct tcp_sock {
 	u64 bytes_sent;
 	u64 bytes_retrans;
 	u32 rcv_nxt;
+	u32 rcv_wup;
 	u32 copied_seq;
 	u32 snd_nxt;
 	u32 snd_una;

@@ -5,7 +5,8 @@
  * A command is `*<n>\r\n` and n times `$<length>\r\n<bytes>\r\n`, or one line of text ("inline"). The parser keeps its
  * place between pieces, so a command may be cut anywhere, inside a number too, and pipelined commands are each counted.
  * Only the lengths are read; argument bytes are jumped over and never kept. Of the first argument, the command's name,
- * the letters are kept. CLIENT REPLY OFF and SKIP, after which a client gets no answers, are understood.
+ * the letters are kept. CLIENT REPLY OFF and SKIP, after which a client gets no answers, are understood. After a piece that
+ * was not seen only an array begins a command again: anything else may be the middle of somebody's value.
  */
 #ifndef GALA_RESP_H
 #define GALA_RESP_H
@@ -40,6 +41,8 @@ enum resp_quiet {
 	RESP_OFF = 1,
 	/* Commands that are not answered came since the owner looked. */
 	RESP_UNANSWERED = 2,
+	/* Commands that answer when something else happens, or never, came since the owner looked. */
+	RESP_WAITED = 4,
 };
 
 struct resp_bytes {
@@ -60,13 +63,15 @@ struct resp_parser {
 	__u8 in_line;
 	/* Not RESP here. */
 	__u8 broken;
-	/* Right-aligned start of a line whose end has not come yet. */
-	__u8 carry[RESP_CARRY];
-	char name[RESP_NAME];
-	/* Of enum resp_quiet; the owner takes RESP_UNANSWERED out. */
-	__u8 quiet;
 	/* The bytes behind `name` where they are fewer than eight, else 0. */
 	__u64 raw_name;
+	char name[RESP_NAME];
+	/* Of enum resp_quiet; the owner takes out what came since it looked. */
+	__u8 quiet;
+	/* Only an array begins a command: what came before was not seen. */
+	__u8 lost;
+	/* Last, for it is hardly ever used. Right-aligned start of a line whose end has not come yet. */
+	__u8 carry[RESP_CARRY] __attribute__((aligned(8)));
 };
 
 /* A piece: `carry` room, then the bytes themselves; the place in it. In a map: the verifier counts what is on the stack. */
@@ -90,6 +95,7 @@ static __always_inline void resp_reset(struct resp_parser *parser)
 	parser->word = 0;
 	parser->in_line = 0;
 	parser->broken = 0;
+	parser->lost = 1;
 }
 
 /*
@@ -133,6 +139,22 @@ RESP_FUNCTION __s64 resp_number(const struct resp_bytes *line, __u32 left)
 		value = value * 10 + (c - '0');
 	}
 	return RESP_LINE_BAD;
+}
+
+/* The same for a number of one or two digits, as most are, without a call; 0 where it takes a closer look. */
+static __always_inline __s64 resp_short_number(const __u8 *line, __u32 left)
+{
+#ifndef BY_ADDRESS
+	__u32 first = (__u8)(line[1] - '0'), second = (__u8)(line[2] - '0');
+
+	if (first > 9)
+		return 0;
+	if (line[2] == '\r' && left >= 4)
+		return 4ULL << 32 | first;
+	if (second <= 9 && line[3] == '\r' && left >= 5)
+		return 5ULL << 32 | (first * 10 + second);
+#endif
+	return 0;
 }
 
 /* Bytes up to and with the line feed, as many as there are when there is none; then the upper half is 0. */
@@ -197,6 +219,34 @@ static __always_inline __u64 resp_letters(__u64 word)
 #define RESP_WORD_OFF 0x46464fULL
 #define RESP_WORD_SKIP 0x50494b53ULL
 
+/*
+ * Commands that answer when something else happens, or never: B[LRZ]..., MONITOR, PSUBSCRIBE, PSYNC, REPLCONF, SHUTDOWN,
+ * SSUBSCRIBE, SUBSCRIBE, SYNC, WAIT..., XREAD... A global function of a number, which every verifier walks once.
+ */
+__noinline int resp_waits(__u64 name)
+{
+	__u8 second = name >> 8, third = name >> 16, fourth = name >> 24, fifth = name >> 32;
+
+	switch ((__u8)name) {
+	case 'B':
+		return second == 'L' || second == 'R' || second == 'Z';
+	case 'M':
+		return second == 'O' && third == 'N';
+	case 'P':
+		return second == 'S' && (third == 'U' || third == 'Y');
+	case 'R':
+		return second == 'E' && third == 'P' && fourth == 'L';
+	case 'S':
+		return second == 'Y' || (second == 'S' && third == 'U') || (second == 'H' && third == 'U') ||
+		       (second == 'U' && third == 'B' && fifth == 'C');
+	case 'W':
+		return second == 'A' && third == 'I';
+	case 'X':
+		return second == 'R' && third == 'E' && fourth == 'A';
+	}
+	return 0;
+}
+
 /* The name of a command, found again without a look at its letters when it is the one before. What has none is no name. */
 static __always_inline void resp_name(struct resp_parser *parser, const __u8 *bytes, __u32 length)
 {
@@ -218,9 +268,12 @@ static __always_inline void resp_name(struct resp_parser *parser, const __u8 *by
 	}
 	*(__u64 *)parser->name = head;
 	*(__u32 *)(parser->name + sizeof(head)) = tail;
+	/* The next one of these is looked at too. */
 	if (head == RESP_WORD_CLIENT) {
 		parser->word = RESP_OF_CLIENT;
-		/* The next one is looked at too. */
+		parser->raw_name = 0;
+	} else if (resp_waits(head)) {
+		parser->quiet |= RESP_WAITED;
 		parser->raw_name = 0;
 	}
 }
@@ -285,7 +338,7 @@ static long resp_step(__u32 index, struct resp_run *run)
 				resp_advance(run, 1);
 				return 0;
 			}
-			if (line[0] < ' ' || line[0] > '~') {
+			if (parser->lost || line[0] < ' ' || line[0] > '~') {
 				parser->broken = 1;
 				return 1;
 			}
@@ -293,7 +346,9 @@ static long resp_step(__u32 index, struct resp_run *run)
 			parser->in_line = 1;
 			return 0;
 		}
-		number = resp_pass(piece, resp_number((const void *)line, left));
+		number = resp_short_number(line, left);
+		if (!number)
+			number = resp_pass(piece, resp_number((const void *)line, left));
 		if (number == RESP_LINE_CUT) {
 			resp_carry(run);
 			return 1;
@@ -308,6 +363,7 @@ static long resp_step(__u32 index, struct resp_run *run)
 		if (!parser->arguments) {
 			parser->arguments = number;
 			parser->word = RESP_COMMAND;
+			parser->lost = 0;
 			resp_advance(run, used);
 			return 0;
 		}

@@ -61,6 +61,17 @@ impl Redis {
         rows.sum("sli", &[("tgid", &pid), ("server_port", &port), ("method", method)], field)
     }
 
+    /// The rows in which so many requests of a command are counted.
+    fn counted(&self, probe: &mut dyn Probe, method: &str, wanted: f64) -> Rows {
+        let mut counted = None;
+        let rows = poll(|| {
+            let rows = collect(probe, Duration::ZERO);
+            counted = self.number(&rows, method, "requests_total");
+            counted.is_some_and(|counted| counted >= wanted).then_some(rows)
+        });
+        rows.unwrap_or_else(|| panic!("of {wanted} requests of {method} {counted:?} are counted"))
+    }
+
     /// Whether somebody is told to wait at this server, whatever for.
     fn anybody_waits(&self, probe: &mut dyn Probe) -> bool {
         let pid = self.server.id().to_string();
@@ -185,4 +196,156 @@ fn a_busy_server_makes_its_clients_wait_whether_it_read_their_commands_or_not() 
     other.write_all(GET).expect("writing works");
     redis.wait_is_told(&mut probe, "GET");
     redis.wait_is_told(&mut probe, "SET");
+}
+
+/// The command with its arguments.
+fn command(words: &[&str]) -> Vec<u8> {
+    let arguments: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    format!("*{}\r\n{arguments}", words.len()).into_bytes()
+}
+
+/// Reads as many lines.
+fn read_lines(stream: &mut TcpStream, lines: usize) {
+    let mut left = lines;
+    let mut byte = [0];
+    while left > 0 {
+        stream.read_exact(&mut byte).expect("reading works");
+        left -= usize::from(byte[0] == b'\n');
+    }
+}
+
+#[test]
+fn a_slow_command_on_a_connection_in_use_is_processing_and_not_waiting() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let mut stream = redis.connect();
+    // A connection in use acknowledges late: after 40 ms, while the command is processed.
+    for _ in 0..20 {
+        ask(&mut stream, GET);
+    }
+    let (mut asked, mut before) = (0.0, 0.0);
+    let read_at_once = poll(|| {
+        ask(&mut stream, &command(&["DEBUG", "SLEEP", "0.15"]));
+        ask(&mut stream, GET);
+        asked += 1.0;
+        let rows = poll(|| {
+            let rows = collect(&mut probe, Duration::ZERO);
+            redis.number(&rows, "DEBUG", "sched_nsec_count").is_some_and(|timed| timed >= asked).then_some(rows)
+        })?;
+        let waiting = redis.number(&rows, "DEBUG", "sched_nsec_sum")?;
+        let processing = redis.number(&rows, "DEBUG", "proc_nsec_sum")?;
+        assert!(waiting + processing >= asked * 150e6, "{waiting} and {processing} ns");
+        let waited = waiting - before;
+        before = waiting;
+        (waited < 25e6).then_some(())
+    });
+    assert!(read_at_once.is_some(), "the server slept after it had read the command, but {before} ns went by before");
+}
+
+#[test]
+fn commands_that_only_begin_like_those_that_wait_are_timed() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let mut stream = redis.connect();
+    ask(&mut stream, &command(&["PSETEX", "k", "100000", "v"]));
+    ask(&mut stream, &command(&["WATCH", "k"]));
+    ask(&mut stream, &command(&["SUBSTR", "k", "0", "1"]));
+    ask(&mut stream, &command(&["BLPOP", "nothing", "0.01"]));
+    ask(&mut stream, GET);
+    let rows = redis.counted(&mut probe, "BLPOP", 1.0);
+    let timed = ["PSETEX", "WATCH", "SUBSTR", "BLPOP"].map(|method| redis.number(&rows, method, "sched_nsec_count"));
+    assert_eq!(timed, [Some(1.0), Some(1.0), Some(1.0), Some(0.0)]);
+}
+
+#[test]
+fn what_waits_behind_a_command_that_waits_on_purpose_is_not_slow() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let (mut stream, mut other) = (redis.connect(), redis.connect());
+    ask(&mut stream, GET);
+    stream.write_all(&[command(&["BLPOP", "list", "0"]), GET.to_vec()].concat()).expect("writing works");
+    redis.nobody_waits_for_long(&mut probe);
+    ask(&mut other, &command(&["RPUSH", "list", "v"]));
+    read_lines(&mut stream, 6);
+    ask(&mut stream, SET);
+    let rows = redis.counted(&mut probe, "GET", 3.0);
+    assert_eq!(redis.number(&rows, "GET", "sched_nsec_count"), Some(1.0), "the one that waited for nothing");
+}
+
+#[test]
+fn a_slow_command_does_not_slow_those_that_come_meanwhile_on_its_connection() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let mut stream = redis.connect();
+    ask(&mut stream, GET);
+    stream.write_all(&command(&["DEBUG", "SLEEP", "0.4"])).expect("writing works");
+    redis.wait_is_told(&mut probe, "DEBUG");
+    stream.write_all(GET).expect("writing works");
+    read_lines(&mut stream, 2);
+    ask(&mut stream, SET);
+    let rows = redis.counted(&mut probe, "GET", 2.0);
+    let of = |method, field| redis.number(&rows, method, field).unwrap_or_default();
+    assert_eq!((of("DEBUG", "requests_total"), of("DEBUG", "sched_nsec_count")), (1.0, 1.0));
+    assert!(of("DEBUG", "proc_nsec_sum") >= 350e6, "{} ns", of("DEBUG", "proc_nsec_sum"));
+    assert!(of("GET", "proc_nsec_sum") < 200e6, "{} ns", of("GET", "proc_nsec_sum"));
+    assert!(of("GET", "sched_nsec_sum") >= 100e6, "it waited for the other: {} ns", of("GET", "sched_nsec_sum"));
+}
+
+#[test]
+fn after_bytes_that_make_no_sense_only_an_array_is_a_command() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let mut stream = redis.connect();
+    ask(&mut stream, GET);
+    ask(&mut stream, b"ping\r\n");
+    ask(&mut stream, b"\x01 is no command\r\n");
+    ask(&mut stream, b"secrets of users\r\n");
+    ask(&mut stream, GET);
+    ask(&mut stream, SET);
+    let rows = redis.counted(&mut probe, "GET", 2.0);
+    assert_eq!(redis.number(&rows, "PING", "requests_total"), Some(1.0), "a line of text at its place is one");
+    assert_eq!(redis.number(&rows, "SECRETS", "requests_total"), None);
+}
+
+#[test]
+fn a_connection_met_in_the_middle_of_a_large_value_is_taken_up_behind_it() {
+    let Some(redis) = Redis::start() else { return };
+    let mut stream = redis.connect();
+    ask(&mut stream, GET);
+    static PIECE: [u8; 65536] = [b'x'; 65536];
+    const PIECES: usize = 20;
+    stream
+        .write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", 2 * PIECES * PIECE.len()).as_bytes())
+        .expect("writing works");
+    for _ in 0..PIECES {
+        stream.write_all(&PIECE).expect("writing works");
+    }
+    let mut probe = sli::Sli::start(&settings());
+    for _ in 0..PIECES {
+        stream.write_all(&PIECE).expect("writing works");
+    }
+    ask(&mut stream, b"\r\n");
+    ask(&mut stream, &command(&["STRLEN", "k"]));
+    ask(&mut stream, SET);
+    redis.counted(&mut probe, "STRLEN", 1.0);
+}
+
+#[test]
+fn words_that_are_no_commands_do_not_keep_those_that_are_from_being_counted() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let mut stream = redis.connect();
+    ask(&mut stream, GET);
+    // More than the kernel side has room for, in reports' worth of them.
+    for report in 0..8 {
+        for word in 0..200 {
+            ask(&mut stream, &command(&[&format!("W{report}X{word}")]));
+        }
+        collect(&mut probe, Duration::ZERO);
+    }
+    let rows = collect(&mut probe, Duration::ZERO);
+    assert!(rows.all("sli", &[]).len() <= 256 + 64);
+    ask(&mut stream, &command(&["ECHO", "x"]));
+    ask(&mut stream, GET);
+    redis.counted(&mut probe, "ECHO", 1.0);
 }

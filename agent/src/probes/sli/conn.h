@@ -16,6 +16,13 @@
 #define SLI_WAITS_LONG 100000000ULL
 /* Data packets without a command before a connection is taken for something else. */
 #define SLI_TRIES 3
+/* One that is older than this program may be in the middle of a large value. */
+#define SLI_TRIES_ADOPTED 255
+/* How long the kernel waits with an acknowledgement: the round trip within these bounds, by a timer that ticks. */
+#define SLI_ACK_LEAST 40000000ULL
+#define SLI_ACK_MOST 200000000ULL
+#define SLI_ACK_EARLY 10000000ULL
+#define SLI_ACK_LATE 20000000ULL
 
 enum verdict {
 	UNKNOWN = 0,
@@ -36,6 +43,8 @@ enum {
 	FOLLOWED = 16,
 	/* The application read on after it had read the waiting commands, and wrote no answer in between. */
 	PASSED = 32,
+	/* What the parser knew of the commands before those that came last was set aside. */
+	ASIDE = 64,
 };
 
 /*
@@ -45,6 +54,7 @@ enum {
  */
 struct conn {
 	__u8 verdict;
+	/* Left before it is taken for something else. */
 	__u8 tries;
 	__u8 flags;
 	/* Low byte of the retransmissions when the answer was written. */
@@ -72,7 +82,15 @@ struct conn {
 	__s32 fd;
 	/* Sequence number after a command that came when all waiting ones before it were read. */
 	__u32 follower;
+	/* How many those were, where that is known; and when the one behind them came. */
+	__u32 ahead;
 	__u16 client_port;
+	__u8 aside_quiet;
+	__u8 pad;
+	char aside_name[SLI_METHOD];
+	__u64 later_at;
+	/* TS2 of commands that were read and not answered when they were set aside. */
+	__u64 aside_read;
 	__u8 server[16];
 	__u8 client[16];
 	/* Arrival of the first and the last packet that is not read yet; where the reading is followed, not the packets. */
@@ -81,6 +99,7 @@ struct conn {
 };
 
 _Static_assert(__builtin_offsetof(struct conn, latency_first) == 56, "what an answer touches fills one line");
+_Static_assert(__builtin_offsetof(struct conn, parser.carry) == 120, "what a packet touches besides fills another one");
 
 SOCKET_RECORDS(conns, conn, 0);
 
@@ -177,12 +196,12 @@ static __always_inline bool before(__u32 a, __u32 b)
 /* Too large for the stack. */
 static const struct sli_requests no_requests;
 
-static __always_inline struct sli_requests *requests_of(struct conn *conn)
+static __always_inline struct sli_requests *requests_of(struct conn *conn, const char *name)
 {
 	struct sli_key key = { .tgid = conn->tgid, .server_port = conn->server_port, .family = conn->family };
 	struct sli_requests *found;
 
-	__builtin_memcpy(key.method, conn->parser.name, SLI_METHOD);
+	__builtin_memcpy(key.method, name, SLI_METHOD);
 	found = bpf_map_lookup_elem(&methods, &key);
 	if (found)
 		return found;
@@ -209,30 +228,65 @@ static __always_inline void note_latency(struct sli_requests *requests, __u64 la
 	RAISE(requests->latency_max, latency);
 }
 
-/* Commands that answer when something else happens, or never. */
-static __always_inline bool waits_on_purpose(const char *name)
+/*
+ * When the application takes longer than the kernel waits with its acknowledgement, that timer moves TCP's clock after the
+ * reading. Then all data is acknowledged, and the time is about that wait.
+ */
+static __noinline int is_timers(struct tcp_sock *tp, __u64 waited)
 {
-	return (name[0] == 'B' && (name[1] == 'L' || name[1] == 'R' || name[1] == 'Z')) ||
-	       (name[0] == 'X' && name[1] == 'R' && name[2] == 'E' && name[3] == 'A') ||
-	       (name[0] == 'S' && name[1] == 'U' && name[2] == 'B') || (name[0] == 'P' && name[1] == 'S') ||
-	       (name[0] == 'S' && name[1] == 'S' && name[2] == 'U') || (name[0] == 'W' && name[1] == 'A') ||
-	       (name[0] == 'M' && name[1] == 'O' && name[2] == 'N') || (name[0] == 'S' && name[1] == 'Y') ||
-	       (name[0] == 'R' && name[1] == 'E' && name[2] == 'P' && name[3] == 'L');
+	__u64 wait;
+
+	if (!tp)
+		return 0;
+	wait = (GET(tp, srtt_us) >> 3) * 1000ULL;
+	wait = wait < SLI_ACK_LEAST ? SLI_ACK_LEAST : wait > SLI_ACK_MOST ? SLI_ACK_MOST : wait;
+	return waited < wait + SLI_ACK_LATE && GET(tp, rcv_wup) == GET(tp, rcv_nxt);
 }
 
-/* Among the answered commands are some that nobody answers, since whenever. At a second answer the server did not obey. */
-static __noinline int finish_quiet(struct conn *conn, __u32 count)
+/* TS2 of the waiting commands, as far as TCP's clock tells it. Where it is lost, that of the commands before is the best guess. */
+static __always_inline __u64 read_at(struct conn *conn, struct tcp_sock *tp)
 {
-	struct sli_requests *requests;
+	__u64 read = GET(tp, tcp_clock_cache), waited;
 
-	if (!conn)
+	if (read < conn->arrived)
+		return conn->arrived;
+	waited = read - conn->arrived;
+	if (waited >= SLI_ACK_LEAST - SLI_ACK_EARLY && conn->sched < waited && is_timers(tp, waited))
+		return conn->arrived + conn->sched;
+	return read;
+}
+
+/* Commands come while earlier ones are not over: what the parser knows of those would be lost. */
+static __noinline int set_aside(struct conn *conn)
+{
+	if (!conn || conn->flags & ASIDE)
 		return 0;
-	conn->parser.quiet = conn->parser.quiet & RESP_UNANSWERED ? conn->parser.quiet & RESP_OFF : 0;
-	requests = requests_of(conn);
-	if (requests) {
-		requests->requests += count;
-		requests->errors += conn->errors;
+	conn->flags |= ASIDE;
+	__builtin_memcpy(conn->aside_name, conn->parser.name, SLI_METHOD);
+	conn->aside_quiet = conn->parser.quiet;
+	/* That nothing is answered until further notice holds for those that come, too. */
+	conn->parser.quiet = conn->parser.quiet & RESP_OFF ? conn->parser.quiet & ~RESP_WAITED : 0;
+	return 0;
+}
+
+/*
+ * An answer was written while further commands waited: it is that of the commands which were read, if the others were not;
+ * these wait on. Else all are answered as one.
+ */
+static __noinline int divide(struct conn *conn, struct tcp_sock *tp)
+{
+	if (!conn || !tp)
+		return 0;
+	if (conn->ahead && conn->ahead < conn->answered && before(GET(tp, copied_seq), conn->follower)) {
+		conn->waiting = conn->answered - conn->ahead;
+		conn->answered = conn->ahead;
+		conn->arrived = conn->later_at;
+		conn->flags &= ~FOLLOWED;
+	} else if (conn->flags & ASIDE) {
+		conn->flags &= ~ASIDE;
+		conn->parser.quiet |= conn->aside_quiet & ~RESP_OFF;
 	}
+	conn->ahead = 0;
 	return 0;
 }
 
@@ -242,19 +296,28 @@ static __noinline int finish(struct conn *conn, struct tcp_sock *tp, __u64 acked
 	struct sli_requests *requests;
 	__u64 way = 0, latency;
 	__u32 count;
+	__u8 quiet;
 
 	if (!conn || !tp)
 		return 0;
 	count = conn->answered;
 	conn->answered = 0;
-	if (conn->parser.quiet)
-		return finish_quiet(conn, count);
-	requests = requests_of(conn);
+	if (conn->flags & ASIDE) {
+		conn->flags &= ~ASIDE;
+		quiet = conn->aside_quiet;
+		requests = requests_of(conn, conn->aside_name);
+	} else {
+		quiet = conn->parser.quiet;
+		/* Among them are some that nobody answers, since whenever. At a second answer the server did not obey. */
+		if (quiet)
+			conn->parser.quiet = quiet & RESP_UNANSWERED ? quiet & RESP_OFF : 0;
+		requests = requests_of(conn, conn->parser.name);
+	}
 	if (!requests)
 		return 0;
 	requests->requests += count;
 	requests->errors += conn->errors;
-	if (waits_on_purpose(conn->parser.name))
+	if (quiet)
 		return 0;
 	if (acked) {
 		__u64 send = acked - conn->written;
@@ -291,7 +354,7 @@ static __always_inline void judge(struct conn *conn, const __u8 *start, __u32 le
 {
 	if (resp_begins(start, length))
 		conn->verdict = RESP;
-	else if (++conn->tries >= SLI_TRIES)
+	else if (!--conn->tries)
 		conn->verdict = OTHER;
 }
 

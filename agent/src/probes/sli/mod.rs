@@ -99,6 +99,13 @@ const APP: &str = "REDIS";
 const MAX_CONNECTIONS: usize = 256;
 /// Rows of commands that wait and were never answered before.
 const MAX_FIRST_WAITS: usize = 64;
+/// Rows of commands in one period, those asked for most. A client may send any word for a command.
+const MAX_METHODS: usize = 256;
+/// Commands counted in the kernel that are left alone. Of more, so that there is room for new ones (of 1024), those go that
+/// nobody asked for since the last report.
+const KEPT_METHODS: usize = 768;
+/// Texts of commands remembered.
+const MAX_NAMES: usize = 2048;
 
 /// The oldest request of a kind that waits for its answer.
 #[derive(Clone, Copy)]
@@ -116,6 +123,9 @@ pub struct Sli {
     settings: ProbeSettings,
     seen: Counters,
     connections_left_out: u64,
+    methods_left_out: u64,
+    /// Requests of each command at the last report.
+    asked: HashMap<Key, u64>,
     /// Oldest request without an answer by process, port and command, of the period being collected.
     oldest: HashMap<Key, Wait>,
     names: HashMap<[u8; 12], Arc<str>>,
@@ -136,6 +146,8 @@ impl Sli {
             settings: settings.clone(),
             seen: Counters::default(),
             connections_left_out: 0,
+            methods_left_out: 0,
+            asked: HashMap::default(),
             oldest: HashMap::default(),
             names: HashMap::default(),
             printed: Vec::new(),
@@ -160,6 +172,9 @@ impl Sli {
     }
 
     fn name(&mut self, bytes: [u8; 12]) -> Arc<str> {
+        if self.names.len() >= MAX_NAMES {
+            self.names.clear();
+        }
         self.names.entry(bytes).or_insert_with(|| method(bytes).into()).clone()
     }
 
@@ -171,22 +186,30 @@ impl Sli {
     }
 
     fn push_sums_of(&mut self, map: &MapHandle, out: &mut dyn RowSink) -> Result<()> {
-        let mut gone = Vec::new();
         let mut counted = HashSet::new();
+        let mut gone = Vec::new();
+        let mut rows: Vec<(Key, Requests)> = Vec::new();
+        let mut living: HashMap<u32, bool> = HashMap::default();
         for bytes in map.keys() {
             let Some(key) = plain::read::<Key>(&bytes) else { continue };
-            counted.insert(key);
-            if !exists(key.tgid) {
-                gone.push(bytes);
-            } else if self.wanted(key.tgid)
-                && let Some(sums) = sums_of(map, &bytes)?
-            {
-                out.push(&self.sums_row(&key, &sums));
+            if !*living.entry(key.tgid).or_insert_with(|| exists(key.tgid)) {
+                gone.push(key);
+            } else if let Some(sums) = sums_of(map, &bytes)? {
+                counted.insert(key);
+                rows.push((key, sums));
             }
         }
-        for bytes in gone {
+        gone.extend(in_the_way(&rows, &self.asked));
+        for key in gone {
             // Somebody else's removal is as good.
-            let _ = map.delete(&bytes);
+            let _ = map.delete(plain::bytes(&key));
+        }
+        self.asked = rows.iter().map(|(key, sums)| (*key, sums.requests)).collect();
+        rows.retain(|(key, _)| self.wanted(key.tgid));
+        rows.sort_by_key(|(key, sums)| (std::cmp::Reverse(sums.requests), *key));
+        self.methods_left_out += rows.len().saturating_sub(MAX_METHODS) as u64;
+        for (key, sums) in rows.iter().take(MAX_METHODS) {
+            out.push(&self.sums_row(key, sums));
         }
         for (key, server) in first_waits(&self.oldest, &counted) {
             if self.wanted(key.tgid) && exists(key.tgid) {
@@ -291,6 +314,15 @@ fn first_waits(oldest: &HashMap<Key, Wait>, counted: &HashSet<Key>) -> Vec<(Key,
     waits.into_iter().take(MAX_FIRST_WAITS).map(|(key, wait)| (*key, wait.server)).collect()
 }
 
+/// Commands that make room for others, those asked for least first.
+fn in_the_way(rows: &[(Key, Requests)], before: &HashMap<Key, u64>) -> Vec<Key> {
+    let idle = rows.iter().filter(|(key, sums)| before.get(key) == Some(&sums.requests));
+    let mut idle: Vec<(u64, Key)> = idle.map(|(key, sums)| (sums.requests, *key)).collect();
+    idle.sort_unstable();
+    idle.truncate(rows.len().saturating_sub(KEPT_METHODS));
+    idle.into_iter().map(|(_, key)| key).collect()
+}
+
 /// What all processors counted under a key; `None` when it went meanwhile.
 fn sums_of(map: &MapHandle, key: &[u8]) -> Result<Option<Requests>> {
     let values = map.lookup_percpu(key, MapFlags::ANY).context("reading the sums of the ksli probe failed")?;
@@ -332,6 +364,7 @@ impl Probe for Sli {
         let lost = |key, what: &str, count| Loss { key, what: what.to_owned(), count };
         vec![
             lost("ksli.methods.lost", "requests of commands beyond the limit were not counted", self.seen.methods_lost),
+            lost("ksli.methods.left_out", "commands beyond the limit of one period have no row", self.methods_left_out),
             lost("ksli.stream.gaps", "bytes that arrived out of order were not followed", self.seen.gaps),
             lost("ksli.stream.broken", "pieces of a stream made no sense as commands", self.seen.broken),
             lost("ksli.connections.lost", "connections the kernel had no memory to follow", self.seen.conns_lost),
@@ -377,6 +410,20 @@ mod tests {
         let oldest = HashMap::from_iter([(key(7, b""), wait), (key(8, b""), wait)]);
         let rows = first_waits(&oldest, &HashSet::from([key(7, b"GET")]));
         assert_eq!(rows, [(key(7, b""), [1; 16])]);
+    }
+
+    #[test]
+    fn commands_that_nobody_asks_for_any_more_make_room() {
+        let row = |number: u32| {
+            let mut sums = Requests::none([1; 16]);
+            sums.requests = u64::from(number) + 1;
+            (key(number, b"GET"), sums)
+        };
+        let rows: Vec<(Key, Requests)> = (0..KEPT_METHODS as u32 + 2).map(row).collect();
+        let mut before: HashMap<Key, u64> = rows.iter().map(|(key, sums)| (*key, sums.requests)).collect();
+        assert_eq!(in_the_way(&rows[2..], &before), []);
+        before.insert(rows[0].0, 0);
+        assert_eq!(in_the_way(&rows, &before), [rows[1].0, rows[2].0], "the first one was asked for since");
     }
 
     #[test]

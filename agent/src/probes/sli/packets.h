@@ -60,6 +60,37 @@ static long follow_piece(__u32 index, struct packet *packet)
 	return 0;
 }
 
+/* What lay out of order became readable without passing here. Inside an argument nothing is missed by that. */
+static __always_inline void jump(struct conn *conn, __u32 to)
+{
+	struct resp_parser *parser = &conn->parser;
+	__u32 missed = to - conn->next;
+
+	conn->next = to;
+	if (parser->skip > missed && !parser->word) {
+		parser->skip -= missed;
+		return;
+	}
+	COUNT(counters.gaps);
+	resp_reset(parser);
+}
+
+/* Commands come while earlier ones are answered and not acknowledged, or read and not answered. */
+static __noinline int precede(struct conn *conn, struct tcp_sock *tp)
+{
+	if (!conn || !tp || conn->flags & ASIDE)
+		return 0;
+	if (conn->answered) {
+		if (!conn->waiting)
+			set_aside(conn);
+	} else if (!(conn->flags & FOLLOWED) && tp->copied_seq == tp->rcv_nxt) {
+		/* The clock was not moved by this packet yet. */
+		conn->aside_read = read_at(conn, tp);
+		set_aside(conn);
+	}
+	return 0;
+}
+
 /* Largest packet the stack builds is 64 KiB, with BIG TCP 512 KiB. */
 #define SLI_PIECES 1024
 
@@ -92,12 +123,8 @@ int BPF_PROG(sli_packet, struct sock *sk, struct sk_buff *skb)
 		conn->flags |= FOLLOWING;
 		conn->next = tp->rcv_nxt;
 	}
-	if (before(conn->next, from)) {
-		/* What lay out of order became readable without passing here. */
-		COUNT(counters.gaps);
-		resp_reset(&conn->parser);
-		conn->next = from;
-	}
+	if (before(conn->next, from))
+		jump(conn, from);
 	from = conn->next - from;
 	if (from >= packet.length)
 		return 0;
@@ -118,6 +145,8 @@ int BPF_PROG(sli_packet, struct sock *sk, struct sk_buff *skb)
 		return 0;
 	if (conn->parser.broken)
 		resp_reset(&conn->parser);
+	if (conn->answered | conn->waiting)
+		precede(conn, tp);
 	if (packet.length <= RESP_CHUNK)
 		follow_piece(0, &packet);
 	else
@@ -132,6 +161,11 @@ int BPF_PROG(sli_packet, struct sock *sk, struct sk_buff *skb)
 		} else if (!(conn->flags & FOLLOWED) && tp->copied_seq == tp->rcv_nxt) {
 			conn->flags |= FOLLOWED;
 			conn->follower = end;
+			/* What was set aside is told apart from these. */
+			if (!conn->answered && conn->flags & ASIDE) {
+				conn->ahead = conn->waiting;
+				conn->later_at = now ? now : bpf_ktime_get_ns();
+			}
 		}
 		conn->waiting += conn->parser.complete;
 		conn->parser.complete = 0;

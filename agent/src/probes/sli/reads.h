@@ -145,6 +145,9 @@ static __always_inline void was_read(struct sock *sk, const struct msghdr *msg, 
 		return;
 	if (conn->parser.broken)
 		resp_reset(&conn->parser);
+	/* The answer before, if it is not acknowledged, keeps what is known of its commands. */
+	if (conn->answered && !conn->waiting)
+		set_aside(conn);
 	follow_read(conn, bytes, count);
 	if (conn->parser.broken)
 		broke(conn);
@@ -156,7 +159,7 @@ static __always_inline void was_read(struct sock *sk, const struct msghdr *msg, 
 	if (!conn->waiting) {
 		struct tcp_sock *tp = tcp_sock_of(sk);
 
-		/* The answer before, if it is not acknowledged, has its times where these go. */
+		/* And has its times where these go. */
 		if (conn->answered && tp)
 			finish(conn, tp, 0);
 		now = bpf_ktime_get_ns();

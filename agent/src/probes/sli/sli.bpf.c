@@ -22,23 +22,28 @@
  * not when the answer arrived. Unless something was retransmitted or more than SLI_DELAYED_ACK passed, the way back counts
  * with the connection's smallest round trip at most. `send` keeps TS4 - TS3 as it was.
  *
+ * Many requests on one connection. Commands that come while others are processed wait for an answer of their own, with their
+ * own TS1, unless the application read them before it wrote that of the others. What is known of commands that are read or
+ * answered is set aside when further ones come.
+ *
  * Who waits. The walk tells how long the oldest request of a connection has been waiting, also where nobody has accepted
  * the connection: a server that hangs has such ones only, once its clients try again. Not waiting are clients that asked
  * for no answers (CLIENT REPLY), and those whose server read further commands after the waiting ones without a word
  * between: a server that hangs reads nothing more.
  *
- * Maps. `conns`: 340 bytes a server-side connection. `methods`: 280 bytes a processor and (process, port, command), 1024
+ * Maps. `conns`: 380 bytes a server-side connection. `methods`: 280 bytes a processor and (process, port, command), 1024
  * of them; user space removes those of processes that ended. `owners`: 60 bytes a listening port.
  *
  * Cost of a request on one host, as the kernel measures it: 1.5-1.6 us for four runs (two at each end), of which 75 ns a run
  * are the measuring itself. About 0.1 us are two looks at the clock; 5 ns each packet and write at any other socket.
  *
- * Blind spots. Encrypted connections. Bytes that arrived out of order are not seen when they become readable: pipelined
- * commands in them are missed, counted as gaps. A packet that arrives between reading and writing makes TS2 too late. One
- * command of a batch names its times, and errors are told by the first answer of a batch. Commands that wait on purpose
- * (BLPOP, XREAD, SUBSCRIBE, WAIT ...) are counted and not timed. A way back that grew by less than SLI_DELAYED_ACK shows
- * only when the kernel has forgotten the smaller round trip (300 s): a client that thinks before it asks again, and
- * acknowledges with that, looks the same from here.
+ * Blind spots. Encrypted connections, Unix sockets, connections that never sent but lines of text. Bytes that arrived out of
+ * order, or with the end of a handshake, are not seen: commands in them are missed, counted as gaps. An acknowledgement that
+ * arrives between reading and writing makes TS2 too late; where the kernel's own one did (is_timers), TS2 is guessed. An
+ * answer written in pieces is over with its first one. One command of a batch names its times, and errors are told by the
+ * first answer of a batch. Commands that wait on purpose (BLPOP, XREAD, SUBSCRIBE, WAIT ...), and those in a batch with them,
+ * are counted and not timed. A way back that grew by less than SLI_DELAYED_ACK shows only when the kernel has forgotten the
+ * smaller round trip (300 s): a client that thinks before it asks again, and acknowledges with that, looks the same from here.
  */
 #include "compat.h"
 #include "kernel.h"
@@ -59,10 +64,10 @@ const volatile struct sli_config config SEC(".rodata.config") = {};
 #endif
 #include "reads.h"
 
-/* The application writes an answer. */
-static __always_inline void was_answered(struct conn *conn, struct tcp_sock *tp, const struct msghdr *msg)
+/* The application writes an answer, whose first byte lies at `bytes`. */
+static __always_inline void was_answered(struct conn *conn, struct tcp_sock *tp, const struct msghdr *msg, __u64 bytes)
 {
-	__u64 read, now, bytes;
+	__u64 read, now;
 	__u8 start = 0;
 
 	if (conn->answered)
@@ -77,18 +82,19 @@ static __always_inline void was_answered(struct conn *conn, struct tcp_sock *tp,
 		read = conn->arrived;
 	} else {
 		/* A packet between reading and writing moves TCP's clock: never beyond the writing. */
-		read = GET(tp, tcp_clock_cache);
-		read = read < conn->arrived ? conn->arrived : read > now ? now : read;
+		read = conn->flags & ASIDE ? conn->aside_read : read_at(conn, tp);
+		read = read > now ? now : read;
 		conn->sched = read - conn->arrived;
 	}
 	conn->proc = now - read;
 	conn->written = now;
 	conn->answered = conn->waiting;
 	conn->waiting = 0;
-	bytes = next_user_byte(msg);
 	conn->errors = bytes && !bpf_probe_read_user(&start, 1, (void *)bytes) && start == '-';
 	conn->answer_end = GET(tp, write_seq) + (__u32)GET(msg, msg_iter.count);
 	conn->retrans = GET(tp, total_retrans);
+	if (conn->flags & (FOLLOWED | ASIDE))
+		divide(conn, tp);
 }
 
 #ifndef BY_ADDRESS
@@ -98,7 +104,7 @@ int BPF_PROG(sli_write, struct sock *sk, struct msghdr *msg)
 	struct conn *conn = conn_of(sk);
 
 	if (conn && conn->waiting)
-		was_answered(conn, tcp_of(sk), msg);
+		was_answered(conn, tcp_of(sk), msg, next_user_byte_typed(msg));
 	return 0;
 }
 #endif
@@ -113,7 +119,7 @@ int BPF_PROG(sli_write_enters, struct sock *sk, struct msghdr *msg)
 		return 0;
 	tp = tcp_sock_of(sk);
 	if (tp)
-		was_answered(conn, tp, msg);
+		was_answered(conn, tp, msg, next_user_byte(msg));
 	return 0;
 }
 
@@ -124,12 +130,12 @@ int BPF_KPROBE(sli_write_called, struct sock *sk, struct msghdr *msg)
 	struct conn *conn = conn_of(sk);
 
 	if (conn && conn->waiting)
-		was_answered(conn, (struct tcp_sock *)sk, msg);
+		was_answered(conn, (struct tcp_sock *)sk, msg, next_user_byte(msg));
 	return 0;
 }
 #endif
 
-static __always_inline struct conn *make_conn(struct sock *sk, __u32 tgid)
+static __always_inline struct conn *make_conn(struct sock *sk, __u32 tgid, __u8 tries)
 {
 	struct conn *conn = MAKE_RECORD(conns, sk);
 	struct endpoints ends;
@@ -140,6 +146,7 @@ static __always_inline struct conn *make_conn(struct sock *sk, __u32 tgid)
 	}
 	read_endpoints(sk, &ends);
 	conn->tgid = tgid;
+	conn->tries = tries;
 	conn->flags = tgid ? OWNED : 0;
 	conn->fd = -1;
 	conn->server_port = ends.local_port;
@@ -164,7 +171,13 @@ int BPF_PROG(sli_state, struct sock *sk, int old, int new)
 	} else if (old == TCP_LISTEN) {
 		disown_port(sk);
 	} else if (old == TCP_SYN_RECV && new == TCP_ESTABLISHED) {
-		make_conn(sk, 0);
+		conn = make_conn(sk, 0, SLI_TRIES);
+		tp = tcp_sock_of(sk);
+		/* Data that came with the end of the handshake passes no hook: that is a gap. */
+		if (conn && tp) {
+			conn->flags |= FOLLOWING;
+			conn->next = GET(tp, rcv_nxt);
+		}
 	} else if (new == TCP_CLOSE) {
 		conn = RECORD_OF(conns, sk);
 		if (!conn || !conn->answered)
@@ -208,7 +221,7 @@ int sli_files(struct bpf_iter__task_file *ctx)
 		return 0;
 	conn = RECORD_OF(conns, sk);
 	if (!conn && adopt_connections && is_served(sk))
-		conn = make_conn(sk, task->tgid);
+		conn = make_conn(sk, task->tgid, SLI_TRIES_ADOPTED);
 	if (conn) {
 		conn->fd = ctx->fd;
 		if (!(conn->flags & OWNED)) {
@@ -224,7 +237,7 @@ static __always_inline bool wants_no_answer(const struct sock *sk, const struct 
 {
 	struct tcp_sock *tp;
 
-	if (conn->parser.quiet || conn->flags & PASSED || waits_on_purpose(conn->parser.name))
+	if (conn->parser.quiet || conn->flags & PASSED)
 		return true;
 	if (!(conn->flags & FOLLOWED))
 		return false;
