@@ -89,7 +89,7 @@ fn quantile_in(text: &str) -> Option<u16> {
     text.match_indices('p').find_map(|(at, _)| {
         let digits: String = text[at + 1..].chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
         let value: f64 = digits.trim_end_matches('.').parse().ok()?;
-        (value >= 10.0 && value < 100.0).then_some((value * 10.0).round() as u16)
+        (10.0..100.0).contains(&value).then_some((value * 10.0).round() as u16)
     })
 }
 
