@@ -1,10 +1,10 @@
 // The answer of an incident in numbers: category, fault domain, share explained, what hurts; and how likely each cause is.
 import type { FaultDetail, Stage } from "../api/types";
-import { duration, num, percent } from "../format";
+import { duration, percent } from "../format";
 import { useT } from "../i18n";
 import { tidyName } from "../map/names";
 import { EntityName } from "../parts/links";
-import { categoryKey, domainName, hurtBy, stepName, symptomsOf } from "./read";
+import { categoryKey, domainName, hurtBy, share, stepName, symptomsOf } from "./read";
 
 const STAGES: Stage[] = ["domain", "cause", "final"];
 
@@ -96,14 +96,13 @@ export function Belief({ detail }: { detail: FaultDetail }) {
   const t = useT();
   const { cause_metrics: causes, unknown_probability: none } = detail.Resource;
   if (causes.length === 0) return null;
-  const whole = (value: number) => num(value * 100, value < 0.095 ? 1 : 2);
   const total = causes.reduce((sum, cause) => sum + cause.probability, none ?? 0) || 1;
   const names = causes.map((cause) =>
     tidyName(cause.entity_type, cause.entity_name ?? stepName({ entity_id: cause.entity_id, entity_type: cause.entity_type })),
   );
   const parts = [
-    ...causes.map((cause, index) => `${names[index]} ${whole(cause.probability)}`),
-    ...(none === null ? [] : [`${t("incident.none")} ${whole(none)}`]),
+    ...causes.map((cause, index) => `${names[index]} ${share(cause.probability)}`),
+    ...(none === null ? [] : [`${t("incident.none")} ${share(none)}`]),
   ];
   return (
     <figure className="bel">
@@ -116,13 +115,13 @@ export function Belief({ detail }: { detail: FaultDetail }) {
             style={{ flex: Math.max(0.005, cause.probability / total) }}
             title={parts[index]}
           >
-            <b>{whole(cause.probability)}</b>
+            <b>{share(cause.probability)}</b>
             {cause.probability > 0.06 ? <i>{names[index]}</i> : null}
           </span>
         ))}
         {none === null ? null : (
           <span className="b5" style={{ flex: Math.max(0.01, none / total) }} title={parts[parts.length - 1]}>
-            <b>{whole(none)}</b>
+            <b>{share(none)}</b>
             {none > 0.05 ? <i>{t("incident.none_short")}</i> : null}
           </span>
         )}

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { FaultDetail, PathStep } from "../api/types";
-import { domainName, faultPath, hurtBy, rangeOf, stepName, symptomsOf, takenQuery } from "./read";
+import { domainName, faultPath, hurtBy, rangeOf, share, stepName, symptomsOf, takenQuery } from "./read";
 
 const step = (metric_id: string, tgid: string, entity_type = "proc") =>
   ({ metric_id, entity_type, machine_id: "m", metric_labels: { tgid } }) as unknown as PathStep;
@@ -72,5 +72,11 @@ describe("symptoms", () => {
     expect(rangeOf(rows, "a", "latency", { label: "" })).toEqual({ lo: 0, hi: 5 });
     expect(rangeOf(rows, "a", "latency", { label: "p50" })).toBeNull();
     expect(rangeOf([symptom("mean", null)], "a", "latency", undefined)).toBeNull();
+  });
+});
+
+describe("a probability", () => {
+  it("that is almost all is not all, and next to nothing is not nothing", () => {
+    expect([0.99966, 0.00034, 1, 0, 0.78, 0.042].map(share)).toEqual([">99", "<1", "100", "0", "78", "4"]);
   });
 });

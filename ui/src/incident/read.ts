@@ -19,6 +19,13 @@ export function countOf(answer: Page<unknown>, shown = answer.items.length): str
   return `${num(shown, 9)}${answer.next_cursor === null ? "" : "+"}`;
 }
 
+/** A probability in whole percents without their sign; almost all is not all, next to nothing not nothing. */
+export function share(probability: number): string {
+  if (probability > 0 && probability < 0.01) return "<1";
+  if (probability > 0.99 && probability < 1) return ">99";
+  return num(probability * 100, probability < 0.095 ? 1 : 2);
+}
+
 /** Steps from cause to symptom of the cause with this rank; empty before the first result. */
 export function pathOf(detail: FaultDetail, rank = 1): PathStep[] {
   const cause = detail.Resource.cause_metrics.find((one) => one.rank === rank) ?? detail.Resource.cause_metrics[rank - 1];
