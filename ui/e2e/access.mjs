@@ -71,6 +71,16 @@ export async function access(test, base) {
       await page.locator("main h1", { hasText: "not known" }).waitFor();
       await page.locator("main .lead", { hasText: "it does not report" }).waitFor();
     });
+    await test("state quiet: that no service is hurt is not said above one that is", {}, async (page) => {
+      await page.route(/\/api\/v1\/anomalies/, (route) =>
+        route.fulfill({ json: { items: [{ host_name: "db-1" }], next_cursor: null } }),
+      );
+      await go(page, "/");
+      const note = page.locator(".note", { hasText: "out of their normal range" });
+      await note.waitFor();
+      must(/nginx/.test(await note.textContent()), "the service whose latency is judged below is not named");
+      must((await note.evaluate((one) => getComputedStyle(one).display)) === "block", "its words stand in columns");
+    });
     await test("state quiet: since when nothing is wrong does not move with the clock", {}, async (page) => {
       await go(page, "/");
       const since = async () => Date.parse(await page.locator("main .lead time").first().getAttribute("datetime"));

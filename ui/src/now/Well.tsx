@@ -1,8 +1,8 @@
 // Now while no incident is open: what that is worth hangs on whether everything asked about is watched.
 import type { ReactNode } from "react";
 import { ago, partName } from "../agent/names";
-import { useAbnormal, useFaults, useHealth, useHosts, useWatchedThen } from "../api/queries";
-import type { Health } from "../api/types";
+import { useAbnormal, useFaults, useHealth, useHosts, useServices, useWatchedThen } from "../api/queries";
+import type { Health, Service } from "../api/types";
 import { duration, num, stamp } from "../format";
 import { type Key, useT } from "../i18n";
 import { countOf, faultPath } from "../incident/read";
@@ -22,6 +22,7 @@ export function Well({ learning, host }: { learning: boolean; host: string | nul
   const hosts = useHosts(time);
   const closed = useFaults({ state: "closed", limit: 20 });
   const abnormal = useAbnormal(time);
+  const services = useServices(time);
   const health = asked.data;
   if (asked.isError)
     return (
@@ -70,6 +71,10 @@ export function Well({ learning, host }: { learning: boolean; host: string | nul
   const since = last?.closed_ms && last.closed_ms > started ? last.closed_ms : started;
   const rows = abnormal.data?.items.filter(isHere) ?? [];
   const count = rows.length;
+  // That none of them hurts a service must not stand above a table that shows one hurt.
+  const isBad = ({ latency, errors }: Service["signals"]) =>
+    [latency, errors].some((signal) => signal.state === "crit" || signal.state === "warn");
+  const hurt = [...new Set((services.data?.items ?? []).filter((row) => isBad(row.signals)).map((row) => row.name))];
   return (
     <>
       <h1>{host ? t("now.well_host", { host }) : t("now.well")}</h1>
@@ -97,7 +102,12 @@ export function Well({ learning, host }: { learning: boolean; host: string | nul
       {count > 0 ? (
         <p className="note">
           <State state="na" />{" "}
-          <Rich text={t(count === 1 ? "now.abnormal_1" : "now.abnormal", { count: countOf(abnormal.data!, count) })} />{" "}
+          <Rich
+            text={t(hurt.length > 0 ? "now.abnormal_hurt" : count === 1 ? "now.abnormal_1" : "now.abnormal", {
+              count: countOf(abnormal.data!, count),
+              names: hurt.join(", "),
+            })}
+          />{" "}
           <To className="lnk" to="/incidents">
             {t("now.abnormal_list")}
           </To>

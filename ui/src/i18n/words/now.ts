@@ -61,6 +61,10 @@ export const now = {
     "**{{count}}** numbers are out of their normal range; none of them hurts a service.",
     "有 **{{count}}** 个指标超出正常范围,但均未影响服务。",
   ],
+  "now.abnormal_hurt": [
+    "Numbers out of their normal range: **{{count}}**, those of **{{names}}** among them; no incident came of it.",
+    "超出正常范围的指标:**{{count}}** 个,其中包括 **{{names}}** 的;未构成故障。",
+  ],
   "now.abnormal_1": ["One number is out of its normal range; it hurts no service.", "有一个指标超出正常范围,但未影响服务。"],
   "now.abnormal_list": ["Which", "查看"],
   "now.hurts": ["numbers hurt: {{count}}, services: {{services}}", "受影响指标 {{count}} 个,服务 {{services}} 个"],
