@@ -43,7 +43,7 @@ fn one_wrong_section_leaves_all_as_it_was() {
     wait_for("both probes", || running.agent.status().probes_running == 2);
     let before = ["baseinfo", "io", "tcp"].map(|probe| get(&running, probe));
     for (probe, wrong, words) in [
-        ("io", host(json!(["nope"])), "unsupported probe range: nope; cmd.probe may name io_trace"),
+        ("io", host(json!(["nope"])), "unsupported probe range: nope: cmd.probe may name io_trace"),
         ("tcp", host(json!(["tcp_rtt"])), "the snooper for tcp cannot be empty"),
         ("jvm", host(json!([])), "not supported in the current version"),
     ] {
