@@ -9,11 +9,13 @@ export async function access(test, base) {
   const mode = (name) => fetch(`${base}/__mode?set=${name}`);
   const fail = (path) => fetch(`${base}/__fail${path ? `?path=${encodeURIComponent(path)}` : ""}`);
   const streams = async (count) => {
-    for (;;) {
-      const { open } = await (await fetch(`${base}/__streams`)).json();
+    let open = -1;
+    for (let times = 0; times < 300; times++) {
+      ({ open } = await (await fetch(`${base}/__streams`)).json());
       if (open === count) return;
       await new Promise((done) => setTimeout(done, 100));
     }
+    throw new Error(`${open} streams are open instead of ${count}`);
   };
   const go = async (page, path) => {
     await page.goto(base + path);

@@ -301,6 +301,7 @@ export function start(port = 0) {
       // Who is dead without a word opens no stream either.
       if (silent) {
         streams.add(response);
+        request.on("close", () => streams.delete(response));
         return;
       }
       response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
