@@ -178,11 +178,11 @@ impl Head {
                 "series {shown}... refused: its labels take {bytes} bytes, more than the {MAX_LABEL_BYTES} taken; send shorter label values"
             )));
         }
-        Ok(self.add(labels))
+        Ok(self.add(labels, self.forgotten_ms))
     }
 
-    /// Creates a series that is not known yet.
-    fn add(&mut self, labels: &Labels) -> SeriesRef {
+    /// Creates a series that is not known yet; it begins after `after_ms` where no newest time of it is remembered.
+    fn add(&mut self, labels: &Labels, after_ms: i64) -> SeriesRef {
         let labels = Labels(labels.0.iter().map(|(name, value)| (self.intern(name), self.intern(value))).collect());
         let fingerprint = self.fingerprint(&labels);
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -195,7 +195,7 @@ impl Head {
         });
         let generation = self.generations[slot as usize];
         self.postings.insert(slot, labels.0.iter());
-        let last_t_ms = self.block_tails.get(&fingerprint).copied().unwrap_or(self.forgotten_ms);
+        let last_t_ms = self.block_tails.get(&fingerprint).copied().unwrap_or(after_ms);
         self.slots[slot as usize] = Some(HeadSeries {
             labels,
             fingerprint,
@@ -437,7 +437,8 @@ impl Replay for HeadReplay<'_> {
         // No cap here: one lowered since must not lose what was acknowledged.
         let resolved = match self.head.find(&labels) {
             Some(known) => known as u32,
-            None => self.head.add(&labels) as u32,
+            // What the log holds was taken when its time still ascended, whatever was forgotten since.
+            None => self.head.add(&labels, i64::MIN) as u32,
         };
         if (slot as usize) < 4 * self.dense.len() + 1024 {
             if self.dense.len() <= slot as usize {
@@ -483,6 +484,17 @@ mod tests {
         let bounds = Bounds { now_ms: 0, oldest_ms: i64::MIN, newest_ms: i64::MAX };
         let series = head.resolve(&Labels::new([("__name__", "up")])).unwrap();
         assert_eq!(head.append(&[(series, 40, 1.0), (series, 60, 1.0)], bounds, None).samples, 1);
+    }
+
+    #[test]
+    fn what_the_log_holds_is_kept_though_newest_times_were_forgotten() {
+        let mut head = Head::new(10, RandomState::new());
+        (0..10).for_each(|series| assert!(head.block_tails.insert(series, series as i64 * 10).is_none()));
+        head.forget_tails(50, 5);
+        let mut replay = HeadReplay::new(&mut head);
+        replay.series(0, Labels::new([("__name__", "up")]));
+        replay.sample(0, 40, 1.0);
+        assert_eq!(replay.samples, 1);
     }
 
     #[test]

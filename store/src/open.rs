@@ -79,9 +79,14 @@ impl Store {
         let highest_block = open_blocks(&dir, &mut loaded)?;
         let mut segments = wal::segments(&wal_dir).map_err(|error| io_error("list", &wal_dir, &error))?;
         let next = segments.last().copied().unwrap_or(0).max(highest_block) + 1;
-        // A crash between writing a block and deleting its log leaves both.
-        segments
-            .retain(|&number| !(loaded.in_block(number) && std::fs::remove_file(wal::segment_path(&wal_dir, number)).is_ok()));
+        // A crash between writing a block and deleting its log leaves both. One that cannot be deleted now is not read either.
+        segments.retain(|&number| {
+            let is_in_block = loaded.in_block(number);
+            if is_in_block {
+                let _ = std::fs::remove_file(wal::segment_path(&wal_dir, number));
+            }
+            !is_in_block
+        });
         let damage_in_blocks = loaded.damage.len();
         for &number in &segments {
             replay_segment(&dir, &wal::segment_path(&wal_dir, number), &mut loaded)?;
