@@ -161,6 +161,8 @@ describe("a normal range", () => {
     expect(rangeText({ lo: -5, hi: 5 }, { factor: 1, unit: "" }, true)).toBe("-5–5");
     expect(rangeText({ lo: 3, hi: null }, { factor: 1, unit: "" })).toBe("≥ 3");
     expect(rangeText({ lo: null, hi: null }, { factor: 1, unit: "" })).toBe("–");
+    expect(rangeText({ lo: 0, hi: 0.001 }, { factor: 1, unit: "%" })).toBe("< 0.01");
+    expect(rangeText({ lo: 0.001, hi: 5 }, { factor: 1, unit: "%" })).toBe("≤ 5");
   });
 });
 

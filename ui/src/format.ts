@@ -133,12 +133,15 @@ function placesOf(step: number): number {
   return MOST_PLACES + 1;
 }
 
-/** A normal range in words. Below zero nothing is normal for what is never negative, so only the upper end counts there. */
+/** A normal range in words. Below zero nothing is normal for what is never negative, so only the upper end counts there;
+ * next to zero neither is. */
 export function rangeText(range: { lo: number | null; hi: number | null }, scale: Scale, isSigned = false): string {
   const shown = (value: number | null) => scaled(value, scale);
-  const lo = range.lo !== null && range.lo <= 0 && !isSigned ? null : range.lo;
+  const isTiny = (value: number | null) => shown(value).startsWith("<");
+  const isNoEnd = range.lo !== null && !isSigned && (range.lo <= 0 || (isTiny(range.lo) && range.hi !== null));
+  const lo = isNoEnd ? null : range.lo;
   if (lo === null && range.hi === null) return "–";
-  if (lo === null) return `≤ ${shown(range.hi)}`;
+  if (lo === null) return isTiny(range.hi) ? shown(range.hi) : `≤ ${shown(range.hi)}`;
   if (range.hi === null) return `≥ ${shown(lo)}`;
   return `${shown(lo)}–${shown(range.hi)}`;
 }

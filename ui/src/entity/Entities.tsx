@@ -54,9 +54,11 @@ export default function Entities() {
   }, [q]);
   const entities = useEntities({ limit: LIMIT, at: time.at, ...(state ? { state } : {}) });
   // What does not fit into one answer is narrowed by the hub, which knows them all.
-  const isCut = entities.data !== undefined && entities.data.next_cursor !== null && (type !== "" || q !== "");
+  const isAsked = type !== "" || q !== "" || host !== null;
+  const isCut = entities.data !== undefined && entities.data.next_cursor !== null && isAsked;
+  const rarest = longestWord(q) || host;
   const narrowed = useEntities(
-    { limit: LIMIT, at: time.at, ...(state ? { state } : {}), ...(type ? { type } : {}), ...(q ? { q: longestWord(q) } : {}) },
+    { limit: LIMIT, at: time.at, ...(state ? { state } : {}), ...(type ? { type } : {}), ...(rarest ? { q: rarest } : {}) },
     isCut,
   );
   const asked = isCut && (narrowed.data || narrowed.isError) ? narrowed : entities;

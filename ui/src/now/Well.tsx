@@ -74,7 +74,8 @@ export function Well({ learning, host }: { learning: boolean; host: string | nul
   // That none of them hurts a service must not stand above a table that shows one hurt.
   const isBad = ({ latency, errors }: Service["signals"]) =>
     [latency, errors].some((signal) => signal.state === "crit" || signal.state === "warn");
-  const hurt = [...new Set((services.data?.items ?? []).filter((row) => isBad(row.signals)).map((row) => row.name))];
+  const bad = (services.data?.items ?? []).filter((row) => isBad(row.signals) && (!host || row.host_names.includes(host)));
+  const hurt = [...new Set(bad.map((row) => row.name))];
   return (
     <>
       <h1>{host ? t("now.well_host", { host }) : t("now.well")}</h1>
