@@ -1,6 +1,8 @@
 //! How probes begin: what was kept, what the configuration file names and what runs unasked is known before anybody can ask
 //! or change it over REST; programs are loaded after that. The same step starts again what broke.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Map, Value};
 
 use super::answer::Refusal;
@@ -43,9 +45,18 @@ impl Control {
     /// Takes a section of the configuration file.
     pub fn configure(&self, name: &str, section: &Map<String, Value>) -> Result<(), Refusal> {
         let entry = known(name)?;
-        let base = self.entries.lock()[entry.name].config.clone();
+        let (base, was_wanted) = {
+            let entries = self.entries.lock();
+            let known = &entries[entry.name];
+            (known.config.clone(), known.wanted)
+        };
         let (config, wish) = draft(entry, section, base, self.situation(false))?;
-        self.declare(entry, config, wish == Wish::Running, true);
+        let wanted = match wish {
+            Wish::Running => true,
+            Wish::Stopped => false,
+            Wish::AsItIs => was_wanted,
+        };
+        self.declare(entry, config, wanted, true);
         Ok(())
     }
 
@@ -74,9 +85,17 @@ impl Control {
         }
     }
 
+    /// Loading programs takes its time: [`Self::start_wanted`] starts nothing further.
+    pub fn end(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
     /// Starts what is to run and does not. What does not start is in the ledger, and is tried again.
     pub fn start_wanted(&self) {
         for entry in &PROBES {
+            if self.is_ending.load(Ordering::Relaxed) {
+                return;
+            }
             let is_missing = || self.entries.lock()[entry.name].wanted && !self.is_running(entry.name);
             if !is_missing() {
                 continue;

@@ -21,7 +21,7 @@ pub mod upstream;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -73,6 +73,8 @@ pub struct Control {
     interval: Mutex<Duration>,
     /// Why nobody hears of events; `None` where somebody does.
     events_lost: Option<&'static str>,
+    /// The agent stops: nothing is started any more that nobody waits for.
+    is_ending: AtomicBool,
 }
 
 const UNSUPPORTED: &str = "not supported in the current version";
@@ -110,6 +112,7 @@ impl Control {
             pending: Mutex::default(),
             interval: Mutex::new(interval),
             events_lost,
+            is_ending: AtomicBool::new(false),
         }
     }
 
@@ -170,7 +173,13 @@ impl Control {
         let before = self.entries.lock()[entry.name].config.clone();
         let running = self.is_running(entry.name);
         let (config, wish) = draft(entry, object, before.clone(), self.situation(running))?;
-        self.take_effect(entry, config, &before, wish, running)?;
+        if let Err(refusal) = self.take_effect(entry, config, &before, wish, running) {
+            // It goes on as it was, now or at the next keep-alive.
+            if running && !self.is_running(entry.name) {
+                let _ = self.start(entry, &before);
+            }
+            return Err(refusal);
+        }
         if let Some(known) = self.entries.lock().get_mut(entry.name) {
             (known.unasked, known.from_file) = (false, false);
         }
@@ -191,13 +200,7 @@ impl Control {
             // One that broke stands as broken until then.
             (Wish::Stopped, _) if running || self.has_failed(entry.name) => self.stop(entry.name),
             (Wish::Running, false) => self.start(entry, &config)?,
-            (Wish::Running | Wish::AsItIs, true) if config != *before => {
-                if let Err(refusal) = self.change(entry, &config) {
-                    // It goes on as it was, now or at the next keep-alive.
-                    let _ = self.start(entry, before);
-                    return Err(refusal);
-                }
-            }
+            (Wish::Running | Wish::AsItIs, true) if config != *before => self.change(entry, &config)?,
             _ => {}
         }
         let mut entries = self.entries.lock();
@@ -416,5 +419,32 @@ mod tests {
         set_wanted(true);
         control.start_wanted();
         assert_eq!(received.len(), 1, "what is to run and does not is started");
+    }
+
+    #[test]
+    fn nothing_is_started_any_more_once_the_agent_stops() {
+        let (commands, received) = crossbeam_channel::unbounded();
+        let control = Control::new(commands, Arc::default(), Ledger::default(), None, Duration::from_secs(5), None);
+        control.want_unasked(|name| name == "baseinfo");
+        control.end();
+        control.start_wanted();
+        assert!(received.is_empty(), "it was started");
+    }
+
+    #[test]
+    fn a_section_that_says_nothing_of_the_state_leaves_a_probe_that_runs_unasked_to_run() {
+        let (commands, _received) = crossbeam_channel::unbounded();
+        let control = Control::new(commands, Arc::default(), Ledger::default(), None, Duration::from_secs(5), None);
+        let section = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
+        let is_wanted = |text: &str| {
+            control.configure("baseinfo", &section(text)).unwrap();
+            control.entries.lock()["baseinfo"].wanted
+        };
+        let silent = r#"{"params":{"report_period":7}}"#;
+        assert!(!is_wanted(silent), "nobody asked for it");
+        control.entries.lock().insert("baseinfo", Entry::default());
+        control.want_unasked(|name| name == "baseinfo");
+        assert!(is_wanted(silent));
+        assert!(!is_wanted(r#"{"state":"stopped"}"#));
     }
 }

@@ -394,6 +394,7 @@ impl AgentHandle {
     pub fn stop(&self) {
         let Some(threads) = self.threads.lock().take() else { return };
         let _ = threads.stop_http.send(());
+        self.control.end();
         let deadline = Instant::now() + STOP_PATIENCE;
         let started = join_until(threads.starting, deadline);
         let _ = self.commands.send(Command::Stop);
