@@ -41,8 +41,8 @@ const MAX_BODY_BYTES: usize = 16 << 20;
 /// A body that stands still for so long is given up.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Threads for work that blocks: the places of queries, maps and writes, and some for what changes settings.
-const MAX_BLOCKING_THREADS: usize = QUERIES_AND_MORE + MAPS + WRITES;
+/// Threads for work that blocks: the places of queries, maps, writes and changes, and some for what changes settings.
+const MAX_BLOCKING_THREADS: usize = QUERIES_AND_MORE + MAPS + WRITES + CHANGES;
 const QUERIES_AND_MORE: usize = 28;
 /// One that has nothing to do stays for so long: pages ask every few seconds, and what ended threads held in memory comes
 /// back late.
@@ -50,9 +50,11 @@ const BLOCKING_PATIENCE: Duration = Duration::from_secs(300);
 /// Maps put together at once, and how long one waits for a place and for the answer.
 const MAPS: usize = 8;
 const MAP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Writes of other hosts taken at once: each may hold 16 MiB and what it unpacks to.
+/// Writes of other hosts taken at once: each may hold 16 MiB and what it unpacks to; and how long one may take to come.
 const WRITES: usize = 8;
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Changes of people that wait for the disk at once.
+const CHANGES: usize = 4;
 
 /// How a hub runs.
 #[derive(Clone, Debug)]
@@ -199,6 +201,10 @@ impl Hub {
 
     /// Ends everything in order; what was acknowledged is on disk afterwards.
     pub fn stop(mut self) {
+        // First too: a part that hangs may have the program ended before the last line.
+        if let Err(error) = self.state.store.sync() {
+            tracing::warn!(%error, "the newest samples are not on disk yet; they are written again at the end");
+        }
         self.shutdown.take();
         self.engine.stop();
         drop(self.upkeep);
@@ -254,6 +260,7 @@ pub(crate) fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         gate: prom::QueryLimits::default().gate(),
         maps: Gate::new(MAPS, MAP_TIMEOUT, MAP_TIMEOUT),
         writes: Gate::new(WRITES, MAP_TIMEOUT, WRITE_TIMEOUT),
+        changes: Gate::new(CHANGES, MAP_TIMEOUT, WRITE_TIMEOUT),
         version: config.build.full,
         about: Arc::new(RwLock::new(about(config))),
         started: Instant::now(),
