@@ -82,7 +82,7 @@ struct conn {
 	__s32 fd;
 	/* Sequence number after a command that came when all waiting ones before it were read. */
 	__u32 follower;
-	/* How many those were, where that is known; and when the one behind them came. */
+	/* How many those were, where that is known; and when the one behind them came, 0 while it has not come to its end. */
 	__u32 ahead;
 	__u16 client_port;
 	__u8 aside_quiet;
@@ -269,9 +269,15 @@ static __noinline int set_aside(struct conn *conn)
 	return 0;
 }
 
+/* Whether what was set aside are the oldest of the waiting commands, and not the answered ones. */
+static __always_inline bool is_oldest_aside(const struct conn *conn)
+{
+	return conn->flags & ASIDE && !conn->answered;
+}
+
 /*
  * An answer was written while further commands waited: it is that of the commands which were read, if the others were not;
- * these wait on. Else all are answered as one.
+ * these wait on. Else all are answered as one. Of a further command only the first packets may be here: it is not among them.
  */
 static __noinline int divide(struct conn *conn, struct tcp_sock *tp)
 {
@@ -282,7 +288,7 @@ static __noinline int divide(struct conn *conn, struct tcp_sock *tp)
 		conn->answered = conn->ahead;
 		conn->arrived = conn->later_at;
 		conn->flags &= ~FOLLOWED;
-	} else if (conn->flags & ASIDE) {
+	} else if (conn->flags & ASIDE && conn->ahead) {
 		conn->flags &= ~ASIDE;
 		conn->parser.quiet |= conn->aside_quiet & ~RESP_OFF;
 	}

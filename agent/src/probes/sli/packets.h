@@ -60,8 +60,8 @@ static long follow_piece(__u32 index, struct packet *packet)
 	return 0;
 }
 
-/* What lay out of order became readable without passing here. Inside an argument nothing is missed by that. */
-static __always_inline void jump(struct conn *conn, __u32 to)
+/* What lay out of order became readable without passing here. Inside an argument nothing is missed by that; else true. */
+static __always_inline bool jump(struct conn *conn, __u32 to)
 {
 	struct resp_parser *parser = &conn->parser;
 	__u32 missed = to - conn->next;
@@ -69,10 +69,10 @@ static __always_inline void jump(struct conn *conn, __u32 to)
 	conn->next = to;
 	if (parser->skip > missed && !parser->word) {
 		parser->skip -= missed;
-		return;
+		return false;
 	}
-	COUNT(counters.gaps);
 	resp_reset(parser);
+	return true;
 }
 
 /* Commands come while earlier ones are answered and not acknowledged, or read and not answered. */
@@ -86,6 +86,7 @@ static __noinline int precede(struct conn *conn, struct tcp_sock *tp)
 	} else if (!(conn->flags & FOLLOWED) && tp->copied_seq == tp->rcv_nxt) {
 		/* The clock was not moved by this packet yet. */
 		conn->aside_read = read_at(conn, tp);
+		conn->later_at = 0;
 		set_aside(conn);
 	}
 	return 0;
@@ -101,6 +102,7 @@ int BPF_PROG(sli_packet, struct sock *sk, struct sk_buff *skb)
 	struct tcp_skb_cb *cb;
 	struct packet packet;
 	struct tcp_sock *tp;
+	bool missed = false;
 	__u32 from, end;
 	__u64 now = 0;
 
@@ -124,7 +126,7 @@ int BPF_PROG(sli_packet, struct sock *sk, struct sk_buff *skb)
 		conn->next = tp->rcv_nxt;
 	}
 	if (before(conn->next, from))
-		jump(conn, from);
+		missed = jump(conn, from);
 	from = conn->next - from;
 	if (from >= packet.length)
 		return 0;
@@ -143,6 +145,8 @@ int BPF_PROG(sli_packet, struct sock *sk, struct sk_buff *skb)
 	}
 	if (conn->verdict != RESP)
 		return 0;
+	if (missed)
+		COUNT(counters.gaps);
 	if (conn->parser.broken)
 		resp_reset(&conn->parser);
 	if (conn->answered | conn->waiting)
@@ -158,11 +162,11 @@ int BPF_PROG(sli_packet, struct sock *sk, struct sk_buff *skb)
 		if (!conn->waiting) {
 			conn->flags &= ~FOLLOWED;
 			conn->arrived = now ? now : bpf_ktime_get_ns();
-		} else if (!(conn->flags & FOLLOWED) && tp->copied_seq == tp->rcv_nxt) {
+		} else if (!(conn->flags & FOLLOWED) && (tp->copied_seq == tp->rcv_nxt || is_oldest_aside(conn))) {
 			conn->flags |= FOLLOWED;
 			conn->follower = end;
-			/* What was set aside is told apart from these. */
-			if (!conn->answered && conn->flags & ASIDE) {
+			/* What was set aside is told apart from these, of which the first packet may have come before this one. */
+			if (is_oldest_aside(conn)) {
 				conn->ahead = conn->waiting;
 				conn->later_at = now ? now : bpf_ktime_get_ns();
 			}

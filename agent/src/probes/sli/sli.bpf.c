@@ -253,6 +253,9 @@ static __always_inline __u64 oldest_wait(const struct sock *sk, const struct con
 	__u8 state = GET(sk, __sk_common.skc_state);
 	__s64 age;
 
+	/* What waits on purpose is read and not waited for; what came behind it may be. */
+	if (conn->waiting && is_oldest_aside(conn) && conn->aside_quiet)
+		since = conn->later_at;
 	/* What the server itself closed waits for nothing. */
 	if (!since || (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT))
 		return 0;
@@ -293,7 +296,10 @@ int sli_walk(WALK_CONTEXT *ctx)
 	row.family = conn->family;
 	__builtin_memcpy(row.server, conn->server, 16);
 	__builtin_memcpy(row.client, conn->client, 16);
-	__builtin_memcpy(row.method, conn->parser.name, SLI_METHOD);
+	if (row.oldest && is_oldest_aside(conn) && !conn->aside_quiet)
+		__builtin_memcpy(row.method, conn->aside_name, SLI_METHOD);
+	else
+		__builtin_memcpy(row.method, conn->parser.name, SLI_METHOD);
 	if (conn->fd >= 0) {
 		row.latency_first = conn->latency_first;
 		row.latency_max = conn->latency_max;

@@ -44,7 +44,7 @@ const RECEIVE_RESET: HookSpec = HookSpec { hook: "tcp_receive_reset", ladder: &[
 /// The tracepoint came with 5.15; before, only the end of a connection that timed out tells.
 const ERRORS: HookSpec = HookSpec {
     hook: "inet_sk_error_report",
-    ladder: &[step(Rung::TpBtf, &["tcp_error_report"]), step(Rung::TpBtf, &["tcp_timed_out"])],
+    ladder: &[step(Rung::TpBtf, &["tcp_error_report", "tcp_cut_off"]), step(Rung::TpBtf, &["tcp_timed_out"])],
 };
 const BUFFER_LIMIT: HookSpec = HookSpec { hook: "sock_exceed_buf_limit", ladder: &[step(Rung::TpBtf, &["tcp_buffer_limit"])] };
 const DROPS: HookSpec = HookSpec {

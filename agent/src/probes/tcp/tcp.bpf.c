@@ -277,16 +277,22 @@ int BPF_PROG(tcp_receive_reset, struct sock *sk)
 	return 0;
 }
 
-/* A connection that gave up waiting ends with the last word of the way to its peer where there was one. */
-static __always_inline bool gave_up(struct sock *sk, __u8 state)
+static __always_inline bool timed_out(struct sock *sk)
+{
+	return is_tcp(sk) && GET(sk, sk_err) == ETIMEDOUT;
+}
+
+/*
+ * A connection that gave up waiting ends with the last word of the way to its peer where there was one. Only the end tells:
+ * a socket that asked for such words (IP_RECVERR) has them for an error while its connection lives on.
+ */
+static __always_inline bool was_cut_off(struct sock *sk, __u8 state)
 {
 	struct tcp_sock *tp;
 	int error = GET(sk, sk_err);
 
 	if (!is_tcp(sk))
 		return false;
-	if (error == ETIMEDOUT)
-		return true;
 	if ((error != EHOSTUNREACH && error != ENETUNREACH) || state == TCP_SYN_SENT)
 		return false;
 	tp = tcp_sock_of(sk);
@@ -296,7 +302,15 @@ static __always_inline bool gave_up(struct sock *sk, __u8 state)
 SEC("?tp_btf/inet_sk_error_report")
 int BPF_PROG(tcp_error_report, struct sock *sk)
 {
-	if (gave_up(sk, GET(sk, __sk_common.skc_state)))
+	if (timed_out(sk))
+		NOTE(sk, timeouts);
+	return 0;
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_cut_off, struct sock *sk, int old, int new)
+{
+	if (new == TCP_CLOSE && was_cut_off(sk, old))
 		NOTE(sk, timeouts);
 	return 0;
 }
@@ -305,7 +319,7 @@ int BPF_PROG(tcp_error_report, struct sock *sk)
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_timed_out, struct sock *sk, int old, int new)
 {
-	if (new == TCP_CLOSE && gave_up(sk, old))
+	if (new == TCP_CLOSE && (timed_out(sk) || was_cut_off(sk, old)))
 		NOTE(sk, timeouts);
 	return 0;
 }
