@@ -155,7 +155,7 @@ impl Accuracy {
             Ok(())
         })();
         table.show();
-        done.map(|()| if table.right == table.made { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        done.map(|()| if table.made > 0 && table.right == table.made { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
