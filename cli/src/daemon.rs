@@ -13,7 +13,8 @@ use gala_agent::control::lock::{NotLocked, lock};
 use gala_agent::control::run_folder::RunFolder;
 use gala_agent::{Agent, AgentConfig, AgentHandle};
 use gala_hub::{Hub, HubConfig};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use crate::options::{AgentOptions, Common, HubOptions, LogFormat, address, bytes, duration, interval, log_filter, number, pick};
@@ -73,7 +74,7 @@ pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Res
         take: &take,
         note: &|taken| hub.note_configuration(taken),
     };
-    wait(signals, &common, &logging, &life);
+    wait(&signals, &common, &logging, &life);
     agent.stop();
     hub.stop();
     drop(locks);
@@ -103,7 +104,7 @@ pub fn agent(common: Common, options: AgentOptions, hub: Option<String>) -> Resu
         take: &|file| Ok(agent.reload(configure(file)?)?),
         note: &|_| {},
     };
-    wait(signals, &common, &logging, &life);
+    wait(&signals, &common, &logging, &life);
     agent.stop();
     drop(lock);
     Ok(ExitCode::SUCCESS)
@@ -124,7 +125,7 @@ pub fn hub(common: Common, options: HubOptions) -> Result<ExitCode> {
         take: &|file| Ok(hub.reload(hub_config(&common, &options, file, REMOTE_TOPOLOGY_PERIOD)?)?),
         note: &|taken| hub.note_configuration(taken),
     };
-    wait(signals, &common, &logging, &life);
+    wait(&signals, &common, &logging, &life);
     hub.stop();
     drop(lock);
     Ok(ExitCode::SUCCESS)
@@ -319,12 +320,13 @@ impl Life<'_> {
     }
 }
 
-/// Caught from the first moment on: what comes while the program starts is obeyed once it has.
+/// Caught from the first moment on, in a thread of their own: what comes while the program starts is obeyed once it has, and the
+/// time of the end runs from the signal on.
 struct Signals {
-    runtime: tokio::runtime::Runtime,
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+    /// What waits for them does so on it.
+    waiting: tokio::runtime::Runtime,
+    end: Arc<Notify>,
+    reload: Arc<Notify>,
 }
 
 impl Signals {
@@ -333,35 +335,48 @@ impl Signals {
         let entered = runtime.enter();
         let [terminate, interrupt, hangup] =
             [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(|kind| signal(kind).context("signals"));
-        let (terminate, interrupt, hangup) = (terminate?, interrupt?, hangup?);
+        let (mut terminate, mut interrupt, mut hangup) = (terminate?, interrupt?, hangup?);
         drop(entered);
-        Ok(Self { runtime, terminate, interrupt, hangup })
+        let (end, reload) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build().context("signal handling")?;
+        let signals = Self { waiting, end: end.clone(), reload: reload.clone() };
+        let watch = move || {
+            runtime.block_on(async {
+                loop {
+                    tokio::select! {
+                        biased;
+                        _ = terminate.recv() => break,
+                        _ = interrupt.recv() => break,
+                        _ = hangup.recv() => reload.notify_one(),
+                    }
+                }
+            });
+            tracing::info!("stopping");
+            notify(&[sd_notify::NotifyState::Stopping]);
+            end.notify_one();
+            std::thread::sleep(LONGEST_END);
+            tracing::warn!("a part does not stop; the program ends without it");
+            std::process::exit(0);
+        };
+        std::thread::Builder::new().name("gala-signals".to_owned()).spawn(watch).context("signal handling")?;
+        Ok(signals)
     }
 }
 
-/// Until SIGTERM or SIGINT; SIGHUP reads the configuration again. The end begins then, and its time runs.
-fn wait(signals: Signals, common: &Common, logging: &Logging, life: &Life<'_>) {
-    let Signals { runtime, mut terminate, mut interrupt, mut hangup } = signals;
-    runtime.block_on(async {
+/// Until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+fn wait(signals: &Signals, common: &Common, logging: &Logging, life: &Life<'_>) {
+    signals.waiting.block_on(async {
         let mut watchdog = tokio::time::interval(WATCHDOG_EVERY);
         let mut ready = std::pin::pin!(life.tell_ready());
         let mut is_told = false;
         loop {
             tokio::select! {
                 biased;
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                () = signals.end.notified() => break,
                 () = &mut ready, if !is_told => is_told = true,
                 _ = watchdog.tick() => life.tell_alive(),
-                _ = hangup.recv() => life.reload(common, logging),
+                () = signals.reload.notified() => life.reload(common, logging),
             }
         }
-    });
-    tracing::info!("stopping");
-    notify(&[sd_notify::NotifyState::Stopping]);
-    std::thread::spawn(|| {
-        std::thread::sleep(LONGEST_END);
-        tracing::warn!("a part does not stop; the program ends without it");
-        std::process::exit(0);
     });
 }
