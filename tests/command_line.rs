@@ -71,6 +71,30 @@ fn a_signal_that_comes_while_the_program_starts_ends_it_as_any() {
     assert!(!folder.path().join("run").exists());
 }
 
+/// Another server where the agent is asked for: one answer to whoever calls.
+fn stranger(answer: &'static str) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn an_answer_of_another_server_is_no_success_of_ctl() {
+    let url = stranger("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy");
+    let output = gala(&["ctl", "--rest", &url, "probe", "tcp"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("502") && said(&output).contains("busy"), "{}", said(&output));
+    let url = stranger("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnone");
+    let output = gala(&["ctl", "--rest", &url, "probe", "tcp", "set", "{}"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+}
+
 #[test]
 fn version_and_help_of_the_agent_are_no_failure() {
     let version = gala(&["agent", "-v"]);

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Subcommand};
 use gala_agent::control::run_folder::SOCKET;
@@ -111,7 +111,14 @@ impl Ctl {
                 Some(json) => http()?.put(&url).body(format!("json={json}")),
             };
             let (status, body) = ask(request, &url)?;
-            Ok(if config.is_none() && status.as_u16() == 404 { UNKNOWN_PROBE.to_owned() } else { body })
+            if config.is_none() && status.as_u16() == 404 {
+                return Ok(UNKNOWN_PROBE.to_owned());
+            }
+            // A refusal says so itself; else something other than the agent answers.
+            if !status.is_success() && !is_refusal(&body) {
+                bail!("{url} answers {status}: {}", body.trim_end());
+            }
+            Ok(body)
         };
         self.over(self.rest.is_some(), over_rest, |socket| socket::ask_probe(socket, name, config))
     }
@@ -141,15 +148,21 @@ impl Ctl {
     }
 
     fn socket(&self) -> Result<PathBuf> {
-        let common = Common { run_dir: self.run_dir.clone(), ..Common::default() };
+        // As the agent finds it, where both have the same environment.
+        let named = |variable| std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let (config, data) = (named("GALA_CONFIG"), named("GALA_DATA_DIR"));
+        let common = Common { run_dir: self.run_dir.clone(), config, data, ..Common::default() };
         Ok(common.run_dir(&common.file()?)?.join(SOCKET))
     }
 
     fn told(&self, body: &str) -> ExitCode {
         crate::print(body.trim_end());
-        let failed = serde_json::from_str::<Value>(body).is_ok_and(|answer| answer["result"] == "failed");
-        if failed && !self.ignore_refusal { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        if is_refusal(body) && !self.ignore_refusal { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
+}
+
+fn is_refusal(body: &str) -> bool {
+    serde_json::from_str::<Value>(body).is_ok_and(|answer| answer["result"] == "failed")
 }
 
 #[cfg(test)]
