@@ -21,7 +21,7 @@ const REFRESH_MS: i64 = 10_000;
 /// After so long the result is final.
 const FINAL_MS: i64 = 180_000;
 /// Events are given to an explanation that are so old: a symptom may be felt for a while before it is explained.
-const EVENTS_MS: i64 = 900_000;
+pub(crate) const EVENTS_MS: i64 = 900_000;
 /// Explanations kept, somewhat more than there are incidents and questions; the oldest go first.
 const MAX_KEPT: usize = 1_500;
 /// Versions of explanations kept, of all incidents together: those of the last two hundred or so.

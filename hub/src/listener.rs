@@ -129,8 +129,12 @@ mod tests {
         listener.quiet = Duration::from_secs(3_600);
         let mut speaking = TcpStream::connect(address).await.unwrap();
         let (mut served, _) = listener.accept().await;
+        let before = served.end.deadline();
+        // The runtime's clock counts milliseconds.
+        tokio::time::sleep(Duration::from_millis(2)).await;
         speaking.write_all(b"x").await.unwrap();
         assert_eq!(served.read_u8().await.unwrap(), b'x');
+        assert!(served.end.deadline() > before);
     }
 
     #[tokio::test]

@@ -21,12 +21,14 @@ use crate::anomalies::AnomalyLog;
 use crate::api::levels::UsualP99;
 use crate::asked::AskedBook;
 use crate::documents::Documents;
+use crate::explain::EVENTS_MS;
 use crate::gate::Gate;
 use crate::prom::{About, Metadata, MetadataSource, PromState, QueryLimits};
 use crate::stream::Stream;
 use crate::watch::Pass;
 
-/// Events kept of all entities, and given of one.
+/// Events kept of all entities, and given of one. Some 900 bytes each; a host that starts a few programs a second fills
+/// them within the time that is explained.
 const MAX_EVENTS: usize = 5_000;
 const MAX_EVENTS_OF_ENTITY: usize = 50;
 /// So long a page waits for a tick of the detection, which takes some tenths of a second; after a long stop it reads hours.
@@ -147,6 +149,8 @@ pub struct HubState {
     /// Places for maps, and for what other hosts write.
     pub maps: Gate,
     pub writes: Gate,
+    /// Places for what people change: it waits for the disk, which must not keep anybody from reading.
+    pub changes: Gate,
     pub version: &'static str,
     pub about: Arc<RwLock<About>>,
     pub started: Instant,
@@ -210,11 +214,7 @@ impl HubState {
                 self.topology.write().history_mut().exited(machine, tgid, event.at_ms);
             }
         }
-        let mut events = self.events.lock();
-        if events.len() >= MAX_EVENTS {
-            events.pop_front();
-        }
-        events.push_back(event.clone());
+        keep_event(&mut self.events.lock(), event.clone(), MAX_EVENTS);
     }
 
     /// Events of one entity, newest first.
@@ -247,6 +247,17 @@ impl HubState {
         let found = self.detected.read().iter().find(|incident| incident.id == id).cloned();
         found.or_else(|| self.asked.lock().incident(id).cloned().map(Arc::new))
     }
+}
+
+/// Keeps one more event. Where there are too many, those go first that no explanation asks for: the oldest once it is too
+/// old, else the oldest start of a program, which is never a cause.
+fn keep_event(events: &mut VecDeque<Event>, event: Event, most: usize) {
+    if events.len() >= most {
+        let is_old = events.front().is_some_and(|oldest| oldest.at_ms < event.at_ms - EVENTS_MS);
+        let start = events.iter().position(|kept| kept.kind == "exec").filter(|_| !is_old);
+        events.remove(start.unwrap_or(0));
+    }
+    events.push_back(event);
 }
 
 /// Metadata of the built-in tables, and of what senders describe.
@@ -300,5 +311,34 @@ impl EntityGraph for SnapshotGraph {
             frontier = next;
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_of_programs_do_not_displace_the_ends_that_explain() {
+        let event = |at_ms: i64, kind: &str| Event {
+            at_ms,
+            entity_id: String::new(),
+            entity_type: "proc".to_owned(),
+            metric: String::new(),
+            kind: kind.to_owned(),
+            severity: gala_model::Severity::Info,
+            body: String::new(),
+            labels: Vec::new(),
+        };
+        let mut events = VecDeque::new();
+        keep_event(&mut events, event(0, "exit"), 3);
+        (1..9).for_each(|at_ms| keep_event(&mut events, event(at_ms, "exec"), 3));
+        let times = |events: &VecDeque<Event>| events.iter().map(|event| event.at_ms).collect::<Vec<_>>();
+        assert_eq!(times(&events), [0, 7, 8]);
+        (9..12).for_each(|at_ms| keep_event(&mut events, event(at_ms, "exit"), 3));
+        assert_eq!(times(&events), [9, 10, 11], "with no start among them the oldest goes");
+        keep_event(&mut events, event(EVENTS_MS + 10, "exec"), 3);
+        keep_event(&mut events, event(EVENTS_MS + 11, "exec"), 3);
+        assert_eq!(times(&events), [11, EVENTS_MS + 10, EVENTS_MS + 11], "what is too old to explain goes before a start");
     }
 }

@@ -15,7 +15,7 @@ use super::entity_metrics::charts;
 use super::error::ApiError;
 use super::moment::Moment;
 use super::params::{Id, Params};
-use super::topology::canonical_id;
+use super::topology::spellings;
 use crate::anomalies::Row;
 use crate::state::HubState;
 use crate::words;
@@ -105,12 +105,12 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     let dedup = params.flag("dedup", true)?;
     let kind = params.choice("kind", &[("app", "app"), ("sys", "sys")])?;
     let severity = params.choice("severity", SEVERITIES)?;
-    let entity = params.text("entity").map(|raw| canonical_id(&hub, raw));
+    let entity = params.text("entity").map(|raw| spellings(&hub, raw));
     let is_wanted = |row: &Row| {
         row.first_ms <= to
             && kind.is_none_or(|kind| row.kind == kind)
             && severity.is_none_or(|severity| row.severity == severity)
-            && entity.as_ref().is_none_or(|entity| row.entity_id == *entity)
+            && entity.as_ref().is_none_or(|entity| entity.contains(&row.entity_id))
             && params.text("machine").is_none_or(|machine| is_on(row, machine))
             && params.text("metric").is_none_or(|metric| row.metric_id == metric)
     };

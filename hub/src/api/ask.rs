@@ -49,8 +49,9 @@ pub async fn ask(
 ) -> Result<impl IntoResponse, ApiError> {
     params.only(&[])?;
     let question: Question = super::params::body(&body?, "{\"entity\": id, \"metric\": name, \"time\": milliseconds or absent}")?;
-    let worker = hub.clone();
-    let id = hub.gate.run(move || accept(&worker, &question).and_then(|asked| keep(&worker, asked))).await??;
+    let (reader, writer) = (hub.clone(), hub.clone());
+    let asked = hub.gate.run(move || accept(&reader, &question)).await??;
+    let id = hub.changes.run(move || keep(&writer, asked)).await.map_err(ApiError::unsure)??;
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, format!("/api/v1/faults/{id}"))], Json(json!({"id": id}))))
 }
 

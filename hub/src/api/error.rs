@@ -48,6 +48,17 @@ impl ApiError {
         Self::new(status, message)
     }
 
+    /// Why nobody knows yet whether a change is kept: it is not taken back where its answer comes late.
+    pub fn unsure(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Late { after } => Self::unavailable(format!(
+                "the disk did not take the change within {} s; it may still do so, look before you send it again",
+                after.as_secs()
+            )),
+            Unanswered::Busy { .. } | Unanswered::Broken => unanswered.into(),
+        }
+    }
+
     /// The same, of a parameter.
     pub fn about(self, field: &str) -> Self {
         Self { field: Some(field.to_owned()), ..self }
@@ -122,6 +133,8 @@ mod tests {
         let busy = ApiError::from(Unanswered::Busy { places: 8, waited: Duration::from_secs(10) }).into_response();
         assert_eq!((busy.status().as_u16(), busy.headers()[header::RETRY_AFTER].as_bytes()), (503, &b"10"[..]));
         assert_eq!(ApiError::from(Unanswered::Late { after: Duration::from_secs(60) }).status, StatusCode::SERVICE_UNAVAILABLE);
+        let late = ApiError::unsure(Unanswered::Late { after: Duration::from_secs(60) });
+        assert!(late.status == StatusCode::SERVICE_UNAVAILABLE && late.message.contains("may still"), "{}", late.message);
         let broken = ApiError::from(Unanswered::Broken);
         assert_eq!((broken.status, broken.code()), (StatusCode::INTERNAL_SERVER_ERROR, "internal"));
     }

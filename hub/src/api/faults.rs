@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::fault_detail::detail;
 use super::params::{Id, Params};
-use super::topology::canonical_id;
+use super::topology::spellings;
 use crate::documents::{DocumentError, Shelf};
 use crate::explain::{input_of, version_key};
 use crate::state::HubState;
@@ -79,7 +79,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     let codes: Vec<(&str, ())> = CATEGORIES.iter().map(|(code, ..)| (*code, ())).chain([("unknown", ())]).collect();
     params.choice("category", &codes)?;
     params.choice("domain", &DOMAINS.map(|level| (level, ())))?;
-    let entity = params.text("entity").map(|raw| canonical_id(&hub, raw));
+    let entity = params.text("entity").map(|raw| spellings(&hub, raw));
     let mut found = hub.incidents();
     let explanations = hub.explanations.read();
     let resource = |incident: &Incident| explanations.get(&incident.id).map(|result| &result.resource);
@@ -91,7 +91,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
             && incident.onset_ms <= to
             && open.is_none_or(|open| incident.is_open() == open)
             && scope.is_none_or(|scope| incident.scope == scope)
-            && entity.as_ref().is_none_or(|entity| incident.entity_id == *entity)
+            && entity.as_ref().is_none_or(|entity| entity.contains(&incident.entity_id))
             && params.text("category").is_none_or(|wanted| category() == Some(wanted))
             && params.text("domain").is_none_or(|wanted| domain() == Some(wanted))
     });
@@ -130,7 +130,7 @@ pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -
 /// An incident with one version of its explanation; an earlier one is read from the disk.
 async fn explained(hub: Arc<HubState>, incident: Arc<Incident>, version: Option<usize>) -> Result<Json<Value>, ApiError> {
     let worker = hub.clone();
-    let found = hub.gate.run(move || {
+    let found = hub.maps.run(move || {
         let result = version_of(&worker, &incident, version)?;
         let mut body = detail(&worker, &incident, &result);
         body["feedback"] = json!(verdicts(&worker, &incident));
@@ -235,14 +235,14 @@ pub async fn feedback(
         }
     }
     let worker = hub.clone();
-    let kept = hub.gate.run(move || {
+    let kept = hub.changes.run(move || {
         let at_ms = gala_store::now_ms();
         let key = format!("{at_ms:013}/{}/{id}", uuid::Uuid::now_v7());
         let Feedback { verdict, entity_id, text } = feedback;
         worker.documents.put(Shelf::Feedback, &key, &Given { at_ms: Some(at_ms), verdict, entity_id, text })?;
         worker.documents.trim(Shelf::Feedback, MAX_FEEDBACK)
     });
-    kept.await?.map_err(|error: DocumentError| ApiError::unavailable(error.to_string()))?;
+    kept.await.map_err(ApiError::unsure)?.map_err(|error: DocumentError| ApiError::unavailable(error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -58,7 +58,7 @@ pub async fn put(
     params.only(&[])?;
     let body = body?;
     let worker = hub.clone();
-    let taken = hub.gate.run(move || {
+    let taken = hub.changes.run(move || {
         let set = parse(&body)?;
         worker.documents.put(Shelf::State, RULES_KEY, &set).map_err(unsaved)?;
         tracing::info!(version = set.version, classes = set.classes.len(), rules = set.rules.len(), "causal rules were replaced");
@@ -66,21 +66,21 @@ pub async fn put(
         *worker.rules.write() = Arc::new(set);
         Ok(Json(answer))
     });
-    taken.await?
+    taken.await.map_err(ApiError::unsure)?
 }
 
 /// `DELETE /cause/rules`: back to the built-in ones.
 pub async fn delete(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&[])?;
     let worker = hub.clone();
-    let removed = hub.gate.run(move || {
+    let removed = hub.changes.run(move || {
         worker.documents.remove(Shelf::State, RULES_KEY).map_err(unsaved)?;
         tracing::info!("the built-in causal rules are in force again");
         let set = built_in();
         *worker.rules.write() = set.clone();
         Ok(Json(json!(*set)))
     });
-    removed.await?
+    removed.await.map_err(ApiError::unsure)?
 }
 
 fn unsaved(error: DocumentError) -> ApiError {

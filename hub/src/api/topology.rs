@@ -167,8 +167,9 @@ pub fn resolve(snapshot: &gala_analysis::topology::Snapshot, raw: &str) -> Resul
     })
 }
 
-/// The id of an entity in the spelling that lists have; what is known by none of its spellings, such as what is long gone,
-/// stays as it is.
-pub fn canonical_id(hub: &HubState, raw: &str) -> String {
-    view::resolve(&hub.snapshot(), raw).map_or_else(|| raw.to_owned(), |found| found.id.to_string())
+/// An id as given and in the spelling that lists have. What is known by neither, such as what is long gone, is not guessed
+/// from a part of its keys: that would be another entity.
+pub fn spellings(hub: &HubState, raw: &str) -> [String; 2] {
+    let known = view::resolve(&hub.snapshot(), raw).filter(|found| found.how != "subset");
+    [raw.to_owned(), known.map_or_else(|| raw.to_owned(), |found| found.id.to_string())]
 }

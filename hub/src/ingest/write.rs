@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use gala_store::remote_write::WriteError;
 
 use crate::gate::Unanswered;
+use crate::server::WRITE_TIMEOUT;
 use crate::state::HubState;
 
 /// Takes a snappy-compressed `WriteRequest`. 204 when all of it is stored; 400 names the first series refused, the rest
@@ -28,9 +29,10 @@ pub async fn remote_write(State(hub): State<Arc<HubState>>, request: Request) ->
         Ok(place) => place,
         Err(busy) => return too_busy(busy),
     };
-    let body = match Bytes::from_request(request, &()).await {
-        Ok(body) => body,
-        Err(rejection) => return rejection.into_response(),
+    let body = match tokio::time::timeout(WRITE_TIMEOUT, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) => return rejection.into_response(),
+        Err(_) => return too_slow(),
     };
     let worker = hub.clone();
     let result = tokio::task::spawn_blocking(move || {
@@ -50,6 +52,12 @@ pub async fn remote_write(State(hub): State<Arc<HubState>>, request: Request) ->
         Ok(Err(error)) => write_error(&error),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the write was interrupted; send it again").into_response(),
     }
+}
+
+/// One that trickles would hold its place for ever. Senders drop what a 408 answers.
+fn too_slow() -> Response {
+    let message = format!("the body did not come within {} s; send less at once", WRITE_TIMEOUT.as_secs());
+    (StatusCode::SERVICE_UNAVAILABLE, message).into_response()
 }
 
 fn too_busy(busy: Unanswered) -> Response {
