@@ -461,6 +461,32 @@ fn a_connection_whose_peer_vanishes_is_told_to_have_timed_out() {
     assert_eq!(client.read(&mut [0; 8]).map_err(|error| error.raw_os_error()), Err(Some(libc::EHOSTUNREACH)));
 }
 
+#[test]
+fn a_connection_that_asks_to_be_told_of_errors_of_its_way_has_not_timed_out_by_them() {
+    if lacks(&["ip", "python3"]) {
+        return;
+    }
+    let namespace = Namespace::new(76);
+    let (_listener, port) = listener_in(&namespace, 5);
+    let mut probe = tcp::Tcp::start(&settings());
+    // IP_RECVERR; SO_ERROR is asked until it holds something.
+    let script = format!(
+        "import socket,time\ns=socket.socket()\ns.setsockopt(0,11,1)\ns.connect(('10.213.76.2',{port}))\nprint('open',flush=True)\ntime.sleep(0.5)\ns.send(b'lost')\nwhile not s.getsockopt(1,4): time.sleep(0.05)\nprint('told',flush=True)\ntime.sleep(60)"
+    );
+    let mut client = Command::new("python3").args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("python3 runs");
+    let mut out = client.stdout.take().expect("a pipe");
+    let client = Running(client);
+    out.read_exact(&mut [0; 5]).expect("it is connected");
+    run(&format!("ip -n {} link set galat76b arp off; ip neigh flush dev galat76a", namespace.name));
+    out.read_exact(&mut [0; 5]).expect("it is told");
+    let (tgid, port) = (format!("tgid={} ", client.0.id()), format!("server_port={port} "));
+    let mut rows = Rows::default();
+    let parts = ["role=client", tgid.as_str(), port.as_str()];
+    collect(&mut probe, &mut rows);
+    assert!(rows.sum(&parts, "retran_packets").is_some_and(|packets| packets > 0.0), "its way is cut");
+    assert_eq!(rows.sum(&parts, "tmout_count"), Some(0.0));
+}
+
 /// Commands the server says it executed, by `INFO commandstats`.
 fn executed(port: u16, command: &str) -> f64 {
     let stats = run(&format!("redis-cli -p {port} info commandstats"));
@@ -503,6 +529,33 @@ fn every_request_is_counted_once_alone_pipelined_and_cut_into_pieces() {
     stream.read_exact(&mut answer).expect("reading works");
     drop(stream);
     assert_eq!((&answer, totals(&mut probe, port, "INCR", "requests_total", 1.0)), (b":1\r\n", 1.0));
+}
+
+#[test]
+fn what_is_not_followed_of_connections_to_others_is_no_gap() {
+    if lacks(&["python3"]) {
+        return;
+    }
+    const CONNECTIONS: u64 = 300;
+    // TCP_DEFER_ACCEPT: the first data ends the handshake.
+    let script = "import socket\nl=socket.socket()\nl.setsockopt(6,9,5)\nl.bind(('127.0.0.1',0))\nl.listen(5)\nprint('%5d'%l.getsockname()[1],flush=True)\nwhile True:\n c=l.accept()[0]\n while c.recv(99): c.send(b'heard')";
+    let mut probe = sli::Sli::start(&settings());
+    let mut server = Command::new("python3").args(["-c", script]).stdout(Stdio::piped()).spawn().expect("python3 runs");
+    let mut text = [0; 5];
+    server.stdout.as_mut().expect("a pipe").read_exact(&mut text).expect("a port");
+    let _server = Running(server);
+    let port: u16 = String::from_utf8_lossy(&text).trim().parse().expect("a port");
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connecting works");
+        for _ in 0..3 {
+            stream.write_all(b"\x01 speaks another language").expect("writing works");
+            assert!(stream.read(&mut [0; 64]).expect("reading works") > 0);
+        }
+    }
+    collect(&mut probe, &mut Rows::default());
+    let gaps = probe.losses().iter().find(|loss| loss.key == "ksli.stream.gaps").map(|loss| loss.count);
+    // Servers of other tests may have some.
+    assert!(gaps.is_some_and(|gaps| gaps < CONNECTIONS / 2), "{gaps:?} gaps");
 }
 
 #[test]
