@@ -190,12 +190,15 @@ fn a_busy_server_makes_its_clients_wait_whether_it_read_their_commands_or_not() 
     redis.executed("set", 1);
     busy.write_all(b"*3\r\n$5\r\nDEBUG\r\n$5\r\nSLEEP\r\n$2\r\n60\r\n").expect("writing works");
     redis.wait_is_told(&mut probe, "DEBUG");
-    // Read is only the first one; these wait unread, one of them behind it.
-    busy.write_all(GET).expect("writing works");
-    busy.write_all(SET).expect("writing works");
+    // Read is only the first one; these wait unread.
     other.write_all(GET).expect("writing works");
+    busy.write_all(SET).expect("writing works");
+    busy.write_all(SET).expect("writing works");
     redis.wait_is_told(&mut probe, "GET");
-    redis.wait_is_told(&mut probe, "SET");
+    // What stands behind it is not the oldest.
+    redis.wait_is_told(&mut probe, "DEBUG");
+    let behind = redis.number(&collect(&mut probe, Duration::ZERO), "SET", "oldest_nsec").unwrap_or_default();
+    assert_eq!(behind, 0.0);
 }
 
 /// The command with its arguments.
@@ -289,6 +292,53 @@ fn a_slow_command_does_not_slow_those_that_come_meanwhile_on_its_connection() {
     assert!(of("DEBUG", "proc_nsec_sum") >= 350e6, "{} ns", of("DEBUG", "proc_nsec_sum"));
     assert!(of("GET", "proc_nsec_sum") < 200e6, "{} ns", of("GET", "proc_nsec_sum"));
     assert!(of("GET", "sched_nsec_sum") >= 100e6, "it waited for the other: {} ns", of("GET", "sched_nsec_sum"));
+}
+
+#[test]
+fn a_slow_command_is_told_apart_from_one_behind_it_that_comes_in_two_packets() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let mut stream = redis.connect();
+    stream.set_nodelay(true).expect("an option");
+    ask(&mut stream, GET);
+    stream.write_all(&command(&["DEBUG", "SLEEP", "0.4"])).expect("writing works");
+    redis.wait_is_told(&mut probe, "DEBUG");
+    let (start, rest) = SET.split_at(20);
+    stream.write_all(start).expect("writing works");
+    stream.write_all(rest).expect("writing works");
+    read_lines(&mut stream, 2);
+    // The second time its rest comes when the slow one is over.
+    stream.write_all(&command(&["DEBUG", "SLEEP", "0.4"])).expect("writing works");
+    redis.wait_is_told(&mut probe, "DEBUG");
+    stream.write_all(start).expect("writing works");
+    read_lines(&mut stream, 1);
+    ask(&mut stream, rest);
+    ask(&mut stream, GET);
+    let rows = redis.counted(&mut probe, "SET", 2.0);
+    let of = |method, field| redis.number(&rows, method, field).unwrap_or_default();
+    assert_eq!((of("DEBUG", "requests_total"), of("SET", "requests_total")), (2.0, 2.0));
+    assert!(of("DEBUG", "proc_nsec_sum") >= 700e6, "{} ns", of("DEBUG", "proc_nsec_sum"));
+    assert!(of("SET", "proc_nsec_sum") < 200e6, "{} ns", of("SET", "proc_nsec_sum"));
+}
+
+#[test]
+fn what_waits_at_a_stopped_server_behind_a_command_that_waits_on_purpose_is_as_old_as_itself() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let mut stream = redis.connect();
+    ask(&mut stream, GET);
+    stream.write_all(&command(&["BLPOP", "list", "0"])).expect("writing works");
+    redis.nobody_waits_for_long(&mut probe);
+    redis.signal(rustix::process::Signal::STOP);
+    let asked = Instant::now();
+    stream.write_all(GET).expect("writing works");
+    let told = poll(|| {
+        let rows = collect(&mut probe, Duration::ZERO);
+        let oldest = redis.number(&rows, "GET", "oldest_nsec").filter(|ns| *ns > 0.0)?;
+        Some((oldest, asked.elapsed().as_nanos() as f64))
+    });
+    let (oldest, most) = told.expect("GET waits");
+    assert!(oldest <= most, "{oldest} ns, but it was asked {most} ns ago");
 }
 
 #[test]
