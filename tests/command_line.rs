@@ -71,6 +71,37 @@ fn a_signal_that_comes_while_the_program_starts_ends_it_as_any() {
     assert!(!folder.path().join("run").exists());
 }
 
+#[test]
+fn a_start_that_hangs_ends_with_the_signal_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (folder.path().join("data"), folder.path().join("run"));
+    std::fs::create_dir(&data).unwrap();
+    // What was kept is read at the start; nobody ever writes to this one.
+    assert!(Command::new("mkfifo").arg(data.join("probes.json")).status().unwrap().success());
+    let mut process = Command::new(env!("CARGO_BIN_EXE_gala"))
+        .args(["agent", "--metrics-listen", "off", "--rest-listen", "off", "--data", data.to_str().unwrap()])
+        .args(["--run-dir", run.to_str().unwrap()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !run.exists() {
+        assert!(process.try_wait().unwrap().is_none(), "it ended");
+    }
+    Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    let signalled = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            break status;
+        }
+        if signalled.elapsed().as_secs() >= 30 {
+            process.kill().unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    assert_eq!(status.code(), Some(0));
+}
+
 /// Another server where the agent is asked for: one answer to whoever calls.
 fn stranger(answer: &'static str) -> String {
     use std::io::{Read, Write};
