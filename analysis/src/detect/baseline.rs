@@ -145,6 +145,8 @@ impl Baseline {
 
     /// The usual has changed for good at `t_ms`: only `points` describe it.
     pub fn rebase(&mut self, t_ms: i64, points: Runs, policy: &Policy) {
+        // Of few points the band is cautious again.
+        self.learnt = self.learnt.min(u32::try_from(points.len()).unwrap_or(u32::MAX));
         self.recent = points;
         self.level = None;
         self.refresh(policy, t_ms);
@@ -212,11 +214,12 @@ impl Baseline {
         let (load_high, load_middle) = (at(&loads, 0.95), at(&loads, 0.5));
         let low = (middle - reach).min(at(&values, 0.02) - 0.1);
         let crept = self.crept(t_ms, middle, load_middle, policy);
-        self.scaled = Some(Scaled { low, middle: middle - crept, high: high - crept, spread, load_high, load_middle });
+        self.scaled =
+            Some(Scaled { low: low - crept, middle: middle - crept, high: high - crept, spread, load_high, load_middle });
     }
 
-    /// How far the recent past has crept up from where the number was for hours, beyond what matters and what more load
-    /// explains: else whatever gets worse slowly enough would always be usual.
+    /// How far the recent past has crept up from where the number was for hours, beyond what matters and what another load
+    /// explains (at night only the heavy jobs may be left): else whatever gets worse slowly enough would always be usual.
     fn crept(&mut self, t_ms: i64, middle: f64, load: f64, policy: &Policy) -> f64 {
         if !policy.slow_ills {
             return 0.0;
@@ -230,7 +233,7 @@ impl Baseline {
         level.held += nearer * (middle - level.held);
         level.load += nearer * (load - level.load);
         level.t_ms = t_ms;
-        let explained = policy.load_explains * (load - level.load).max(0.0);
+        let explained = policy.load_explains * (load - level.load).abs();
         (middle - level.held - explained - policy.factor.ln()).max(0.0)
     }
 
@@ -241,6 +244,11 @@ impl Baseline {
             middle: self.unscale(scaled.middle),
             high: self.unscale(scaled.high),
         })
+    }
+
+    /// Whether the load is more than twice what it mostly was.
+    pub fn is_busier(&self, point: Point) -> bool {
+        self.scaled.is_some_and(|scaled| f64::from(point.load) > scaled.load_middle + std::f64::consts::LN_2)
     }
 
     /// Whether the load is so far below the usual that a peer that idles may be all there is to a value.

@@ -44,6 +44,8 @@ const DOUBT_FROM: u32 = 20;
 const DOUBT_MARGIN: f64 = std::f64::consts::LN_2;
 /// Samples above this interval are scarce: two of three suffice.
 const SCARCE_FROM_MS: f64 = 30_000.0;
+/// Intervals without a sample after which it is gone.
+const GONE_INTERVALS: f64 = 2.5;
 
 /// Times after which anomalies end.
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +141,9 @@ pub struct KpiState {
     early_readings: u32,
     #[serde(default)]
     stalls: Stalls,
+    /// Since when it was bad before it was judged.
+    #[serde(skip)]
+    doubt_ms: Option<i64>,
 }
 
 fn number_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
@@ -197,6 +202,7 @@ impl Kpi {
                 early: None,
                 early_readings: 0,
                 stalls: Stalls::default(),
+                doubt_ms: None,
             },
         }
     }
@@ -208,6 +214,11 @@ impl Kpi {
     /// Whether the KPI is judged already.
     pub fn is_warm(&self) -> bool {
         self.state.samples >= self.policy.from_sample
+    }
+
+    /// Silent for longer, it is gone: who speaks seldom is given some of its intervals.
+    pub fn gone_after_ms(&self, gone_ms: i64) -> i64 {
+        gone_ms.max((GONE_INTERVALS * self.state.interval_ms) as i64)
     }
 
     /// Milliseconds until it is, at the pace seen so far; `None` while the pace is unknown.
@@ -294,8 +305,13 @@ impl Kpi {
         let judged = state.samples >= self.policy.from_sample;
         let excess = stands_out(self.policy, &state.baseline, early, held, reading.thin, point);
         // A fault that begins before anything is judged must not be all that is known by then.
+        // Unless its load begins only now.
         let is_known = self.policy.class == Class::App && self.policy.limit.is_none() && state.baseline.learnt() >= DOUBT_FROM;
-        let doubtful = !judged && is_known && excess.is_some_and(|excess| excess.margin >= DOUBT_MARGIN);
+        let may_doubt = is_known && !judged && !state.baseline.is_busier(point);
+        let doubtful = may_doubt && excess.is_some_and(|excess| excess.margin >= DOUBT_MARGIN);
+        if !judged {
+            state.doubt_ms = doubtful.then(|| state.doubt_ms.unwrap_or(reading.t_ms));
+        }
         let excess = excess.filter(|_| judged);
         let stall = if judged { self.stall(&reading, excess.is_some()) } else { None };
         let state = &mut self.state;
@@ -355,6 +371,7 @@ impl Kpi {
     pub fn hold_back(&mut self, onset_ms: i64) {
         if self.state.trouble.is_none() {
             self.state.waiting.iter_mut().filter(|waiting| waiting.t_ms >= onset_ms).for_each(|waiting| waiting.abnormal = true);
+            self.state.stalls.forget();
         }
     }
 
@@ -412,11 +429,17 @@ impl Kpi {
         let beyond = |recent: &&Recent| if self.policy.falls { recent.value < band.low } else { recent.value > band.high };
         let onset_ms = match stall {
             Some(_) => reading.t_ms - (f64::from(state.stalls.age()) * state.interval_ms) as i64,
-            None => state.last.iter().find(beyond).map_or(reading.t_ms, |recent| recent.t_ms),
+            None => {
+                let first = state.last.iter().find(beyond).map_or(reading.t_ms, |recent| recent.t_ms);
+                // It was bad already when nothing was judged yet.
+                state
+                    .doubt_ms
+                    .take()
+                    .filter(|_| state.samples <= self.policy.from_sample + LASTING)
+                    .map_or(first, |at| at.min(first))
+            }
         };
-        if stall.is_none() {
-            state.stalls.forget();
-        }
+        state.stalls.begin(stall.is_some());
         let trouble = Trouble {
             onset_ms,
             opened_ms: reading.t_ms,
@@ -467,7 +490,7 @@ impl Kpi {
             (state.early, state.early_readings) = (None, 0);
             state.stalls.become_usual();
         } else {
-            state.stalls.forget();
+            state.stalls.end();
             // What came since the last bad reading is usual, at once: else what is left of the fault would open it again. Not
             // what the first calm samples held, which is still the fault's.
             let most = state.baseline.point(WELL_FACTOR * trouble.band.high, 0.0).held;

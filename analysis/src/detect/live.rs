@@ -32,8 +32,6 @@ const STALE_NEWS_MS: i64 = 90_000;
 const HOLD_BACK_MS: i64 = 900_000;
 /// Who fails seldom may be silent for so long between two failures.
 const REST_MS: i64 = 60_000;
-/// Who speaks seldom is not gone before so many of its intervals.
-const GONE_INTERVALS: f64 = 2.5;
 /// Version of the saved state; of the one before only the incidents are read.
 const STATE_VERSION: u32 = 2;
 
@@ -81,7 +79,7 @@ pub struct TickReport {
     pub opened: Vec<String>,
     pub updated: Vec<String>,
     pub closed: Vec<String>,
-    /// Series and KPIs not watched because of the caps, since the start.
+    /// Series that were not watched, or not wholly, for want of room just now.
     pub over_cap: u64,
 }
 
@@ -204,6 +202,8 @@ impl Detector {
             let mut series = store.select(&plain, range, MAX_SAMPLES)?;
             series.extend(store.select(&buckets, range, MAX_SAMPLES)?);
             report.series = series.len();
+            // Those turned away come again with each reading.
+            self.over_cap = 0;
             report.samples += self.read(series, piece_to_ms, &mut changes);
             if self.room.is_crowded() && piece_to_ms < now_ms {
                 self.sweep(piece_to_ms, &mut report);
@@ -220,7 +220,9 @@ impl Detector {
             self.sweep(now_ms, &mut report);
         }
         self.relate();
-        report.over_cap = self.over_cap;
+        let gone_ms = self.config.gone_ms;
+        let misses = |series: &&SeriesState| series.misses_kpis && now_ms - series.last_ms <= gone_ms;
+        report.over_cap = self.over_cap + self.series.iter().filter(misses).count() as u64;
         Ok(report)
     }
 
@@ -275,7 +277,6 @@ impl Detector {
             let unit = meaning.as_ref().map_or("", |meaning| meaning.field.unit);
             Evidence::new(practical_unit(unit))
         });
-        self.over_cap += u64::from(misses_kpis);
         let index = self.series.len();
         self.series.push(SeriesState {
             labels: labels.clone(),
@@ -381,15 +382,14 @@ impl Detector {
         let patience = self.patience();
         let gone_ms = self.config.gone_ms;
         for (key, entry) in &mut self.kpis {
+            let gone_after_ms = entry.kpi.gone_after_ms(gone_ms);
             let mut own = Vec::new();
             entry.kpi.settle(now_ms, patience, &mut own);
             // What is reported only when it happens is over when it is not reported.
             if entry.role.policy.absent_is_zero && now_ms - entry.kpi.state.last_ms > patience.calm_ms + REST_MS {
                 own.extend(entry.kpi.calm(now_ms, patience));
             }
-            if entry.kpi.state.trouble.is_some()
-                && now_ms - entry.kpi.state.last_ms > gone_ms.max((GONE_INTERVALS * entry.kpi.state.interval_ms) as i64)
-            {
+            if entry.kpi.state.trouble.is_some() && now_ms - entry.kpi.state.last_ms > gone_after_ms {
                 own.extend(entry.kpi.gone());
             }
             changes.extend(own.into_iter().map(|change| (key.clone(), entry.kpi.state.last_ms, change)));

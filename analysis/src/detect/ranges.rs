@@ -93,7 +93,9 @@ impl Detector {
         let mut entities: BTreeMap<(&str, String), bool> = BTreeMap::new();
         let mut warmup = Warmup::default();
         let mut waits_ms: Vec<i64> = Vec::new();
-        for entry in self.kpis.values().filter(|entry| now_ms - entry.kpi.state.last_ms < self.config.gone_ms) {
+        for entry in
+            self.kpis.values().filter(|entry| now_ms - entry.kpi.state.last_ms < entry.kpi.gone_after_ms(self.config.gone_ms))
+        {
             let warm = entry.kpi.is_warm();
             warmup.kpis += 1;
             warmup.kpis_warm += usize::from(warm);

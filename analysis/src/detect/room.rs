@@ -13,6 +13,7 @@ const BRIEF_INTERVALS: f64 = 6.0;
 /// Samples after which a number is well known: it is kept for a day.
 const WELL_KNOWN: u32 = 200;
 const DAY_MS: i64 = 86_400_000;
+const PROCESS_MS: i64 = 6 * 3_600_000;
 
 /// How crowded it is.
 #[derive(Debug)]
@@ -138,8 +139,9 @@ fn stay_of_kpi(entry: &KpiEntry, config: &Config) -> i64 {
     let (state, policy) = (&entry.kpi.state, entry.role.policy);
     let is_brief = state.samples < FIRST_SAMPLE && policy.class == Class::Sys && !policy.absent_is_zero;
     match state.samples {
-        // A process that ended does not come back under its number.
         WELL_KNOWN.. if policy.class == Class::App || !entry.labels.contains_key("tgid") => DAY_MS,
+        // A process that ended does not come back under its number; one that rests at night does.
+        WELL_KNOWN.. => PROCESS_MS,
         _ if is_brief => brief_ms(state.interval_ms).min(config.forget_ms),
         _ => config.forget_ms,
     }

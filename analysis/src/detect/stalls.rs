@@ -6,10 +6,14 @@ use serde::{Deserialize, Serialize};
 /// Samples looked back at: five minutes at 5 s.
 const LAST: u32 = 60;
 /// So many of them at least, beside so many times as many as usual.
-const FEWEST: f32 = 8.0;
+const FEWEST: f32 = 10.0;
 const TIMES: f32 = 3.0;
-/// So many say that those go on that were told.
-const GOING_ON: u32 = 3;
+/// So many more than usual say that those go on that were told.
+const GOING_ON: f32 = 3.0;
+/// Samples without any between two that belong together: a minute at 5 s.
+const LONGEST_PAUSE: u32 = 12;
+/// How much of those that end becomes usual: what pauses and comes again must not be told for ever.
+const TAUGHT: f32 = 0.1;
 /// Before so many samples nothing is told: what stalled from the start is how the service lives.
 const FIRST: u32 = 120;
 /// Samples over which it is learnt how many are usual: three hours at 5 s.
@@ -22,6 +26,9 @@ pub struct Stalls {
     /// Usual share of samples that stand out.
     share: f32,
     samples: u32,
+    /// They are what is told now.
+    #[serde(default)]
+    told: bool,
 }
 
 impl Stalls {
@@ -40,23 +47,50 @@ impl Stalls {
         self.samples >= FIRST && self.bits.count_ones() as f32 >= FEWEST + TIMES * LAST as f32 * self.share
     }
 
+    /// An anomaly begins: are stalls what it is of?
+    pub fn begin(&mut self, told: bool) {
+        self.told = told;
+        if !told {
+            self.bits = 0;
+        }
+    }
+
+    /// Whether those go on that were told. Lone ones prolong nothing else.
     pub fn go_on(&self) -> bool {
-        self.bits.count_ones() >= GOING_ON
+        self.told && self.bits.count_ones() as f32 >= GOING_ON + TIMES * LAST as f32 * self.share
     }
 
-    /// Samples since the first of them.
+    /// Samples since the first of those that come together.
     pub fn age(&self) -> u32 {
-        (u64::BITS - self.bits.leading_zeros()).saturating_sub(1)
+        let mut age = 0;
+        for at in (0..LAST).filter(|at| self.bits >> at & 1 == 1) {
+            if at - age > LONGEST_PAUSE {
+                break;
+            }
+            age = at;
+        }
+        age
     }
 
+    /// Others suffer: what stalls now says nothing.
     pub fn forget(&mut self) {
         self.bits = 0;
     }
 
+    /// The anomaly is over.
+    pub fn end(&mut self) {
+        self.share += TAUGHT * (self.lately() - self.share).max(0.0);
+        (self.bits, self.told) = (0, false);
+    }
+
     /// As many as there were lately are usual from now on.
     pub fn become_usual(&mut self) {
-        self.share = self.share.max(self.bits.count_ones() as f32 / LAST as f32);
-        self.bits = 0;
+        self.share = self.share.max(self.lately());
+        (self.bits, self.told) = (0, false);
+    }
+
+    fn lately(&self) -> f32 {
+        self.bits.count_ones() as f32 / LAST as f32
     }
 }
 
@@ -76,8 +110,8 @@ mod tests {
 
     #[test]
     fn those_that_come_again_are_many_and_lone_ones_are_not() {
-        assert_eq!(many_after(2, 300), Some(16));
-        assert_eq!(many_after(5, 300), Some(40));
+        assert_eq!(many_after(2, 300), Some(20));
+        assert_eq!(many_after(5, 300), Some(50));
         assert_eq!(many_after(20, 300), None);
     }
 
@@ -91,5 +125,44 @@ mod tests {
         (0..60).for_each(|index| stalls.note(index % 2 == 0, true));
         assert!(stalls.are_many());
         assert_eq!(stalls.age(), 59);
+    }
+
+    #[test]
+    fn a_lone_one_long_before_does_not_belong_to_them() {
+        let mut stalls = Stalls::default();
+        (0..300).for_each(|_| stalls.note(false, true));
+        stalls.note(true, true);
+        (0..20).for_each(|_| stalls.note(false, true));
+        (0..20).for_each(|index| stalls.note(index % 2 == 1, true));
+        assert!(stalls.are_many());
+        assert_eq!(stalls.age(), 18);
+    }
+
+    #[test]
+    fn what_stalls_from_some_time_on_is_told_a_few_times_only() {
+        let mut stalls = Stalls::default();
+        (0..300).for_each(|_| stalls.note(false, true));
+        let mut told = 0;
+        // A fifth, in bursts that pause: each burst is an anomaly of its own.
+        for index in 0..17_280 {
+            stalls.note(index % 120 < 40 && index % 2 == 0, true);
+            if stalls.are_many() {
+                told += 1;
+                stalls.begin(true);
+                stalls.end();
+            }
+        }
+        assert!((1..=20).contains(&told), "{told} in a day");
+    }
+
+    #[test]
+    fn they_prolong_only_what_is_told_of_them() {
+        let mut stalls = Stalls::default();
+        (0..300).for_each(|_| stalls.note(false, true));
+        stalls.begin(false);
+        (0..8).for_each(|_| stalls.note(true, false));
+        assert!(!stalls.go_on());
+        stalls.begin(true);
+        assert!(stalls.go_on());
     }
 }

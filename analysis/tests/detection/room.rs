@@ -1,6 +1,6 @@
 //! Who is watched when there is not room for all.
 
-use gala_analysis::detect::{Config, Detector};
+use gala_analysis::detect::{Config, Detector, NoGraph};
 
 use crate::host::{Host, Service, tables};
 
@@ -61,6 +61,17 @@ fn what_found_no_room_is_judged_once_there_is() {
     assert_eq!(host.opened, []);
     host.run_with(40, &mut |host| report(host, 400.0));
     assert_eq!(host.opened.len(), 1);
+}
+
+#[test]
+fn want_of_room_is_told_while_it_lasts_and_no_longer() {
+    for (max_kpis, max_series) in [(8, 60_000), (4_000, 200)] {
+        let mut host = crowded(max_kpis, max_series);
+        let told = |host: &mut Host| host.detector.tick(host.now_ms, &host.memory, &NoGraph).unwrap().over_cap;
+        assert!(told(&mut host) > 0, "{max_kpis} KPIs, {max_series} series");
+        host.run(900);
+        assert_eq!(told(&mut host), 0, "{max_kpis} KPIs, {max_series} series");
+    }
 }
 
 #[test]

@@ -78,6 +78,32 @@ fn a_fault_that_begins_in_the_warm_up_is_found_at_its_end() {
 }
 
 #[test]
+fn traffic_that_begins_in_the_warm_up_is_no_fault() {
+    for begins_s in [100, 150] {
+        let mut host = host(10.0, 1_000_000.0);
+        host.run(begins_s);
+        (host.services[0].per_s, host.services[0].latency_ns) = (100.0, 20_000_000.0);
+        host.run(900);
+        assert_eq!(host.opened, [], "{begins_s} s");
+    }
+}
+
+#[test]
+fn stalls_that_stay_are_told_a_few_times_and_then_usual() {
+    let mut host = host(500.0, 2_000_000.0);
+    host.run(1_500);
+    // Four minutes with a stall in every fourth report, two without, and so on.
+    for index in 0..4 * 720 {
+        if index % 72 < 48 && index % 4 == 0 {
+            stall(&mut host);
+        } else {
+            host.run(5);
+        }
+    }
+    assert!((1..=6).contains(&host.opened.len()), "{} in four hours", host.opened.len());
+}
+
+#[test]
 fn a_service_that_is_asked_three_times_a_minute_is_judged() {
     let mut host = host(0.05, 200_000_000.0);
     host.run(4 * 3_600);
