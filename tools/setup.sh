@@ -22,7 +22,7 @@ for what in "${@:-build}"; do
   case $what in
     build) packages+=("${build[@]}") ;;
     demo) packages+=("${demo[@]}") ;;
-    test) packages+=("${build[@]}" "${demo[@]}" redis-tools fio stress-ng chromium prometheus bpftool procps) ;;
+    test) packages+=("${build[@]}" "${demo[@]}" redis-tools fio chromium prometheus bpftool procps) ;;
     bench) packages+=("${demo[@]}" redis-tools prometheus victoria-metrics) ;;
     root) root=1 ;;
     lint) lint=1 ;;
