@@ -44,6 +44,9 @@ const DOUBT_FROM: u32 = 20;
 const DOUBT_MARGIN: f64 = std::f64::consts::LN_2;
 /// Samples above this interval are scarce: two of three suffice.
 const SCARCE_FROM_MS: f64 = 30_000.0;
+/// Steps longer than so many intervals are pauses; of what is reported only when it happens, so are those of a minute.
+const PAUSE_STEPS: f64 = 4.0;
+const REST_STEP_MS: f64 = 60_000.0;
 /// Intervals without a sample after which it is gone.
 const GONE_INTERVALS: f64 = 2.5;
 
@@ -283,7 +286,12 @@ impl Kpi {
         let step_ms = reading.t_ms.saturating_sub(state.last_ms) as f64;
         if state.last_ms != NEVER_MS && step_ms < 600_000.0 {
             let rate = if state.samples < 5 { 0.5 } else { 0.1 };
-            state.interval_ms += if state.interval_ms == 0.0 { step_ms } else { rate * (step_ms - state.interval_ms) };
+            // A pause is no pace: whoever was away for minutes is over as soon as others.
+            let most_ms = if self.policy.absent_is_zero { REST_STEP_MS } else { f64::INFINITY };
+            state.interval_ms += match state.interval_ms {
+                0.0 => step_ms.min(most_ms),
+                known => rate * (step_ms.min(PAUSE_STEPS * known).min(most_ms) - known),
+            };
         }
         state.last_ms = reading.t_ms;
         state.value = reading.value;

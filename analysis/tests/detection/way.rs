@@ -36,6 +36,19 @@ fn texts(host: &Host) -> Vec<String> {
 }
 
 #[test]
+fn a_pause_between_two_troubles_does_not_keep_the_second_open() {
+    let mut host = Host::new(Vec::new());
+    host.run(330);
+    for (tgid, opened) in [("100", 1), ("101", 2), ("102", 3)] {
+        host.run_with(30, &mut |host| attempts(host, tgid, "cli", 1_000.0, 900.0));
+        assert_eq!(host.opened.len(), opened);
+        host.run(180);
+        assert_eq!(host.open(), 0, "of process {tgid}");
+        host.run(200);
+    }
+}
+
+#[test]
 fn a_longer_way_is_found_at_the_end_that_asks() {
     // A client that waits for its answers asks less then: 125 times a second, or 50.
     for segments in [625.0, 250.0] {
