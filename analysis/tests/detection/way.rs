@@ -40,8 +40,9 @@ fn a_pause_between_two_troubles_does_not_keep_the_second_open() {
     let mut host = Host::new(Vec::new());
     host.run(330);
     for (tgid, opened) in [("100", 1), ("101", 2), ("102", 3)] {
-        host.run_with(30, &mut |host| attempts(host, tgid, "cli", 1_000.0, 900.0));
-        assert_eq!(host.opened.len(), opened);
+        host.run_with(20, &mut |host| attempts(host, tgid, "cli", 1_000.0, 0.0));
+        host.run_with(30, &mut |host| attempts(host, tgid, "cli", 100.0, 900.0));
+        assert_eq!(host.opened.len(), opened, "of process {tgid}");
         host.run(180);
         assert_eq!(host.open(), 0, "of process {tgid}");
         host.run(200);
