@@ -10,6 +10,8 @@ use super::runs::Runs;
 
 /// Samples of the recent past that make the band.
 const RECENT: usize = 240;
+/// From so many samples there is a band to speak of.
+pub const KNOWN_BAND: u32 = 20;
 /// Before so many samples the band is wider.
 const STEADY_FROM: u32 = 200;
 /// From so many samples on the highest of them says where the usual ends.
@@ -32,6 +34,8 @@ const REFRESH: u32 = 4;
 /// Learnt samples after which the level of hours begins to lag, and the time in which it comes half way.
 const LEVEL_FROM: u32 = 120;
 const LEVEL_HALF_LIFE_MS: f64 = 5_400_000.0;
+/// A client that waits for its answers asks less of whoever gets slower: so much less load, in logarithms, explains nothing.
+const FALL_OF_THE_SLOW: f64 = 1.0;
 /// Longest time between two samples that counts for it.
 const LEVEL_STEP_MS: i64 = 600_000;
 
@@ -145,8 +149,8 @@ impl Baseline {
 
     /// The usual has changed for good at `t_ms`: only `points` describe it.
     pub fn rebase(&mut self, t_ms: i64, points: Runs, policy: &Policy) {
-        // Of few points the band is cautious again.
-        self.learnt = self.learnt.min(u32::try_from(points.len()).unwrap_or(u32::MAX));
+        // Of few points the band is cautious again; but there is one, and a fault does not teach itself.
+        self.learnt = self.learnt.min(u32::try_from(points.len()).unwrap_or(u32::MAX).max(KNOWN_BAND));
         self.recent = points;
         self.level = None;
         self.refresh(policy, t_ms);
@@ -233,7 +237,8 @@ impl Baseline {
         level.held += nearer * (middle - level.held);
         level.load += nearer * (load - level.load);
         level.t_ms = t_ms;
-        let explained = policy.load_explains * (load - level.load).abs();
+        let change = load - level.load;
+        let explained = policy.load_explains * change.max(-change - FALL_OF_THE_SLOW).max(0.0);
         (middle - level.held - explained - policy.factor.ln()).max(0.0)
     }
 
@@ -248,7 +253,7 @@ impl Baseline {
 
     /// Whether the load is more than twice what it mostly was.
     pub fn is_busier(&self, point: Point) -> bool {
-        self.scaled.is_some_and(|scaled| f64::from(point.load) > scaled.load_middle + std::f64::consts::LN_2)
+        self.scaled.is_some_and(|scaled| f64::from(point.load).exp_m1() > 2.0 * scaled.load_middle.exp_m1())
     }
 
     /// Whether the load is so far below the usual that a peer that idles may be all there is to a value.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use gala_store::Labels;
 use serde::{Deserialize, Serialize};
 
-use super::baseline::{Band, Baseline, Excess, Point};
+use super::baseline::{Band, Baseline, Excess, KNOWN_BAND, Point};
 use super::meaning::Shape;
 use super::policy::{Class, Policy};
 use super::report::{Report, ReportPart, Reports};
@@ -39,6 +39,8 @@ const EARLY: u32 = 12;
 const STALL_MARGIN: f64 = std::f64::consts::LN_2;
 const STALL_FLOORS: f64 = 4.0;
 const STALL_PACE_MS: f64 = 8_000.0;
+/// Stalls that begin so soon after an incident may be of it; later ones are what it only brushes.
+const WITH_IT_MS: i64 = 120_000;
 /// Readings learnt before one so far beyond them, in logarithms, is no longer learnt, though none is judged yet.
 const DOUBT_FROM: u32 = 20;
 const DOUBT_MARGIN: f64 = std::f64::consts::LN_2;
@@ -364,7 +366,7 @@ impl Kpi {
         }
         state.waiting.push_back(Waiting { t_ms, point, abnormal });
         // Until there is a band nothing can be held back, unless a limit tells what is bad.
-        let has_no_band = state.baseline.learnt() < 20 && self.policy.limit.is_none();
+        let has_no_band = state.baseline.learnt() < KNOWN_BAND && self.policy.limit.is_none();
         let delay = if has_no_band { 0 } else { LEARN_DELAY_MS };
         while state.waiting.front().is_some_and(|waiting| t_ms - waiting.t_ms >= delay) || state.waiting.len() > MOST_WAITING {
             let Some(waiting) = state.waiting.pop_front() else { break };
@@ -377,9 +379,14 @@ impl Kpi {
     /// Something else on its host has been wrong since `onset_ms`: what came since is not learnt, for it may suffer as well,
     /// though not enough to stand out. An anomaly of its own decides for itself.
     pub fn hold_back(&mut self, onset_ms: i64) {
-        if self.state.trouble.is_none() {
-            self.state.waiting.iter_mut().filter(|waiting| waiting.t_ms >= onset_ms).for_each(|waiting| waiting.abnormal = true);
-            self.state.stalls.forget();
+        let state = &mut self.state;
+        if state.trouble.is_some() {
+            return;
+        }
+        state.waiting.iter_mut().filter(|waiting| waiting.t_ms >= onset_ms).for_each(|waiting| waiting.abnormal = true);
+        let stalls_ms = state.last_ms.saturating_sub((f64::from(state.stalls.age()) * state.interval_ms) as i64);
+        if stalls_ms > onset_ms + WITH_IT_MS {
+            state.stalls.forget();
         }
     }
 
@@ -526,7 +533,7 @@ fn stands_out(policy: &Policy, baseline: &Baseline, early: f64, value: f64, thin
     if !over {
         return None;
     }
-    if let Some(band) = baseline.band().filter(|_| baseline.learnt() >= 20) {
+    if let Some(band) = baseline.band().filter(|_| baseline.learnt() >= KNOWN_BAND) {
         // Near its end a share cannot grow by a factor; one more step of what matters counts.
         let nearer = policy.factor < 1.1 && value - band.middle >= policy.floor;
         return beyond.map(|excess| Excess { margin: f64::INFINITY, ..excess }).or(nearer.then_some(certain));

@@ -100,7 +100,8 @@ impl Detector {
         }
         self.saved.retain(|_, state| now_ms - state.last_ms < DAY_MS);
         let config = &self.config;
-        self.kpis.retain(|_, entry| now_ms - entry.heard_ms < stay_of_kpi(entry, config));
+        let is_roomy = self.kpis.len() < config.max_kpis / 2;
+        self.kpis.retain(|_, entry| now_ms - entry.heard_ms < stay_of_kpi(entry, config, is_roomy));
         let known = self.series.len();
         let kpis = &self.kpis;
         self.series.retain(|series| {
@@ -135,13 +136,13 @@ impl Detector {
 }
 
 /// How long a KPI may be silent. What users feel, and what is reported only when it happens, may be scarce.
-fn stay_of_kpi(entry: &KpiEntry, config: &Config) -> i64 {
+fn stay_of_kpi(entry: &KpiEntry, config: &Config, is_roomy: bool) -> i64 {
     let (state, policy) = (&entry.kpi.state, entry.role.policy);
     let is_brief = state.samples < FIRST_SAMPLE && policy.class == Class::Sys && !policy.absent_is_zero;
     match state.samples {
         WELL_KNOWN.. if policy.class == Class::App || !entry.labels.contains_key("tgid") => DAY_MS,
-        // A process that ended does not come back under its number; one that rests at night does.
-        WELL_KNOWN.. => PROCESS_MS,
+        // A process that ended does not come back under its number; one that rests at night does, and is kept where there is room.
+        WELL_KNOWN.. if is_roomy => PROCESS_MS,
         _ if is_brief => brief_ms(state.interval_ms).min(config.forget_ms),
         _ => config.forget_ms,
     }

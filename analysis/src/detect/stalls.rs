@@ -79,7 +79,9 @@ impl Stalls {
 
     /// The anomaly is over.
     pub fn end(&mut self) {
-        self.share += TAUGHT * (self.lately() - self.share).max(0.0);
+        if self.told {
+            self.share += TAUGHT * (self.lately() - self.share).max(0.0);
+        }
         (self.bits, self.told) = (0, false);
     }
 

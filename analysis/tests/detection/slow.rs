@@ -16,15 +16,19 @@ fn stall(host: &mut Host) {
 
 #[test]
 fn what_gets_worse_slowly_is_found_and_what_hardly_does_is_not() {
-    for (times, expected) in [(8.0, 1), (1.4, 0)] {
+    // Clients that wait for their answers ask less of whoever gets slower.
+    for (times, waits, expected) in [(8.0, false, 1), (8.0, true, 1), (1.4, false, 0)] {
         let mut host = host(500.0, 2_000_000.0);
         host.run(3_600);
         let steps = 60;
         for _ in 0..steps {
-            host.services[0].latency_ns *= f64::powf(times, 1.0 / f64::from(steps));
+            let step = f64::powf(times, 1.0 / f64::from(steps));
+            host.services[0].latency_ns *= step;
+            host.services[0].per_s /= if waits { step } else { 1.0 };
             host.run(60);
         }
-        assert_eq!(host.opened.len(), expected, "{times} times in an hour");
+        assert_eq!(host.opened.len(), expected, "{times} times in an hour, clients that wait: {waits}");
+        host.services[0].per_s = 500.0;
         host.services[0].latency_ns = 2_000_000.0;
         host.run(300);
         assert_eq!((host.opened.len(), host.open()), (expected, 0));
