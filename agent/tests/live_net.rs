@@ -469,15 +469,17 @@ fn a_connection_that_asks_to_be_told_of_errors_of_its_way_has_not_timed_out_by_t
     let namespace = Namespace::new(76);
     let (_listener, port) = listener_in(&namespace, 5);
     let mut probe = tcp::Tcp::start(&settings());
-    // IP_RECVERR; SO_ERROR is asked until it holds something.
+    // IP_RECVERR; it sends once told that the way is cut, then asks SO_ERROR until that holds something.
     let script = format!(
-        "import socket,time\ns=socket.socket()\ns.setsockopt(0,11,1)\ns.connect(('10.213.76.2',{port}))\nprint('open',flush=True)\ntime.sleep(0.5)\ns.send(b'lost')\nwhile not s.getsockopt(1,4): time.sleep(0.05)\nprint('told',flush=True)\ntime.sleep(60)"
+        "import socket,time\ns=socket.socket()\ns.setsockopt(0,11,1)\ns.connect(('10.213.76.2',{port}))\nprint('open',flush=True)\ninput()\ns.send(b'lost')\nwhile not s.getsockopt(1,4): time.sleep(0.05)\nprint('told',flush=True)\ntime.sleep(60)"
     );
-    let mut client = Command::new("python3").args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("python3 runs");
-    let mut out = client.stdout.take().expect("a pipe");
+    let mut client =
+        Command::new("python3").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 runs");
+    let (mut out, mut told) = (client.stdout.take().expect("a pipe"), client.stdin.take().expect("a pipe"));
     let client = Running(client);
     out.read_exact(&mut [0; 5]).expect("it is connected");
     run(&format!("ip -n {} link set galat76b arp off; ip neigh flush dev galat76a", namespace.name));
+    told.write_all(b"cut\n").expect("it listens");
     out.read_exact(&mut [0; 5]).expect("it is told");
     let (tgid, port) = (format!("tgid={} ", client.0.id()), format!("server_port={port} "));
     let mut rows = Rows::default();

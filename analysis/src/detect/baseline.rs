@@ -34,10 +34,10 @@ const REFRESH: u32 = 4;
 /// Learnt samples after which the level of hours begins to lag, and the time in which it comes half way.
 const LEVEL_FROM: u32 = 120;
 const LEVEL_HALF_LIFE_MS: f64 = 5_400_000.0;
-/// A client that waits for its answers asks less of whoever gets slower: so much less load, in logarithms, explains nothing.
-const FALL_OF_THE_SLOW: f64 = 1.0;
 /// Longest time between two samples that counts for it.
 const LEVEL_STEP_MS: i64 = 600_000;
+/// A client that waits for its answers asks less of whoever gets slower: so much less load, in logarithms, explains nothing.
+const FALL_OF_THE_SLOW: f64 = 1.0;
 
 /// Usual range of a number, in its own unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -19,6 +19,7 @@ pub const NEVER_MS: i64 = i64::MIN / 4;
 const LEARN_DELAY_MS: i64 = 60_000;
 /// Samples kept to describe a new normal.
 const NEWEST: usize = 60;
+/// Samples that wait to be learnt, where they come more often than every half second.
 const MOST_WAITING: usize = 120;
 /// An anomaly is clear when it lies a usual spread beyond the band; of a number that spreads more than this ...
 const STEADY_SPREAD: f64 = 0.12;

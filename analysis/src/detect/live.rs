@@ -146,7 +146,7 @@ impl Detector {
         }
     }
 
-    /// Goes on from a saved state; one of another version is ignored.
+    /// Goes on from a saved state: of an older version only its incidents, of a newer one nothing.
     pub fn restore(&mut self, state: SavedState) {
         if state.version > STATE_VERSION {
             return;
