@@ -125,7 +125,8 @@ fn remove(dir: &Path) -> Result<()> {
     for _ in 1..TRIES {
         match std::fs::remove_dir(dir) {
             Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => std::thread::sleep(PAUSE),
-            _ => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            outcome => return outcome.with_context(|| format!("control group {}", dir.display())),
         }
     }
     std::fs::remove_dir(dir).with_context(|| format!("control group {}", dir.display()))

@@ -1,7 +1,7 @@
 //! The stage: a network namespace for the client behind a veth pair, and a small disk of its own on a loop device.
 //!
 //! All that a lab makes bears the name of its lane, so that labs can run beside each other, and what a killed one left is found
-//! and removed by the next.
+//! and removed by its warden, else by the next.
 
 use std::net::Ipv4Addr;
 use std::os::linux::net::SocketAddrExt;
@@ -18,6 +18,8 @@ use crate::undo::{Undo, run};
 const DISK_MIB: u64 = 256;
 /// The kernel removes a namespace's links a moment after the namespace.
 const GONE_PATIENCE: Duration = Duration::from_secs(10);
+/// A lab that was killed is cleaned up after by its warden, which holds the lane meanwhile.
+pub const LANE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Names and addresses of one lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,10 @@ impl Lane {
     /// `number` up to 99.
     pub const fn new(number: u8) -> Self {
         Self(number)
+    }
+
+    pub const fn number(self) -> u8 {
+        self.0
     }
 
     /// Of the namespace, the control groups and the folder.
@@ -63,11 +69,19 @@ impl Lane {
         Ok(dir)
     }
 
-    /// Holds the lane for as long as the answer lives, a kill included.
-    pub fn claim(self) -> Result<UnixListener> {
+    /// Holds the lane for as long as the answer lives, a kill included; waits so long for whoever holds it.
+    pub fn claim(self, patience: Duration) -> Result<UnixListener> {
         let address = SocketAddr::from_abstract_name(self.name()).context("name of the lane")?;
-        UnixListener::bind_addr(&address)
-            .with_context(|| format!("another lab holds lane {}; give this one another with --lane", self.0))
+        let begun = Instant::now();
+        loop {
+            match UnixListener::bind_addr(&address) {
+                Err(_) if begun.elapsed() < patience => std::thread::sleep(Duration::from_millis(50)),
+                outcome => {
+                    let taken = || format!("another lab holds lane {}; give this one another with --lane", self.0);
+                    return outcome.with_context(taken);
+                }
+            }
+        }
     }
 
     /// The words that run a command beside the client.
@@ -196,9 +210,9 @@ mod tests {
     #[test]
     fn a_lane_is_held_once_and_free_again_when_its_holder_is_gone() {
         let lane = Lane::new(98);
-        let held = lane.claim().unwrap();
-        assert!(format!("{:#}", lane.claim().unwrap_err()).starts_with("another lab holds lane 98"));
+        let held = lane.claim(Duration::ZERO).unwrap();
+        assert!(format!("{:#}", lane.claim(Duration::ZERO).unwrap_err()).starts_with("another lab holds lane 98"));
         drop(held);
-        lane.claim().unwrap();
+        lane.claim(Duration::ZERO).unwrap();
     }
 }

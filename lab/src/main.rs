@@ -16,6 +16,7 @@ mod runner;
 mod scenario;
 mod stage;
 mod undo;
+mod warden;
 mod watch;
 
 use std::net::SocketAddr;
@@ -49,6 +50,9 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Cleans up after a lab that was killed
+    #[command(hide = true)]
+    Warden(stage::Number),
     /// Asks a Redis server at a steady rate
     Client {
         address: SocketAddr,
@@ -97,6 +101,7 @@ fn main() -> ExitCode {
         Command::Quiet(quiet) => quiet.run(),
         Command::Stage(show) => show.run(),
         Command::Tied { parent, words } => undo::exec_tied(parent, &words),
+        Command::Warden(number) => number.watch_over(),
         Command::Client { address, connections, rate, reconnect } => {
             until_ended(&format!("asks {address} {rate} times a second over {connections} connections"));
             loads::client(address, connections, rate, reconnect)

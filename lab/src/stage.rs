@@ -1,7 +1,6 @@
 //! The service under test: one server in memory and one that syncs its log to a disk of its own, each with a steady client.
 
 use std::net::SocketAddr;
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,11 +9,12 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::harm;
-use crate::host::{self, Disk, Lane};
+use crate::host::{self, Disk, LANE_PATIENCE, Lane};
 use crate::redis::{self, Redis, Wanted};
 use crate::say;
 use crate::scenario::Fault;
 use crate::undo::Undo;
+use crate::warden::{self, Warden};
 use crate::watch::{end_on_signal, wait_for};
 
 const PORT_MEMORY: u16 = 16_379;
@@ -39,17 +39,32 @@ pub struct Stage {
 pub struct Stages {
     lane: Lane,
     stages: Vec<Stage>,
-    _held: UnixListener,
 }
 
 impl Number {
+    fn lane(self) -> Lane {
+        Lane::new(self.lane)
+    }
+
+    /// Waits for the end of the lab of this lane, and cleans up after it where that was a kill.
+    pub fn watch_over(self) -> Result<ExitCode> {
+        warden::run(self.lane())
+    }
+
     /// Takes the lane, removes what a killed lab left in it, and starts what these faults need. All of it ends with `undo`.
     pub fn build(self, faults: &[Fault], undo: &mut Undo) -> Result<Stages> {
         if !rustix::process::geteuid().is_root() {
             bail!("faults need root: they make a network namespace, a small disk and control groups; run it with sudo");
         }
-        let lane = Lane::new(self.lane);
-        let held = lane.claim()?;
+        let lane = self.lane();
+        let held = lane.claim(LANE_PATIENCE)?;
+        let warden = Warden::start(lane)?;
+        // First in, last out: the lane is free when all else is undone.
+        undo.call_later(move || {
+            warden.dismiss();
+            drop(held);
+            Ok(())
+        });
         let left = host::sweep(lane);
         if !left.is_empty() {
             say(&format!("removed what a lab that was killed had left: {}", left.join(", ")));
@@ -84,7 +99,7 @@ impl Number {
             ));
             stages.push(stage);
         }
-        Ok(Stages { lane, stages, _held: held })
+        Ok(Stages { lane, stages })
     }
 }
 

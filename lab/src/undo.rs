@@ -1,7 +1,7 @@
 //! Everything the lab changes on a host is undone in reverse order, whatever ends it; and how it runs other programs.
 //!
 //! Programs run in process groups of their own, so that Ctrl-C reaches the lab alone and a second one cannot stop the tidying up.
-//! Those that stay end with the lab even when it is killed. `host::sweep` removes what a killed lab left besides.
+//! Those that stay end with the lab even when it is killed. The `warden` removes what a killed lab left besides.
 
 use std::cell::RefCell;
 use std::os::unix::process::CommandExt;
@@ -146,7 +146,12 @@ pub fn spawn(words: &[&str]) -> Result<Child> {
     process.spawn().with_context(|| cannot_start(words))
 }
 
-/// The same, with what it says kept in a file.
+/// Starts a command that outlives this program and hears its end: standard input is a pipe from here.
+pub fn spawn_listening(words: &[&str]) -> Result<Child> {
+    quiet(words).stdin(Stdio::piped()).spawn().with_context(|| cannot_start(words))
+}
+
+/// The same as `spawn`, with what it says kept in a file.
 pub fn spawn_logged(words: &[&str], log: &Path) -> Result<Child> {
     let said = std::fs::File::create(log).with_context(|| log.display().to_string())?;
     let also = said.try_clone().with_context(|| log.display().to_string())?;

@@ -202,19 +202,21 @@ pub fn wait_for<T>(patience: Duration, mut look: impl FnMut() -> Result<Option<T
     }
 }
 
-/// Lets Ctrl-C, SIGTERM and a terminal that is closed end the waits, so that everything is undone.
+/// Lets Ctrl-C, SIGTERM and a terminal that is closed end the waits, so that everything is undone. From its return on.
 pub fn end_on_signal() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("signal handling")?;
+    let entered = runtime.enter();
+    let heard = |kind| signal(kind).context("signal handling");
+    let (mut interrupt, mut terminate, mut hangup) =
+        (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?, heard(SignalKind::hangup())?);
+    drop(entered);
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             runtime.block_on(async {
-                use tokio::signal::unix::{SignalKind, signal};
-                let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-                if let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) {
-                    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hangup.recv() => {} }
-                    STOP.store(true, Ordering::Relaxed);
-                }
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hangup.recv() => {} }
+                STOP.store(true, Ordering::Relaxed);
             });
         })
         .context("signal handling")?;
