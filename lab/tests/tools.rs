@@ -133,6 +133,29 @@ fn what_the_documents_name_is_there() {
 }
 
 #[test]
+fn the_pictures_show_what_there_is() {
+    let flow = text("docs/flow.svg");
+    let places: Vec<&str> =
+        between(&flow, "<text class=\"place\"", "</text>").filter_map(|rest| rest.split('>').nth(1)).collect();
+    assert!(places.len() > 8, "{places:?}");
+    for place in places {
+        assert!(root().join(place).is_dir(), "docs/flow.svg names {place}");
+    }
+    let house = text("docs/house.svg");
+    let members = text("Cargo.toml");
+    let members = between(&members, "members = [", "]").next().unwrap();
+    for room in between(members, "\"", "\"").filter(|member| !member.contains(['/', ','])).chain(["ui"]) {
+        assert!(house.contains(&format!(">{room}/</text>")), "docs/house.svg lacks {room}/");
+    }
+    let (readme, architecture) = (text("README.md"), text("ARCHITECTURE.md"));
+    for picture in std::fs::read_dir(root().join("docs")).unwrap().flatten() {
+        let name = picture.file_name().into_string().unwrap();
+        let is_shown = [&readme, &architecture].iter().any(|page| page.contains(&format!("(docs/{name})")));
+        assert!(name.ends_with(".md") || is_shown, "nobody finds docs/{name}");
+    }
+}
+
+#[test]
 fn every_target_that_is_told_is_in_the_makefile_and_helped() {
     let makefile = text("Makefile");
     for name in ["README.md", "docs/install.md", "docs/accuracy.md", "docs/cost.md"] {
