@@ -106,6 +106,8 @@ run() (
 tools/setup.sh kernels
 [ -x "$gala" ] || { echo "kernels: $gala does not exist; run make build first" >&2; exit 1; }
 [ $# -gt 0 ] || set -- 5.10 6.1 6.12
+# A machine that Ctrl-C ended is no reason to start the next.
+trap 'exit 130' INT TERM HUP
 failed=0
 for version in "$@"; do
   fetch "$version"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what targets need from Debian's packages, and says what it does: `tools/setup.sh build demo ...`. Without root it names
-# what is missing, all of it at once (`root` is that itself, `lint` Rust's own tools). Also looks whether Rust and Node are there and new enough, before anything takes long.
+# what is missing, all of it at once (`root` is that itself, `lint` Rust's own tools). Also looks whether Rust and Node are there
+# and new enough, before anything takes long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # A root's shell that came by `su` has no folder of the administrator's programs in its path.
@@ -22,7 +23,7 @@ for what in "${@:-build}"; do
   case $what in
     build) packages+=("${build[@]}") ;;
     demo) packages+=("${demo[@]}") ;;
-    test) packages+=("${build[@]}" "${demo[@]}" redis-tools fio chromium prometheus bpftool procps) ;;
+    test) packages+=("${build[@]}" "${demo[@]}" redis-tools fio chromium prometheus bpftool procps python3) ;;
     bench) packages+=("${demo[@]}" redis-tools prometheus victoria-metrics) ;;
     root) root=1 ;;
     lint) lint=1 ;;
@@ -57,12 +58,27 @@ if [ $lint = 1 ]; then
     $command --version >/dev/null 2>&1 || fail "$command is missing; rustup component add $component (Debian: rust-clippy, rustfmt) brings it"
   done
 fi
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+case $target in
+  *[[:space:]]*) fail "there is a space in $target, which libbpf's own build cannot stand; move the checkout, or build in another folder:" \
+    "  export CARGO_TARGET_DIR=${XDG_CACHE_HOME:-$HOME/.cache}/gala-target" ;;
+esac
 for folder in "${CARGO_TARGET_DIR:-target}" ui/node_modules ui/dist; do
   if [ -e "$folder" ] && [ ! -w "$folder" ]; then
     fail "$folder belongs to $(stat -c %U "$folder"), from an earlier run; give it back: sudo chown -R $(id -un) $folder"
   fi
 done
 [ $root = 0 ] || needs_root
+
+policy=/usr/sbin/policy-rc.d
+mark="# Of GALA's tools/setup.sh, process"
+finish() { # removes it where it is this run's, or that of one that was killed
+  local owner
+  owner=$(sed -n "s|^$mark \([0-9]*\).*|\1|p" $policy 2>/dev/null) || true
+  if [ -n "$owner" ] && { [ "$owner" = $$ ] || [ ! -d "/proc/$owner" ]; }; then rm -f $policy; fi
+}
+# Left behind, it would keep every package from starting what it brings.
+[ "$(id -u)" != 0 ] || finish
 
 missing=()
 if command -v dpkg-query >/dev/null; then
@@ -83,19 +99,12 @@ fi
 
 echo "setup: installing ${missing[*]} (a minute or two)"
 # Services that packages bring are not wanted, now or after the next start: tests start their own on free ports.
-policy=/usr/sbin/policy-rc.d
-mark="# Of GALA's tools/setup.sh; gone when it ends."
-finish() {
-  # Also one that an earlier run left when it was killed.
-  if grep -qsF "$mark" $policy; then rm -f $policy; fi
-}
-trap finish EXIT
-[ -e $policy ] || { printf '#!/bin/sh\n%s\nexit 101\n' "$mark" > $policy && chmod +x $policy; }
+log=$(mktemp)
+trap 'finish; rm -f "$log"' EXIT
+[ -e $policy ] || { printf '#!/bin/sh\n%s\nexit 101\n' "$mark $$; gone when it ends." > $policy && chmod +x $policy; }
 export DEBIAN_FRONTEND=noninteractive
 # Others may be installing, as a fresh machine does by itself; each of apt's two locks is waited for.
 apt=(apt-get -qq -o DPkg::Lock::Timeout=300)
-log=$(mktemp)
-trap 'finish; rm -f "$log"' EXIT
 for _ in {1..30}; do
   "${apt[@]}" update >"$log" 2>&1 && break
   # One source that does not answer may be one that is not needed.

@@ -51,6 +51,19 @@ fn set_up_names_a_tool_that_is_too_old_and_the_version_that_is_needed() {
 }
 
 #[test]
+fn a_folder_that_libbpf_cannot_be_built_in_is_refused_with_the_way_out() {
+    let programs = [("cargo", "echo cargo 1.95.0"), ("node", "echo v22.12.0"), ("npm", "echo 10.8.2")];
+    let dir = pretend("space", &programs);
+    let mut setup = Command::new(tool("setup.sh"));
+    setup.arg("build").env("PATH", path_with(&dir)).env("CARGO_TARGET_DIR", dir.join("my target"));
+    let output = setup.output().unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("there is a space in ") && said.contains("export CARGO_TARGET_DIR="), "{said}");
+}
+
+#[test]
 fn without_root_all_that_is_missing_is_named_at_once_and_what_debian_would_start() {
     let installed = "case $* in *redis-server | *clang) exit 1 ;; *) echo install ok installed ;; esac";
     let versions = [("cargo", "echo cargo 1.95.0"), ("node", "echo v22.12.0"), ("npm", "echo 10.8.2")];

@@ -215,8 +215,13 @@ fn the_same_samples_give_the_same_incidents() {
     assert_eq!(run(), run());
 }
 
+/// A quick look by default; `PROPTEST_CASES` asks for a longer one.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
     #[test]
     fn no_input_breaks_it(samples in proptest::collection::vec((0i64..400_000, any::<f64>(), 0usize..4), 1..400)) {
         let mut host = Host::new(Vec::new());
