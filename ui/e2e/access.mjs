@@ -73,7 +73,25 @@ export async function access(test, base) {
       await page.locator("main h1", { hasText: "not known" }).waitFor();
       await page.locator("main .lead", { hasText: "it does not report" }).waitFor();
     });
-    await test("state quiet: that no service is hurt is not said above one that is", {}, async (page) => {
+    await mode("uneasy");
+    await test(
+      "state uneasy: above an amber service Now does not say that nothing is wrong, but which and why",
+      {},
+      async (page, problems) => {
+        await go(page, "/");
+        const head = await page.locator("main h1").first().textContent();
+        must(/No incident is open, but 4 are not as usual: nginx, checkout, postgresql …/.test(head), `it says: ${head}`);
+        await page.locator(".odd li", { hasText: "p99 left its normal range." }).first().waitFor();
+        must((await page.locator(".odd li").count()) === 4, "not all of them are told");
+        problems.push(...(await axe(page)));
+        await go(page, "/?host=db-1");
+        must(
+          /2 are not as usual: postgresql, db-1/.test(await page.locator("main h1").first().textContent()),
+          "others are told too",
+        );
+      },
+    );
+    await test("state uneasy: that no service is hurt is not said above one that is", {}, async (page) => {
       await page.route(/\/api\/v1\/anomalies/, (route) =>
         route.fulfill({ json: { items: [{ host_name: "db-1" }], next_cursor: null } }),
       );
@@ -83,6 +101,7 @@ export async function access(test, base) {
       must(/nginx/.test(await note.textContent()), "the service whose latency is judged below is not named");
       must((await note.evaluate((one) => getComputedStyle(one).display)) === "block", "its words stand in columns");
     });
+    await mode("quiet");
     await test("state quiet: since when nothing is wrong does not move with the clock", {}, async (page) => {
       await go(page, "/");
       const since = async () => Date.parse(await page.locator("main .lead time").first().getAttribute("datetime"));

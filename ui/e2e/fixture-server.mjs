@@ -1,6 +1,6 @@
 // A small stand-in for the hub, for developing the interface and for states a live hub shows only in bad moments. Serves dist
 // with the hub's security headers and the story's answers. Switches:
-// `/__mode?set=empty|error|slow|quiet|starting|learning|blind|warned|normal`, `/__fail?path=REGEX` breaks some answers, `/__drop`
+// `/__mode?set=empty|error|slow|quiet|uneasy|starting|learning|blind|warned|normal`, `/__fail?path=REGEX` breaks some answers, `/__drop`
 // ends streams, with `refuse=1` none can be opened, with `silent=1` they say nothing; `/__streams` tells how many are open.
 import { createReadStream, existsSync } from "node:fs";
 import { createServer } from "node:http";
@@ -34,6 +34,12 @@ export function start(port = 0) {
 
   const isBare = () => mode === "empty" || mode === "starting";
   const isQuiet = () => mode !== "normal" && mode !== "warned";
+
+  /** A service that nothing is wrong with. */
+  function calm(service) {
+    const ok = ([name, signal]) => [name, signal.state === "na" ? signal : { state: "ok", reason: null }];
+    return { ...service, signals: Object.fromEntries(Object.entries(service.signals).map(ok)) };
+  }
 
   /** A hub some seconds after its start, or in its first minutes. */
   function young(s) {
@@ -84,8 +90,10 @@ export function start(port = 0) {
             },
           }
         : s.health;
-    if (path === "/services") return isBare() ? EMPTY : page(s.services);
-    if (path === "/hosts") return isBare() ? EMPTY : page(s.hostRows);
+    const isCalm = quiet && mode !== "uneasy";
+    if (path === "/services") return isBare() ? EMPTY : page(isCalm ? s.services.map(calm) : s.services);
+    if (path === "/hosts")
+      return isBare() ? EMPTY : page(isCalm ? s.hostRows.map((one) => ({ ...one, state: "ok" })) : s.hostRows);
     if (path === "/faults") {
       if (quiet) return EMPTY;
       const state = query.get("state");

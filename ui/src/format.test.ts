@@ -11,12 +11,14 @@ import {
   num,
   percent,
   plain,
+  portion,
   quantity,
   rangeText,
   scaleFor,
   sentence,
   shortId,
   stamp,
+  sure,
   withUnit,
   zone,
 } from "./format";
@@ -48,6 +50,21 @@ describe("numbers", () => {
   });
   it("a cost is brief, and not rounded away", () => {
     expect([cost(0.0037), cost(0.016), cost(0.0996)]).toEqual(["0.4 %", "1.6 %", "10 %"]);
+  });
+  it("a probability is never told as certain", () => {
+    expect([0.9997, 1, 0.991, 0.96, 0.042, 0.004, 0].map(sure)).toEqual([
+      "> 99 %",
+      "> 99 %",
+      "> 99 %",
+      "96 %",
+      "4 %",
+      "< 1 %",
+      "< 1 %",
+    ]);
+    expect([sure(null), sure(Number.NaN)]).toEqual(["–", "–"]);
+  });
+  it("a part is never more than the whole", () => {
+    expect([1.02, 1, 0.018, 0, null].map(portion)).toEqual(["100 %", "100 %", "1.8 %", "0 %", "–"]);
   });
   it("almost all is never shown as all", () => {
     expect(percent(0.9999)).toBe("99.9 %");

@@ -165,6 +165,19 @@ export function percent(ratio: number | null | undefined, digits = 2): string {
   return `${num(value, digits)} %`;
 }
 
+/** A probability: never certain, never impossible, whatever it is rounded to. */
+export function sure(probability: number | null | undefined): string {
+  if (probability === null || probability === undefined || !Number.isFinite(probability)) return DASH;
+  if (probability > 0.99) return "> 99 %";
+  if (probability < 0.01) return "< 1 %";
+  return `${num(probability * 100, probability < 0.095 ? 1 : 2)} %`;
+}
+
+/** A part of a whole: counters read at two moments may give a little more than all of it. */
+export function portion(ratio: number | null | undefined): string {
+  return percent(ratio === null || ratio === undefined ? ratio : Math.min(1, Math.max(0, ratio)));
+}
+
 /** What the agent costs, briefly: to a tenth of a percent, and never rounded by more than a twentieth. */
 export function cost(ratio: number): string {
   return percent(ratio, ratio < 0.01 ? 1 : 2);

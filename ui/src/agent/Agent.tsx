@@ -1,7 +1,7 @@
 // Agent: what it costs, what each probe can do on this kernel and by which hook, what could not be seen, and what stands around it.
 import { useBudget, useHasAgent, useHealth, useLedger, useProbes } from "../api/queries";
 import type { Budget, Component, Hook, LedgerRow, ProbeRow, Rung } from "../api/types";
-import { bytes, cost, duration, num, percent, scaled, stamp, utc, withUnit } from "../format";
+import { bytes, cost, duration, num, percent, portion, scaled, stamp, utc, withUnit } from "../format";
 import { useT } from "../i18n";
 import { Chart } from "../parts/Chart";
 import { Answer, Empty, Page, Section } from "../parts/page";
@@ -69,7 +69,7 @@ function Cost({ budget, requests }: { budget: Budget; requests: number | null })
         ) : (
           t("agent.shed_nothing")
         )}{" "}
-        {requests === null ? null : <Rich text={t("agent.sees", { ratio: percent(requests) })} />}
+        {requests === null ? null : <Rich text={t("agent.sees", { ratio: portion(requests) })} />}
       </p>
       <div className="cost2">
         <figure>
@@ -365,9 +365,9 @@ function LedgerLine({ row }: { row: LedgerRow }) {
       ) : (
         <span className="share">
           <span className={`mtr ${low ? "wrn" : ""}`} aria-hidden="true">
-            <i style={{ width: `${row.ratio * 100}%` }} />
+            <i style={{ width: `${Math.min(1, row.ratio) * 100}%` }} />
           </span>
-          <span className={`num ${low ? "warn" : ""}`}>{percent(row.ratio)}</span>
+          <span className={`num ${low ? "warn" : ""}`}>{portion(row.ratio)}</span>
         </span>
       )}
       <p>

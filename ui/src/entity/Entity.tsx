@@ -5,7 +5,7 @@ import { ApiError } from "../api/client";
 import { shows } from "../api/derive";
 import { useEntity, useEntityEdges, useEntityMetrics } from "../api/queries";
 import type { Edge, EntityDetail, EntityMetric, EntityMetrics } from "../api/types";
-import { clockRange, duration, num, percent, sentenceCase, shortId, stamp, withUnit } from "../format";
+import { clockRange, duration, num, portion, sentenceCase, shortId, stamp, sure, withUnit } from "../format";
 import { useLang, useT } from "../i18n";
 import { faultPath } from "../incident/read";
 import { mapLayer, namesOf } from "../map/names";
@@ -136,7 +136,7 @@ function Head({ detail }: { detail: EntityDetail }) {
                 {open.entity_name}
               </To>{" "}
               <small title={plain(open.summary)}>
-                {open.cause?.entity_id === entity.id ? percent(open.cause.probability) : <Time ms={open.onset_ms} />}
+                {open.cause?.entity_id === entity.id ? sure(open.cause.probability) : <Time ms={open.onset_ms} />}
               </small>
             </dd>
           </div>
@@ -340,7 +340,7 @@ function Relations({ detail }: { detail: EntityDetail }) {
                     num: true,
                     cell: (edge) => withUnit(edge.attributes.bytes_rx, "bytes"),
                   },
-                  { head: t("now.errors"), width: "70px", num: true, cell: (edge) => percent(edge.attributes.error_ratio) },
+                  { head: t("now.errors"), width: "70px", num: true, cell: (edge) => portion(edge.attributes.error_ratio) },
                   {
                     head: t("map.state"),
                     width: "80px",

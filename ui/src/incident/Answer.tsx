@@ -1,6 +1,6 @@
 // The answer of an incident in numbers: category, fault domain, share explained, what hurts; and how likely each cause is.
 import type { FaultDetail, Stage } from "../api/types";
-import { duration, percent } from "../format";
+import { duration, portion, sure } from "../format";
 import { useT } from "../i18n";
 import { tidyName } from "../map/names";
 import { EntityName } from "../parts/links";
@@ -23,7 +23,7 @@ export function Facts({ detail }: { detail: FaultDetail }) {
           {category ? (
             <>
               {category.code === "unknown" ? "" : `${category.code} `}
-              {t(`category.${categoryKey(category.code)}`)} <small>{percent(category.probability)}</small>
+              {t(`category.${categoryKey(category.code)}`)} <small>{sure(category.probability)}</small>
             </>
           ) : (
             "–"
@@ -37,7 +37,7 @@ export function Facts({ detail }: { detail: FaultDetail }) {
             <>
               {domain.level} {domainName(detail)}{" "}
               <small>
-                {percent(domain.probability)}
+                {sure(domain.probability)}
                 {domain.runner_up ? `, ${t("incident.then", { level: domain.runner_up })}` : ""}
               </small>
             </>
@@ -50,7 +50,7 @@ export function Facts({ detail }: { detail: FaultDetail }) {
         <div>
           <dt>{t("incident.explains")}</dt>
           <dd>
-            {percent(impact)} <small>{t("incident.of_slowdown")}</small>
+            {portion(impact)} <small>{t("incident.of_slowdown")}</small>
           </dd>
         </div>
       )}

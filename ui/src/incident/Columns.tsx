@@ -1,6 +1,6 @@
 // Below the evidence: what else was considered, what changed just before, what could not be seen, what to do.
 import type { CauseMetric, Considered, FaultDetail } from "../api/types";
-import { num, percent, sentence } from "../format";
+import { num, sentence, sure } from "../format";
 import { useT, useText } from "../i18n";
 import { useMetricName } from "../metrics";
 import { EntityName, To } from "../parts/links";
@@ -86,7 +86,7 @@ function Also({ detail }: { detail: FaultDetail }) {
           <Reason key={`${one.entity_id}${one.metric_id}`} one={one} />
         ))}
         <li>
-          <b className="num">{percent(result.unknown_probability)}</b>
+          <b className="num">{sure(result.unknown_probability)}</b>
           <p className="dim">{t("incident.none")}</p>
         </li>
       </ol>
@@ -109,7 +109,7 @@ function Other({ cause }: { cause: CauseMetric }) {
   const metricName = useMetricName();
   return (
     <li>
-      <b className="num">{percent(cause.probability)}</b>
+      <b className="num">{sure(cause.probability)}</b>
       <p>
         <EntityName
           id={cause.entity_id}
@@ -127,7 +127,7 @@ function Reason({ one }: { one: Considered }) {
   const metricName = useMetricName();
   return (
     <li>
-      <b className="num">{percent(one.probability)}</b>
+      <b className="num">{sure(one.probability)}</b>
       <p>
         <EntityName id={one.entity_id} type={one.entity_type} name={one.entity_name} />{" "}
         <span className="dim">{metricName(one.metric_id, one.entity_type)}.</span> <Rich text={sentence(say(one.reason))} />

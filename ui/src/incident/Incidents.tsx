@@ -2,7 +2,7 @@
 import { useSearchParams } from "react-router";
 import { useFaults } from "../api/queries";
 import type { Fault } from "../api/types";
-import { duration, num, percent, sentence } from "../format";
+import { duration, num, sentence, sure } from "../format";
 import { useT, useText } from "../i18n";
 import { EntityName, To } from "../parts/links";
 import { Answer, Empty, Page } from "../parts/page";
@@ -128,7 +128,7 @@ function Faults({ rows, now }: { rows: Fault[]; now: number }) {
                 )}
               </td>
               <td>{fault.cause ? t(`category.${categoryKey(fault.cause.category)}`) : "–"}</td>
-              <td className="num">{fault.cause ? percent(fault.cause.probability) : "–"}</td>
+              <td className="num">{fault.cause ? sure(fault.cause.probability) : "–"}</td>
               <td className="num">{duration((fault.closed_ms ?? now) - fault.onset_ms)}</td>
               <td className="num">
                 <To

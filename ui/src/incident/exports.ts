@@ -1,6 +1,6 @@
 // An incident as a file: the result as it is, or as text for a ticket.
 import type { FaultDetail } from "../api/types";
-import { percent } from "../format";
+import { sure } from "../format";
 import { pathOf, stepName, symptomsOf } from "./read";
 
 /** Markdown of a result, in English, times in ISO. */
@@ -17,10 +17,10 @@ export function markdown(detail: FaultDetail): string {
   ];
   if (result.fault_category)
     out.push(
-      `- category: ${result.fault_category.code} ${result.fault_category.name} (${percent(result.fault_category.probability)})`,
+      `- category: ${result.fault_category.code} ${result.fault_category.name} (${sure(result.fault_category.probability)})`,
     );
   if (cause)
-    out.push(`- first cause: ${cause.entity_name ?? cause.entity_id}, \`${cause.metric_id}\` (${percent(cause.probability)})`);
+    out.push(`- first cause: ${cause.entity_name ?? cause.entity_id}, \`${cause.metric_id}\` (${sure(cause.probability)})`);
   if (result.desc_en) out.push("", result.desc_en);
   const path = pathOf(detail);
   if (path.length > 0) {
@@ -45,10 +45,9 @@ export function markdown(detail: FaultDetail): string {
   ];
   if (others.length > 0) {
     out.push("", "Also considered:", "");
-    for (const other of others)
-      out.push(`- ${percent(other.probability)} ${other.entity_name ?? other.entity_id}: ${other.text}`);
+    for (const other of others) out.push(`- ${sure(other.probability)} ${other.entity_name ?? other.entity_id}: ${other.text}`);
   }
-  if (result.unknown_probability !== null) out.push("", `None of these: ${percent(result.unknown_probability)}`);
+  if (result.unknown_probability !== null) out.push("", `None of these: ${sure(result.unknown_probability)}`);
   if (result.limits.length > 0)
     out.push("", "Could not be seen:", "", ...result.limits.map((limit) => `- ${typeof limit === "string" ? limit : limit.en}`));
   return `${out.join("\n")}\n`;

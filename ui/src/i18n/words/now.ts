@@ -20,6 +20,11 @@ export const now = {
     "根因尚未给出,一分钟内会有首个结论。",
   ],
   "now.well": ["Nothing is wrong.", "一切正常。"],
+  "now.odd": ["No incident is open, but {{names}} is not as usual.", "没有未关闭的故障,但 {{names}} 偏离正常范围。"],
+  "now.odd_many": [
+    "No incident is open, but {{count}} are not as usual: {{names}}.",
+    "没有未关闭的故障,但有 {{count}} 个偏离正常范围:{{names}}。",
+  ],
   "now.well_then": ["Nothing was wrong then.", "当时一切正常。"],
   "now.not_known": ["It is not known whether anything is wrong.", "无法确定是否一切正常。"],
   "now.no_health": [
