@@ -41,7 +41,10 @@ TEXT
 
 # Name, version and licence of each component in the binary, and each different text once.
 third_party() {
-  local registry=${CARGO_HOME:-$HOME/.cargo}/registry/src name crate license folder text sum
+  local registry=${CARGO_HOME:-$HOME/.cargo}/registry/src crates modules name crate license folder text sum
+  # First, so that a list that cannot be had ends this.
+  crates=$(cargo tree --locked --offline -p gala -e normal,no-proc-macro --prefix none --no-dedupe -f '{p}|{l}' | grep -v '(/' | sort -u)
+  modules=$(cd ui && npm ls --omit=dev --all --parseable | grep /node_modules/ | grep -vE '/(typescript|@types/[^/]*|csstype)$' | sort)
   echo "Components of /usr/bin/gala that are others' work, each with its licence; the texts follow."
   echo
   declare -A seen
@@ -61,14 +64,13 @@ third_party() {
     [ -d "$folder" ] || { echo "package: sources of $name are not in $registry" >&2; return 1; }
     echo "crate $name: $license"
     collect "$folder"
-  done < <(cargo tree --locked --offline -p gala -e normal,no-proc-macro --prefix none --no-dedupe -f '{p}|{l}' |
-    grep -v '(/' | sort -u)
+  done <<<"$crates"
   while IFS= read -r folder; do
     name=$(node -p 'const p=require(process.argv[1]); p.name+" "+p.version+": "+p.license' "$folder/package.json")
     echo "npm $name"
     name=${name%%:*}
     collect "$folder"
-  done < <(cd ui && npm ls --omit=dev --all --parseable | grep /node_modules/ | grep -vE '/(typescript|@types/[^/]*|csstype)$' | sort)
+  done <<<"$modules"
   echo "Rust standard library $(rustc --version | cut -d' ' -f2): MIT OR Apache-2.0"
   for name in libelf-dev zlib1g-dev; do
     echo "static library of Debian's $name $(dpkg-query -W -f='${Version}' $name)"
