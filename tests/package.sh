@@ -60,7 +60,7 @@ check() { # name, command...: the command's output is shown when it fails
 }
 within() { # seconds, command...: until it succeeds
   local end=$((SECONDS + $1)); shift
-  until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || { "$@"; return 1; }; sleep 0.2; done
+  until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || { "$@"; return; }; sleep 0.2; done
 }
 active() { [ "$(systemctl is-active "$1")" = "$2" ] || { systemctl status --no-pager -l "$1"; return 1; }; }
 answers() { curl -sf "http://127.0.0.1:$1" >/dev/null; }
