@@ -6,6 +6,7 @@ export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 GALA := $(CARGO_TARGET_DIR)/release/gala
 LAB := $(CARGO_TARGET_DIR)/release/gala-lab
 FAULT ?= cpu
+FAULTS := cpu loss disk fsync listen stop hang link quota memory delay kill
 SERIES ?= five
 # What is set up before anything is built, so that all that is missing is named at once.
 NEEDS := build
@@ -41,6 +42,12 @@ build: ## Release binary with the interface in it: target/release/gala (some 5 m
 ui:
 	@tools/ui.sh build
 
+# Told before minutes of building.
+ifneq ($(filter demo,$(MAKECMDGOALS)),)
+ifeq ($(filter $(FAULT),$(FAULTS)),)
+$(error there is no fault "$(FAULT)" to make; known are $(FAULTS))
+endif
+endif
 demo: NEEDS += demo root
 demo: build ## A real Redis, one real fault, found in the interface (8 minutes; FAULT=cpu|loss|disk|fsync|listen|stop|hang|link|quota|memory|delay|kill)
 	@tools/as-root.sh $(LAB) demo --fault $(FAULT) --gala $(GALA)

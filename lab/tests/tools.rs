@@ -184,3 +184,21 @@ fn every_target_that_is_told_is_in_the_makefile_and_helped() {
         }
     }
 }
+
+#[test]
+fn a_fault_nobody_knows_is_refused_before_anything_is_built_and_the_known_are_told() {
+    let make = |fault: &str| {
+        let words = ["--no-print-directory", "-n", "demo", fault];
+        let output = Command::new("make").args(words).current_dir(root()).env_remove("MAKEFLAGS").output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (is_taken, said) = make("FAULT=earthquake");
+    assert!(!is_taken && said.contains("there is no fault \"earthquake\""), "{said}");
+    let known = said.split("known are ").nth(1).unwrap().split('.').next().unwrap().split_whitespace().collect::<Vec<_>>();
+    let help = Command::new(env!("CARGO_BIN_EXE_gala-lab")).args(["demo", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let makeable: Vec<&str> = between(&help, "\n          - ", ":").collect();
+    assert_eq!(known, makeable, "{help}");
+    assert!(text("Makefile").contains(&format!("FAULT={})", known.join("|"))), "help tells them all");
+    assert!(known.iter().all(|fault| make(&format!("FAULT={fault}")).0));
+}
