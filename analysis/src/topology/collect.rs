@@ -1,14 +1,14 @@
 //! Series to entities: groups the newest samples by type and keys, folds connections over client ports, adds the
 //! logical entities (host, application instance, pod, process seen only through its children).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 use gala_model::entity::{self, EntityType, id};
-use gala_store::{MatchOp, Matcher, Sample, Series, SeriesRead, StoreError, TimeRange};
+use gala_store::{Labels, MatchOp, Matcher, Sample, Series, SeriesRead, StoreError, TimeRange};
 
-use super::{Config, Entity, LabelMap, Observed};
+use super::{Config, Edge, Entity, LabelMap, Observed, Relation};
 
 /// Labels of the transport, not of the entity.
 const TRANSPORT_LABELS: [&str; 4] = ["__name__", "le", "instance", "job"];
@@ -30,9 +30,23 @@ pub fn is_silent(samples: &[Sample], now_ms: i64) -> bool {
     now_ms - last.t_ms > PATIENCE_MS.max(3 * (last.t_ms - before.t_ms))
 }
 
-/// Fields that are maxima: folding several series keeps the largest instead of adding.
+/// Labels that tell the rows of one entity apart (who ran instead, on which disk, which kind of request): they are not the
+/// entity's own, and its number is that of all its rows.
+fn tells_rows_apart(kind: &EntityType, label: &str) -> bool {
+    match kind.name {
+        "proc" => matches!(label, "by_tgid" | "by_comm" | "by_kind" | "disk_name" | "submitter"),
+        "block" => label == "op",
+        _ => false,
+    }
+}
+
+fn is_one_of_rows(kind: &EntityType, labels: &Labels) -> bool {
+    kind.name == "tcp_link" || labels.iter().any(|(name, _)| tells_rows_apart(kind, name))
+}
+
+/// Fields that are no amounts: folding several series keeps the largest instead of adding.
 fn is_maximum(field: &str) -> bool {
-    field.ends_with("_max") || field.ends_with("ratio") || field.ends_with("_util") || field.ends_with("_per")
+    ["_max", "_max_ns", "ratio", "_util", "_per", "_cpu"].iter().any(|end| field.ends_with(end))
 }
 
 /// All types are read at once. Where that fails they are read one by one up to the deadline, so that one that cannot be read
@@ -88,7 +102,7 @@ pub fn latest(kind: &EntityType, series: &[Series]) -> BTreeMap<String, f64> {
         else {
             continue;
         };
-        if kind.name == "tcp_link" {
+        if is_one_of_rows(kind, &one.labels) {
             fold(&mut metrics, &field, sample.value);
         } else {
             metrics.insert(field, sample.value);
@@ -111,6 +125,8 @@ struct Builder<'a> {
     entities: Vec<Entity>,
     by_id: HashMap<Arc<str>, usize>,
     links_of_process: HashMap<(Arc<str>, Arc<str>), usize>,
+    /// Processes and the disks that answered them.
+    disks_of: BTreeSet<(Arc<str>, String)>,
     folded_links: usize,
     over_cap: usize,
 }
@@ -123,6 +139,7 @@ impl<'a> Builder<'a> {
             entities: Vec::new(),
             by_id: HashMap::new(),
             links_of_process: HashMap::new(),
+            disks_of: BTreeSet::new(),
             folded_links: 0,
             over_cap: 0,
         }
@@ -136,12 +153,13 @@ impl<'a> Builder<'a> {
             if wanted.is_some_and(|wanted| wanted.name != kind.name) {
                 continue;
             }
-            let is_over = kind.name == "tcp_link" && FLOWS.contains(&field.as_str()) && is_silent(&one.samples, self.now_ms);
+            let is_flow = kind.name != "tcp_link" || FLOWS.contains(&field.as_str());
+            let is_over = is_flow && is_one_of_rows(kind, &one.labels) && is_silent(&one.samples, self.now_ms);
             self.add(kind, &field, &one.labels, last.t_ms, if is_over { 0.0 } else { last.value });
         }
     }
 
-    fn add(&mut self, kind: &'static EntityType, field: &str, labels: &gala_store::Labels, t_ms: i64, value: f64) {
+    fn add(&mut self, kind: &'static EntityType, field: &str, labels: &Labels, t_ms: i64, value: f64) {
         let Some(machine_id) = labels.get("machine_id") else { return };
         let is_link = kind.name == "tcp_link";
         let key_value = |key: &str| if is_link && key == "client_port" { Some("0") } else { labels.get(key) };
@@ -162,7 +180,8 @@ impl<'a> Builder<'a> {
         let entity = &mut self.entities[index];
         // Of two tables of one entity the newer sample's labels win; both keep what only one of them has.
         let newer = t_ms >= entity.last_sample_ms;
-        for (name, text) in labels.iter().filter(|(name, _)| !TRANSPORT_LABELS.contains(name)) {
+        let own = |name: &str| !TRANSPORT_LABELS.contains(&name) && !tells_rows_apart(kind, name);
+        for (name, text) in labels.iter().filter(|(name, _)| own(name)) {
             if newer || !entity.labels.contains_key(name) {
                 let text = if is_link && name == "client_port" { "0" } else { text };
                 let text = if name == "role" { normal_role(text) } else { text };
@@ -172,7 +191,13 @@ impl<'a> Builder<'a> {
             }
         }
         entity.last_sample_ms = entity.last_sample_ms.max(t_ms);
-        if is_link {
+        if let Some(disk) = labels.get("disk_name").filter(|_| kind.name == "proc" && value > 0.0)
+            && labels.get("submitter") != Some("kernel")
+            && let Some(disk) = disk_id(machine_id, disk)
+        {
+            self.disks_of.insert((entity.id.clone(), disk));
+        }
+        if is_one_of_rows(kind, labels) {
             fold(&mut entity.metrics, field, value);
         } else {
             entity.metrics.insert(field.to_owned(), value);
@@ -211,7 +236,12 @@ impl<'a> Builder<'a> {
         if self.over_cap > 0 {
             limits.push(format!("{} series belong to entities beyond the cap of {}", self.over_cap, self.config.max_entities));
         }
-        Observed { at_ms: self.now_ms, partial: self.over_cap > 0, entities: self.entities, limits, ..Observed::default() }
+        let uses = self.disks_of.iter().filter_map(|(process, disk)| {
+            let (disk, _) = self.by_id.get_key_value(disk.as_str())?;
+            Some(Edge::direct(Relation::Uses, process, disk))
+        });
+        let edges = uses.collect();
+        Observed { at_ms: self.now_ms, partial: self.over_cap > 0, entities: self.entities, edges, limits, ..Observed::default() }
     }
 
     /// Adds or refreshes an entity that no series names but others imply.
@@ -327,6 +357,10 @@ impl<'a> Builder<'a> {
     }
 }
 
+fn disk_id(machine_id: &str, disk: &str) -> Option<String> {
+    id::external(machine_id, entity::entity_type("disk")?, |key| (key == "disk_name").then_some(disk))
+}
+
 #[derive(Default)]
 struct Application {
     name: String,
@@ -422,6 +456,34 @@ mod tests {
         let slow = samples(&[0, 60_000]);
         assert!(!is_silent(&slow, 240_000) && is_silent(&slow, 240_001));
         assert!(!is_silent(&samples(&[10_000]), 85_000) && is_silent(&samples(&[10_000]), 85_001) && is_silent(&[], 0));
+    }
+
+    #[test]
+    fn rows_of_a_process_are_its_numbers_together_and_not_its_labels() {
+        let config = Config::default();
+        let mut builder = Builder::new(&config, 10_000);
+        let row = |metric: &str, own: &[(&str, &str)], value: f64| {
+            let labels = [("__name__", metric), ("machine_id", "m"), ("tgid", "7")];
+            let samples = [5_000, 10_000].map(|t_ms| Sample { t_ms, value }).to_vec();
+            Series { labels: Labels::new(labels.iter().chain(own).copied()), samples }
+        };
+        let mut disk = row("gala_gopher_disk_util", &[("disk_name", "vdb")], 1.0);
+        disk.labels = Labels::new([("__name__", "gala_gopher_disk_util"), ("machine_id", "m"), ("disk_name", "vdb")]);
+        let series = [
+            disk,
+            row("gala_gopher_proc_num_threads", &[("comm", "kv")], 3.0),
+            row("gala_gopher_proc_block_writes", &[("disk_name", "vdb"), ("submitter", "process")], 5.0),
+            row("gala_gopher_proc_block_writes", &[("disk_name", "vdc"), ("submitter", "process")], 2.0),
+            row("gala_gopher_proc_preempted_ns", &[("by_tgid", "9"), ("by_comm", "cc1"), ("by_kind", "process")], 4.0),
+        ];
+        builder.add_all(&series, None);
+        let observed = builder.finish();
+        let process = observed.entities.iter().find(|entity| entity.kind.name == "proc").unwrap();
+        let names: Vec<&str> = process.labels.keys().map(|name| &**name).collect();
+        assert_eq!(names, ["comm", "machine_id", "tgid"]);
+        assert_eq!((process.metrics["block_writes"], process.metrics["preempted_ns"]), (7.0, 4.0));
+        let edges: Vec<_> = observed.edges.iter().map(|edge| (edge.relation, &*edge.from, &*edge.to)).collect();
+        assert_eq!(edges, [(Relation::Uses, "m_proc_7", "m_disk_vdb")]);
     }
 
     #[test]

@@ -123,6 +123,8 @@ pub struct History {
 /// Ended lives of entities kept at most, and of relations; older ones go first. Some 100 MB where a host starts and ends
 /// processes all day.
 const MAX_PAST: usize = 100_000;
+/// Ended lives kept beside what is there; where programs start and end all day older ones join the past before their time.
+const MAX_ENDED: usize = 20_000;
 /// Label changes kept of one life: a label that changes all the time is no history.
 const MAX_LABEL_CHANGES: usize = 32;
 
@@ -323,11 +325,11 @@ impl History {
     }
 
     fn expire(&mut self, now: i64) {
-        let shown_until = |offline_at: Option<i64>| offline_at.is_none_or(|at| at + self.config.offline_retention_ms > now);
-        let gone: Vec<Arc<str>> =
-            self.entities.iter().filter(|(_, record)| !shown_until(record.offline_at_ms)).map(|(id, _)| id.clone()).collect();
-        let gone_edges: Vec<EdgeKey> =
-            self.edges.iter().filter(|(_, record)| !shown_until(record.offline_at_ms)).map(|(key, _)| key.clone()).collect();
+        let shown_until = |ended_ms: i64| ended_ms + self.config.offline_retention_ms > now;
+        let ended = self.entities.iter().filter_map(|(id, record)| Some((record.offline_at_ms?, id.clone())));
+        let gone = expired(ended.collect(), MAX_ENDED, &shown_until);
+        let ended = self.edges.iter().filter_map(|(key, record)| Some((record.offline_at_ms?, key.clone())));
+        let gone_edges = expired(ended.collect(), MAX_ENDED, &shown_until);
         for id in gone {
             if let Some(record) = self.entities.remove(&id) {
                 self.journal.leave_entity(&record);
@@ -387,6 +389,13 @@ impl History {
     }
 }
 
+/// Of what ended (when, what): those not shown any more, and the oldest of those that are too many.
+fn expired<K: Ord>(mut ended: Vec<(i64, K)>, most: usize, is_shown: &dyn Fn(i64) -> bool) -> Vec<K> {
+    ended.sort_unstable();
+    let surplus = ended.len().saturating_sub(most).max(ended.partition_point(|(at_ms, _)| !is_shown(*at_ms)));
+    ended.into_iter().take(surplus).map(|(_, key)| key).collect()
+}
+
 impl EntityRecord {
     fn end(&mut self, at_ms: i64) {
         self.state = LifeState::Offline;
@@ -423,4 +432,17 @@ fn host_names(entities: &[Entity]) -> HashMap<Arc<str>, String> {
         .filter(|entity| entity.kind.name == "host")
         .map(|host| (host.machine_id.clone(), host.label("hostname").unwrap_or(&host.machine_id).to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_is_kept_for_its_time_and_never_too_much_of_it() {
+        let ended = |count: i64| (0..count).rev().map(|at| (at, at)).collect::<Vec<_>>();
+        assert_eq!(expired(ended(5), 10, &|at| at >= 2), [0, 1]);
+        assert_eq!(expired(ended(5), 2, &|at| at >= 2), [0, 1, 2]);
+        assert_eq!(expired(ended(5), 10, &|_| true), [0; 0]);
+    }
 }
