@@ -1,7 +1,7 @@
 //! What every store offers: labels, matchers, samples, and the two traits analysis and the query engine are written
 //! against. The embedded store and a Prometheus-compatible server both stand behind them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Label names and values, sorted by name, `__name__` among them. Cheap to clone.
@@ -77,25 +77,68 @@ pub struct Matcher {
     pub name: String,
     pub op: MatchOp,
     pub value: String,
-    regex: Option<regex::Regex>,
+    pattern: Option<Pattern>,
+}
+
+/// What a regular expression accepts. Dashboards put all chosen hosts into one, and thousands of words would make an
+/// automaton too large to build.
+#[derive(Clone, Debug)]
+enum Pattern {
+    Words(Arc<HashSet<String>>),
+    Regex(regex::Regex),
+}
+
+impl Pattern {
+    fn new(text: &str) -> Result<Self, String> {
+        match words_of(text) {
+            Some(words) => Ok(Self::Words(Arc::new(words))),
+            None => crate::promql::compile_pattern(text).map(Self::Regex),
+        }
+    }
+
+    fn is_match(&self, value: &str) -> bool {
+        match self {
+            Self::Words(words) => words.contains(value),
+            Self::Regex(regex) => regex.is_match(value),
+        }
+    }
+}
+
+/// The words of `a|b\.c|d` or `(a|b)`; `None` if there is more in the expression than words.
+fn words_of(text: &str) -> Option<HashSet<String>> {
+    let inner = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
+    let mut words = HashSet::new();
+    let mut word = String::new();
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '|' => {
+                words.insert(std::mem::take(&mut word));
+            }
+            '\\' => word.push(chars.next().filter(char::is_ascii_punctuation)?),
+            '.' | '^' | '$' | '*' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' => return None,
+            c => word.push(c),
+        }
+    }
+    words.insert(word);
+    Some(words)
 }
 
 impl Matcher {
     /// Errors name the label and say what is wrong with the expression.
     pub fn new(name: impl Into<String>, op: MatchOp, value: impl Into<String>) -> Result<Self, StoreError> {
         let (name, value) = (name.into(), value.into());
-        let regex = match op {
+        let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(
-                crate::promql::compile_pattern(&value)
-                    .map_err(|error| StoreError::BadRequest(format!("matcher on label {name}: {error}")))?,
-            ),
+            MatchOp::Regex | MatchOp::NotRegex => {
+                Some(Pattern::new(&value).map_err(|error| StoreError::BadRequest(format!("matcher on label {name}: {error}")))?)
+            }
         };
-        Ok(Self { name, op, value, regex })
+        Ok(Self { name, op, value, pattern })
     }
 
     pub fn equal(name: &str, value: &str) -> Self {
-        Self { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
+        Self { name: name.into(), op: MatchOp::Equal, value: value.into(), pattern: None }
     }
 
     /// `value` is empty where the label is absent.
@@ -103,8 +146,8 @@ impl Matcher {
         match self.op {
             MatchOp::Equal => self.value == value,
             MatchOp::NotEqual => self.value != value,
-            MatchOp::Regex => self.regex.as_ref().is_some_and(|regex| regex.is_match(value)),
-            MatchOp::NotRegex => self.regex.as_ref().is_some_and(|regex| !regex.is_match(value)),
+            MatchOp::Regex => self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(value)),
+            MatchOp::NotRegex => self.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(value)),
         }
     }
 }
@@ -281,4 +324,30 @@ pub trait SeriesWrite: Send + Sync {
     fn append(&self, samples: &[(SeriesRef, i64, f64)]) -> Result<Appended, StoreError>;
     /// Returns once everything appended before is safe from a crash of this process and of the machine.
     fn sync(&self) -> Result<(), StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_mean_the_same_as_the_expression() {
+        let values = ["", "a", "b", "ab", "a.b", "axb", "a|b", "(a", "a\nb", "é", "-"];
+        for text in [
+            "", "a", "a|b", "(a|b)", "|a", "a|", "a\\.b|b", "a\\|b", "\\(a|b", "(a)|(b)", "(a|b", "é|\\-", "(?i)A", "a\\d", "a\\",
+        ] {
+            let compiled = crate::promql::compile_pattern(text);
+            let matcher = Matcher::new("x", MatchOp::Regex, text);
+            assert_eq!(compiled.is_ok(), matcher.is_ok(), "{text}");
+            let (Ok(compiled), Ok(matcher)) = (compiled, matcher) else { continue };
+            values.iter().for_each(|value| assert_eq!(matcher.matches(value), compiled.is_match(value), "{text} on {value}"));
+        }
+    }
+
+    #[test]
+    fn a_list_of_all_hosts_is_no_expression_too_large() {
+        let hosts: Vec<String> = (0..20_000).map(|host| format!("host-{host:05}\\.example\\.com")).collect();
+        let matcher = Matcher::new("instance", MatchOp::Regex, format!("({})", hosts.join("|"))).unwrap();
+        assert!(matcher.matches("host-19999.example.com") && !matcher.matches("host-20000.example.com"));
+    }
 }

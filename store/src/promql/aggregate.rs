@@ -1,5 +1,7 @@
 //! Aggregations. Groups are worked out once per series; then each series is added to its group's column of accumulators.
 
+use std::cmp::Ordering;
+
 use ahash::AHashMap;
 
 use crate::Labels;
@@ -295,9 +297,8 @@ fn select_k(aggregate: &Aggregate, rows: &[Row], params: &[f64], steps: Steps) -
             present.clear();
             present.extend(group.iter().filter_map(|&row| rows[row].get(step).map(|value| (row, value))));
             match aggregate.op {
-                // NaN loses in both directions; among equals the earlier series wins.
-                AggregateOp::Topk => present.sort_by(|left, right| nan_first(right.1, left.1)),
-                AggregateOp::Bottomk => present.sort_by(|left, right| nan_last(left.1, right.1)),
+                AggregateOp::Topk => keep_best(&mut present, k, |left, right| left < right),
+                AggregateOp::Bottomk => keep_best(&mut present, k, |left, right| left > right),
                 _ => {}
             }
             for &(row, value) in present.iter().take(k) {
@@ -316,11 +317,43 @@ fn select_k(aggregate: &Aggregate, rows: &[Row], params: &[f64], steps: Steps) -
     out
 }
 
-fn nan_last(left: f64, right: f64) -> std::cmp::Ordering {
-    match (left.is_nan(), right.is_nan()) {
-        (false, false) => nan_first(left, right),
-        _ => nan_first(right, left),
+/// Leaves the k best, best first; NaN loses in both directions. A heap with the worst on top, moved as Go's `container/heap`
+/// moves it: which of equal values stay depends on that, and is to be as in Prometheus.
+fn keep_best(present: &mut Vec<(usize, f64)>, k: usize, is_worse: fn(f64, f64) -> bool) {
+    let goes_up = |left: (usize, f64), right: (usize, f64)| left.1.is_nan() || is_worse(left.1, right.1);
+    let mut heap: Vec<(usize, f64)> = Vec::with_capacity(k);
+    for &new in present.iter() {
+        if heap.len() < k {
+            heap.push(new);
+            let mut at = heap.len() - 1;
+            while at > 0 && goes_up(heap[at], heap[(at - 1) / 2]) {
+                heap.swap(at, (at - 1) / 2);
+                at = (at - 1) / 2;
+            }
+            continue;
+        }
+        let worst = heap[0].1;
+        if !(is_worse(worst, new.1) || (worst.is_nan() && !new.1.is_nan())) {
+            continue;
+        }
+        heap[0] = new;
+        let mut at = 0;
+        while let Some(&left) = heap.get(2 * at + 1) {
+            let is_right = heap.get(2 * at + 2).is_some_and(|&right| goes_up(right, left));
+            let child = 2 * at + 1 + usize::from(is_right);
+            if !goes_up(heap[child], heap[at]) {
+                break;
+            }
+            heap.swap(at, child);
+            at = child;
+        }
     }
+    heap.sort_by(|left, right| match (left.1.is_nan(), right.1.is_nan()) {
+        (false, false) if is_worse(right.1, left.1) => Ordering::Less,
+        (false, false) if is_worse(left.1, right.1) => Ordering::Greater,
+        (left, right) => left.cmp(&right),
+    });
+    *present = heap;
 }
 
 fn select_ratio(rows: &[Row], params: &[f64]) -> Vec<Row> {

@@ -27,6 +27,9 @@ const MAX_LABEL_BYTES: usize = 1 << 20;
 /// Bytes of label text that count as much as one sample held.
 const BYTES_PER_SAMPLE: usize = size_of::<crate::Sample>();
 
+/// Samples looked at in windows before a query asks again whether to go on: one series can keep a core busy for hours.
+const SAMPLES_PER_PULSE: usize = 1 << 20;
+
 /// A classic histogram: its labels, and its buckets with their upper bounds.
 type Histogram = (Labels, Vec<(f64, Row)>);
 
@@ -133,6 +136,7 @@ impl Evaluator<'_> {
         let mut at_step = vec![0.0; scalars.len()];
         let mut rows = RowSet::default();
         let is_rate = matches!(function.name, "rate" | "increase");
+        let mut looked_at = 0;
         self.each_range(&args[matrix], steps, |this, first, part, ranges| {
             for series in ranges.series() {
                 let source = &series.labels;
@@ -140,6 +144,11 @@ impl Evaluator<'_> {
                 let row = rows.of(source, steps.count, labels);
                 let before = row.len();
                 ranges.walk(series, part, |step, window| {
+                    looked_at += window.samples.len();
+                    if looked_at >= SAMPLES_PER_PULSE {
+                        looked_at = 0;
+                        this.pulse()?;
+                    }
                     at_step.iter_mut().zip(&scalars).for_each(|(value, column)| *value = column[first + step]);
                     if let Some(value) = body(window, &at_step).map_err(Failure::Execution)? {
                         row.push(first + step, value);

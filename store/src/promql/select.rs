@@ -313,3 +313,46 @@ impl Picks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::promql::ast::ValueType;
+    use crate::promql::engine::Options;
+    use crate::promql::functions::{Body, Function};
+    use crate::{Labels, SeriesWrite, Store};
+
+    static STOP: AtomicBool = AtomicBool::new(false);
+    static WINDOWS: AtomicUsize = AtomicUsize::new(0);
+
+    /// Looks at windows and stops the query at the first one.
+    static STOPPING: Function = Function {
+        name: "count_over_time",
+        args: &[ValueType::Matrix],
+        variadic: 0,
+        returns: ValueType::Vector,
+        body: Body::Range(|window, _| {
+            STOP.store(true, Ordering::Relaxed);
+            WINDOWS.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(window.samples.len() as f64))
+        }),
+    };
+
+    #[test]
+    fn a_query_ends_early_in_the_middle_of_one_series() {
+        const SAMPLES: i64 = 10_000;
+        let store = Store::in_memory();
+        let series = store.resolve(&Labels::new([("__name__", "up")])).unwrap();
+        let samples: Vec<_> = (0..SAMPLES).map(|second| (series, second * 1000, 1.0)).collect();
+        assert_eq!(store.append(&samples).unwrap().samples, samples.len());
+        let options = Options { cancel: Some(&STOP), ..Options::default() };
+        let mut evaluator = Evaluator::new(&store, &options);
+        let matrix = crate::promql::parse("up[10000s]").unwrap();
+        let steps = Steps::between(0, (SAMPLES - 1) * 1000, 1000);
+        let stopped = evaluator.call(&STOPPING, &[matrix], 0, steps);
+        assert!(matches!(stopped, Err(Failure::Canceled)));
+        assert!(WINDOWS.load(Ordering::Relaxed) < steps.count / 2, "{} windows", WINDOWS.load(Ordering::Relaxed));
+    }
+}
