@@ -27,44 +27,54 @@ pub(super) struct Answer<'a> {
     pub tgid: &'a str,
 }
 
+/// "None of these" weighs as much as a cause that explains so much of the symptom.
+const UNKNOWN_IMPACT: f64 = 0.15;
+/// So much stays with "none of these" whatever is seen: some causes nothing here measures.
+const NEVER_SURE: f64 = 0.03;
+
 pub(super) fn fill(answer: &Answer<'_>, resource: &mut Resource) {
     let mut hypotheses = hypotheses(answer);
     let score = |impact: f64| answer.config.params.flow_weight * impact * answer.doubt;
-    let whole = 1.0 + hypotheses.iter().map(|one| score(one.impact).exp()).sum::<f64>();
+    // What explains nothing has no weight, however many such there are.
+    let weight = |impact: f64| score(impact).exp_m1();
+    let unknown = (answer.config.params.flow_weight * UNKNOWN_IMPACT).exp_m1();
+    let whole = unknown + hypotheses.iter().map(|one| weight(one.impact)).sum::<f64>();
     for one in &mut hypotheses {
-        one.probability = score(one.impact).exp() / whole;
+        one.probability = (1.0 - NEVER_SURE) * weight(one.impact) / whole;
     }
-    let answered = hypotheses.first().is_some_and(|best| score(best.impact) >= answer.config.params.answer);
-    resource.unknown_probability = if answered { 1.0 / whole } else { 1.0 };
-    let reported = if answered {
+    resource.unknown_probability = (1.0 - hypotheses.iter().map(|one| one.probability).sum::<f64>()).clamp(0.0, 1.0);
+    let best = hypotheses.first();
+    // Where "none of these" leads, those that come next are hints.
+    let answered = best.is_some_and(|best| best.probability >= resource.unknown_probability);
+    let reported = if best.is_some_and(|best| score(best.impact) >= answer.config.params.answer) {
         hypotheses.iter().take(answer.config.top_k).filter(|one| one.probability >= answer.config.least_probability).count()
     } else {
         0
     };
     resource.cause_metrics = hypotheses[..reported].iter().enumerate().map(|(at, one)| cause(answer, one, at + 1)).collect();
     resource.also_considered = considered(answer, &hypotheses[reported..]);
-    resource.fault_category = Some(category(&hypotheses, answered));
+    resource.fault_category = Some(category(&hypotheses, answered, resource.unknown_probability));
     resource.fault_domain = answered.then(|| domain(answer, &hypotheses)).flatten();
     resource.graph = graph(answer);
     let symptom = symptom_text(answer);
     resource.summary = match resource.cause_metrics.first() {
         Some(first) => {
             let (en, zh) = category_name(&first.fault_category);
-            let sure = 100.0 * first.probability;
+            let (sure, certain) = certainty(first.probability);
             // The symptom's own process or device: its change is the symptom, so it is not told twice.
             if hypotheses[0].nodes[0].0 == 0 {
                 let name = &first.entity_name;
                 Text {
                     en: format!(
-                        "{}; nothing measured explains it better, so it is `{name}` itself ({en}, {sure:.0} % sure)",
+                        "{}; nothing measured explains it better, so it is `{name}` itself ({en}, {sure} sure)",
                         capital(&symptom.en)
                     ),
-                    zh: format!("{}；没有更好的解释，根因是 `{name}` 自身（{zh}，置信度 {sure:.0} %）", symptom.zh),
+                    zh: format!("{}；没有更好的解释，根因是 `{name}` 自身（{zh}，置信度 {certain}）", symptom.zh),
                 }
             } else {
                 Text {
-                    en: format!("{} ({en}, {sure:.0} % sure); with it, {}", first.text.en, symptom.en),
-                    zh: format!("{}（{zh}，置信度 {sure:.0} %），导致{}", first.text.zh, symptom.zh),
+                    en: format!("{} ({en}, {sure} sure); with it, {}", first.text.en, symptom.en),
+                    zh: format!("{}（{zh}，置信度 {certain}），导致{}", first.text.zh, symptom.zh),
                 }
             }
         }
@@ -86,6 +96,15 @@ fn described(symptom: &Text, resource: &Resource) -> String {
     format!("{}，前 {} 个根因是：{}", symptom.zh, causes.len(), causes.join("；"))
 }
 
+/// A probability in whole percents, English and Chinese; never told as certain.
+fn certainty(probability: f64) -> (String, String) {
+    if probability > 0.99 {
+        return ("over 99 %".into(), "高于 99 %".into());
+    }
+    let percents = format!("{:.0} %", 100.0 * probability);
+    (percents.clone(), percents)
+}
+
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
@@ -99,7 +118,7 @@ fn symptom_text(answer: &Answer<'_>) -> Text {
     }
 }
 
-fn category(hypotheses: &[Hypothesis], answered: bool) -> FaultCategory {
+fn category(hypotheses: &[Hypothesis], answered: bool, unknown: f64) -> FaultCategory {
     let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
     for one in hypotheses {
         *sums.entry(&one.category).or_default() += one.probability;
@@ -109,7 +128,7 @@ fn category(hypotheses: &[Hypothesis], answered: bool) -> FaultCategory {
         Some((code, probability)) if answered && probability >= 0.4 => {
             FaultCategory { code: code.to_owned(), name: category_name(code).0.to_owned(), probability }
         }
-        _ => FaultCategory { code: "unknown".to_owned(), name: "unknown".to_owned(), probability: 1.0 },
+        _ => FaultCategory { code: "unknown".to_owned(), name: "unknown".to_owned(), probability: unknown },
     }
 }
 

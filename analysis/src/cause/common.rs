@@ -1,7 +1,8 @@
 //! The common cause of several symptoms. One fault often hurts several services at once; each of them is explained, and
-//! the explanation whose first cause explains most of them all is the one that is given.
+//! the explanation whose first cause explains most of them all is the one that is given. Where another symptom is surely of
+//! something else, two faults came together, and both are told.
 
-use gala_model::incident::{IncidentInput, RootCause};
+use gala_model::incident::{CauseMetric, IncidentInput, RootCause, Text};
 use gala_store::SeriesRead;
 
 use super::explain::{ExplainConfig, explain};
@@ -23,7 +24,69 @@ pub fn explain_common(
     let explain_one = |symptom| explain(symptom, graph, store, now_ms, rules, config);
     let mut results: Vec<RootCause> = symptoms.iter().take(MAX_SYMPTOMS).map(explain_one).collect();
     let best = most_common(&results)?;
-    Some(results.swap_remove(best))
+    let second = (0..results.len()).find(|at| *at != best && are_apart(&results[best], &results[*at]));
+    let second = second.map(|at| results[at].clone());
+    let mut result = results.swap_remove(best);
+    if let Some(second) = second {
+        join(&mut result, second, config.top_k);
+    }
+    Some(result)
+}
+
+/// Whether both are sure of their first cause and neither has anything to say of the other's.
+fn are_apart(one: &RootCause, other: &RootCause) -> bool {
+    const SURE: f64 = 0.5;
+    const HEARD_OF: f64 = 0.02;
+    let first = |result: &RootCause| result.resource.cause_metrics.first().filter(|cause| cause.probability >= SURE).cloned();
+    let (Some(mine), Some(theirs)) = (first(one), first(other)) else { return false };
+    let device = |cause: &CauseMetric| cause.metric_labels.get("disk_name").cloned();
+    let comm = |cause: &CauseMetric| cause.metric_labels.get("comm").cloned();
+    let alike = |left: Option<String>, right: Option<String>| left.is_some() && left == right;
+    // A disk and its block device are one, so are the processes of a program and the ends of its connections.
+    let same = mine.fault_category == theirs.fault_category
+        || alike(device(&mine), device(&theirs))
+        || alike(comm(&mine), comm(&theirs));
+    let knows = |result: &RootCause, cause: &CauseMetric| {
+        let resource = &result.resource;
+        let causes = resource.cause_metrics.iter().map(|known| (&known.entity_id, known.probability));
+        let others = resource.also_considered.iter().map(|known| (&known.entity_id, known.probability));
+        causes.chain(others).any(|(id, share)| *id == cause.entity_id && share >= HEARD_OF)
+    };
+    !same && !knows(one, &theirs) && !knows(other, &mine)
+}
+
+/// Puts the first cause of a second fault behind the first one's. Each explains its own part of the incident, so each has its
+/// share of the probability.
+fn join(result: &mut RootCause, second: RootCause, top_k: usize) {
+    let (mine, theirs) = (&mut result.resource, second.resource);
+    let Some(cause) = theirs.cause_metrics.into_iter().next() else { return };
+    mine.unknown_probability = (mine.unknown_probability + theirs.unknown_probability) / 2.0;
+    for known in &mut mine.also_considered {
+        known.probability /= 2.0;
+    }
+    mine.cause_metrics.insert(1, cause);
+    mine.cause_metrics.truncate(top_k);
+    for (at, known) in mine.cause_metrics.iter_mut().enumerate() {
+        (known.rank, known.probability) = (at + 1, known.probability / 2.0);
+    }
+    if let Some(found) = &mut mine.fault_category {
+        found.probability /= 2.0;
+    }
+    if let Some(found) = &mut mine.fault_domain {
+        found.probability /= 2.0;
+    }
+    mine.limits.extend(theirs.limits.into_iter().filter(|limit| !mine.limits.contains(limit)).collect::<Vec<_>>());
+    mine.summary = Text {
+        en: format!("Two faults at once: {}; and {}", mine.summary.en, theirs.summary.en),
+        zh: format!("同时存在两个故障：{}；另有{}", mine.summary.zh, theirs.summary.zh),
+    };
+    mine.desc_en = mine.summary.en.clone();
+    mine.desc = format!("{}；另有{}", mine.desc, theirs.desc);
+    for keyword in second.keywords {
+        if !result.keywords.contains(&keyword) {
+            result.keywords.push(keyword);
+        }
+    }
 }
 
 /// The result whose first cause is likeliest over all results, those of worse symptoms before others; the first of equals, the
@@ -70,8 +133,6 @@ fn probability(result: &RootCause, entity_id: &str, category: &str) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use gala_model::incident::CauseMetric;
-
     use super::*;
 
     fn with(causes: &[(&str, f64)]) -> RootCause {
@@ -106,6 +167,24 @@ mod tests {
         assert_eq!(most_common(&results), Some(1));
         results[1].resource.abnormal_kpi.unit = "ratio".to_owned();
         assert_eq!(most_common(&results), Some(0), "other units do not compare");
+    }
+
+    #[test]
+    fn two_faults_at_once_are_both_told_and_their_shares_stay_within_the_whole() {
+        let mut results = [with(&[("burner", 0.96), ("disk", 0.01)]), with(&[("link", 0.97)])];
+        assert!(!are_apart(&results[0], &results[1]), "of one kind");
+        results[1].resource.cause_metrics[0].fault_category = "S4".to_owned();
+        assert!(are_apart(&results[0], &results[1]));
+        let [mut joined, second] = results;
+        (joined.resource.unknown_probability, joined.resource.summary.en) = (0.03, "a burner".to_owned());
+        join(&mut joined, second, 3);
+        let causes: Vec<_> = joined.resource.cause_metrics.iter().map(|cause| (cause.rank, &*cause.entity_id)).collect();
+        assert_eq!(causes, [(1, "burner"), (2, "link"), (3, "disk")]);
+        let whole: f64 = joined.resource.cause_metrics.iter().map(|cause| cause.probability).sum();
+        assert!(whole <= 1.0, "{whole}");
+        assert!(joined.resource.summary.en.starts_with("Two faults at once: a burner; and "));
+        let shared = [with(&[("burner", 0.96), ("link", 0.03)]), with(&[("link", 0.97)])];
+        assert!(!are_apart(&shared[0], &shared[1]), "one is heard of in the other");
     }
 
     #[test]

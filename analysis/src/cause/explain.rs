@@ -99,7 +99,7 @@ pub fn explain(
     let resource = &mut result.resource;
     resource.onset = symptom.onset_ms;
     resource.scope = Scope::SingleNode;
-    resource.stage = stage(now_ms - symptom.onset_ms);
+    resource.stage = stage(now_ms - symptom.onset_ms, now_ms - incident.at_ms);
     resource.abnormal_kpi = kpi(incident, rules, &symptom);
     limits.extend(said_limits(&found, rules, &symptom, &reader));
     answer::fill(&answer, resource);
@@ -115,10 +115,11 @@ pub fn explain(
     result
 }
 
-fn stage(since_onset_ms: i64) -> Stage {
-    match since_onset_ms {
-        ..15_000 => Stage::Domain,
-        15_000..120_000 => Stage::Cause,
+/// What came up slowly began long before it was noticed: it is final no sooner after that than all else.
+fn stage(since_onset_ms: i64, since_noticed_ms: i64) -> Stage {
+    match (since_onset_ms, since_noticed_ms) {
+        (..15_000, _) => Stage::Domain,
+        (_, ..120_000) => Stage::Cause,
         _ => Stage::Final,
     }
 }

@@ -436,15 +436,22 @@ impl<'a, 'b> Search<'a, 'b> {
     }
 }
 
-/// Adds the name of the process where the series carry only its number.
+/// What the series of a process may lack and the topology knows: its name, and in which container it runs.
+const OF_PROCESS: [&str; 4] = ["comm", "container_id", "container_name", "pod_id"];
+
+/// Adds it.
 pub(super) fn named(mut judged: Judged, graph: &dyn CauseGraph, machine_id: &str) -> Judged {
-    if !judged.labels.contains_key("comm")
+    if OF_PROCESS.iter().any(|name| !judged.labels.contains_key(*name))
         && let Some(tgid) = judged.labels.get("tgid")
         && let Some(kind) = entity_type("proc")
         && let Some(process) = id::external(machine_id, kind, |key| (key == "tgid").then_some(tgid))
-        && let Some(comm) = graph.entity(&process).and_then(|entity| entity.labels.get("comm").cloned())
+        && let Some(process) = graph.entity(&process)
     {
-        judged.labels.insert("comm".to_owned(), comm);
+        for name in OF_PROCESS {
+            if let Some(value) = process.labels.get(name).filter(|value| !value.is_empty()) {
+                judged.labels.entry(name.to_owned()).or_insert_with(|| value.clone());
+            }
+        }
     }
     judged
 }

@@ -87,6 +87,11 @@ pub fn change(rules: &RuleSet, class: usize, judged: &Judged, observation: &Obse
         return Text { en: format!("`{name}` {en}{at_en}"), zh: format!("{at_zh}`{name}` {zh}") };
     }
     let (before, after) = (quantity(observation.before, observation.unit), quantity(observation.after, observation.unit));
+    if before == after {
+        // One that stood out for a moment only: what lasts is as before.
+        let (past_en, past_zh) = ("left its usual range for a short time", "短时超出正常范围");
+        return Text { en: format!("{en} of `{name}` {past_en}{at_en}"), zh: format!("{at_zh}`{name}` 的{zh}{past_zh}") };
+    }
     let falls = observation.after < observation.before;
     let (verb_en, verb_zh) = if falls { ("fell", "降至") } else { ("rose", "升至") };
     Text {

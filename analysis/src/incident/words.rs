@@ -2,12 +2,19 @@
 
 use super::{Source, Symptom, Text};
 
-/// "request latency of GET, redis-server rose to 4.1 ms, normally 80 to 160 µs".
+/// "request latency of GET, redis-server rose to 4.1 ms, normally 80 µs to 160 µs".
 pub fn summary(symptom: &Symptom) -> Text {
     let (noun_en, noun_zh) = noun(&symptom.entity_type, &symptom.metric, &symptom.help);
     let value = |number: f64| quantity(number, &symptom.unit);
-    let range = format!("{} to {}", value(symptom.low), value(symptom.high));
-    let range_zh = format!("{}\u{81f3}{}", value(symptom.low), value(symptom.high));
+    let (low, high) = (value(symptom.low), value(symptom.high));
+    let is_limit = if symptom.falls { symptom.peak >= symptom.low } else { symptom.peak <= symptom.high };
+    // Where only a limit is known, which the value reached, there is no usual range to tell.
+    let (range, range_zh) = match is_limit {
+        true if symptom.falls => (format!("above {high}"), format!("\u{9ad8}\u{4e8e} {high}")),
+        true => (format!("below {high}"), format!("\u{4f4e}\u{4e8e} {high}")),
+        false if low == high => (low.clone(), low),
+        false => (format!("{low} to {high}"), format!("{low} \u{81f3} {high}")),
+    };
     let (verb, verb_zh) = if symptom.falls { ("fell", "\u{4e0b}\u{964d}") } else { ("rose", "\u{4e0a}\u{5347}") };
     let of = &symptom.entity_name;
     let peak = value(symptom.peak);
@@ -93,4 +100,29 @@ fn digits(number: f64) -> String {
     };
     let text = format!("{number:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(falls: bool, low: f64, high: f64, peak: f64) -> String {
+        let symptom = serde_json::json!({
+            "kpi": "k", "class": "sys", "entity_id": "m_mem", "entity_type": "mem", "entity_name": "paging", "machine_id": "m",
+            "process_id": null, "metric": "gala_gopher_mem_oom_kills", "unit": "count", "help": "", "labels": {},
+            "lead_labels": {}, "source": {"kind": "number", "name": "x"}, "falls": falls, "onset_ms": 1, "opened_ms": 1,
+            "last_bad_ms": 1, "closed_ms": null, "low": low, "before": low, "high": high, "peak": peak, "now": peak,
+            "score": 1.0, "severity": "WARN",
+        });
+        summary(&serde_json::from_value(symptom).unwrap()).en
+    }
+
+    #[test]
+    fn what_is_usual_never_holds_what_is_not() {
+        assert!(told(false, 0.0, 3.0, 7.0).ends_with("of paging rose to 7, normally 0 to 3"), "{}", told(false, 0.0, 3.0, 7.0));
+        assert!(told(false, 0.0, 0.0, 7.0).ends_with("rose to 7, normally 0"));
+        assert!(told(false, 0.0, 1.0, 1.0).ends_with("rose to 1, normally below 1"), "only the limit is known");
+        assert!(told(true, 0.0, 3.0, 2.0).ends_with("fell to 2, normally above 3"));
+        assert!(told(true, 60.0, 90.0, 2.0).ends_with("fell to 2, normally 60 to 90"));
+    }
 }

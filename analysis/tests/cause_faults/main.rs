@@ -1,5 +1,6 @@
 //! Faults of one host, simulated with noise: each must be explained right half a minute and a minute after it began.
 
+mod claims;
 mod faults;
 mod host;
 mod sudden;
