@@ -12,8 +12,8 @@ const FAST_HALF_LIFE_ROWS: f64 = 700.0;
 const STRIDE_ROWS: u64 = 8;
 const DELAY_ROWS: u64 = 100;
 const FULL_STRENGTH_ROWS: f64 = 300.0;
-/// What was seen is held and fades, fast at first and slowly then: the mean of two.
-const HOLD_HALF_LIVES_ROWS: [f64; 2] = [10.0, 40.0];
+/// What was seen is held and fades, fast at first and slowly then: the mean of three.
+const HOLD_HALF_LIVES_ROWS: [f64; 3] = [5.0, 20.0, 80.0];
 /// What the four lengths typically reach.
 const TYPICAL: [f64; 4] = [17.0, 60.0, 16.0, 50.0];
 /// Smallest part of a metric's range that is a unit; of its steps it is larger.
@@ -66,7 +66,7 @@ pub struct Past {
     memory: Vec<f32>,
     remembered: usize,
     random: u64,
-    held: [f64; 2],
+    held: [f64; HOLD_HALF_LIVES_ROWS.len()],
     histogram: Vec<u32>,
     width: usize,
     blame: Vec<f64>,
@@ -87,7 +87,7 @@ impl Past {
             memory: Vec::new(),
             remembered: 0,
             random: 0x9e37_79b9_7f4a_7c15,
-            held: [0.0; 2],
+            held: [0.0; HOLD_HALF_LIVES_ROWS.len()],
             histogram: vec![0; 400],
             width,
             blame: vec![0.0; metrics],
