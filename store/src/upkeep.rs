@@ -19,6 +19,8 @@ pub const FLUSH_SAMPLES: u64 = 2_000_000;
 pub const WAIT_SAMPLES: u64 = 2 * FLUSH_SAMPLES;
 pub const REFUSE_SAMPLES: u64 = 4 * FLUSH_SAMPLES;
 const FLUSH_LOG_BYTES: u64 = 48 << 20;
+/// And no more than this part of the size cap: what is in the log cannot be dropped.
+const FLUSH_LOG_PART: u64 = 4;
 /// However few samples came, after this time they become a block.
 const FLUSH_EVERY: Duration = Duration::from_secs(1_800);
 /// When a burst is over, its samples need not wait in the log, where they take several times the space.
@@ -181,11 +183,12 @@ impl Store {
             progress.pace = (Instant::now(), appended);
         }
         let log_bytes = self.wal.as_ref().map_or(0, wal::Wal::bytes);
+        let log_limit = FLUSH_LOG_BYTES.min(self.max_bytes() / FLUSH_LOG_PART);
         progress.frozen.is_some()
             || self.is_unlogged.load(Ordering::Relaxed)
             || open >= FLUSH_SAMPLES
             || quiet
-            || (open > 0 && (log_bytes >= FLUSH_LOG_BYTES || progress.last_flush.elapsed() >= FLUSH_EVERY))
+            || (open > 0 && (log_bytes >= log_limit || progress.last_flush.elapsed() >= FLUSH_EVERY))
     }
 
     /// As `flush`, unless that failed just now: then again why.

@@ -216,6 +216,22 @@ fn old_blocks_go_by_age_and_by_size() {
     assert_eq!(store.stats().samples, 0);
 }
 
+#[test]
+fn a_small_store_does_not_outgrow_its_cap_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = StoreOptions::new(folder.path());
+    options.max_bytes = 1 << 20;
+    let store = Store::open(options).unwrap();
+    let start = now_ms() - 3_600_000;
+    let samples: Vec<_> = (0..40_000).map(|step| (start + step, (step as f64).sqrt())).collect();
+    write(&store, &series("up", "a"), &samples[..1_000]);
+    assert!(!store.tick().unwrap().flushed, "few samples stay in the log");
+    write(&store, &series("up", "a"), &samples[1_000..]);
+    assert!(store.stats().log_bytes > 256 << 10);
+    assert!(store.tick().unwrap().flushed);
+    assert_eq!(store.stats().samples, 40_000);
+}
+
 /// Copies log and blocks as a kill at this moment would leave them.
 fn files_as_they_are(dir: &std::path::Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
