@@ -7,10 +7,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use gala_analysis::detect::{self, Detector};
+use gala_analysis::incident::Incident;
 use gala_analysis::topology::view::Names;
 use serde_json::json;
 
 use crate::anomalies::{self, MAX_OPEN};
+use crate::api::faults;
 use crate::documents::{Documents, Shelf};
 use crate::explain::Explainer;
 use crate::history;
@@ -181,9 +183,11 @@ impl Loop {
         let abnormal = detector.anomalies(MAX_OPEN, &graph);
         let warmup = detector.warmup(now_ms);
         let judged = self.counted.is_none_or(|counted| counted.elapsed() >= COUNT_EVERY).then(|| detector.judged());
-        let incidents = incidents_of(&detector, &self.hub.detected.read().clone());
+        let before = self.hub.detected.read().clone();
+        let incidents = incidents_of(&detector, &before);
         drop(detector);
         let open_incidents = incidents.iter().filter(|incident| incident.is_open()).count();
+        let over = ended(&before, &incidents);
         // Before the stream tells of their anomalies.
         *self.hub.detected.write() = incidents;
         let trouble = match outcome {
@@ -199,6 +203,9 @@ impl Loop {
         drop(log);
         for row in &news {
             self.hub.stream.send(Topic::Anomaly, row);
+        }
+        for incident in &over {
+            self.hub.stream.send(Topic::RootCause, &faults::row(&self.hub, incident));
         }
         let mut progress = self.hub.progress.lock();
         progress.detection.done(now_ms, trouble);
@@ -238,6 +245,12 @@ impl Loop {
     }
 }
 
+/// Incidents that were open before and are over now.
+fn ended(before: &[Arc<Incident>], now: &[Arc<Incident>]) -> Vec<Arc<Incident>> {
+    let was_open = |incident: &&Arc<Incident>| before.iter().any(|old| old.id == incident.id && old.is_open());
+    now.iter().filter(|incident| !incident.is_open()).filter(was_open).cloned().collect()
+}
+
 /// The next time on the grid; times that passed meanwhile are skipped, not caught up.
 fn after(planned: Instant, period: Duration, now: Instant) -> Instant {
     let mut next = planned + period;
@@ -245,4 +258,21 @@ fn after(planned: Instant, period: Duration, now: Instant) -> Instant {
         next += period;
     }
     next
+}
+
+#[cfg(test)]
+mod tests {
+    use gala_analysis::incident::State;
+
+    use super::*;
+    use crate::explain::tests::incident;
+
+    #[test]
+    fn the_end_of_an_incident_is_news_once() {
+        let open = Arc::new(incident());
+        let over = Arc::new(Incident { state: State::Closed, closed_ms: Some(2), ..incident() });
+        assert_eq!(ended(std::slice::from_ref(&open), std::slice::from_ref(&over)), [over.clone()]);
+        assert!(ended(std::slice::from_ref(&over), std::slice::from_ref(&over)).is_empty());
+        assert!(ended(&[], &[over]).is_empty() && ended(std::slice::from_ref(&open), &[open.clone()]).is_empty());
+    }
 }

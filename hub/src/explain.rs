@@ -48,6 +48,8 @@ impl Explainer {
                 let troubles = troubles_before(incident, incidents);
                 let result = self.explain(&inputs_of(incident), &self.hub.snapshot(), now_ms, troubles);
                 self.keep(incident, result);
+            } else if !incident.is_open() {
+                self.finish(incident);
             }
         }
         let asked = self.hub.asked.lock().open();
@@ -103,6 +105,15 @@ impl Explainer {
         let last = self.last_run_ms.get(&incident.id).copied().unwrap_or(0);
         // One more run at the end of the young phase makes the result final.
         now_ms - last >= REFRESH_MS || (now_ms - incident.opened_ms >= FINAL_MS && last - incident.opened_ms < FINAL_MS)
+    }
+
+    /// Nothing more is learnt of an incident that is over: who waits for the last word has it.
+    fn finish(&self, incident: &Incident) {
+        let last = self.hub.explanations.read().get(&incident.id).filter(|last| last.resource.stage != Stage::Final).cloned();
+        if let Some(mut last) = last {
+            last.resource.stage = Stage::Final;
+            self.keep(incident, last);
+        }
     }
 
     /// Keeps a result if it says something new. Who reads explanations waits for no disk: it may be the very thing that is
@@ -217,9 +228,10 @@ fn input(incident: &Incident, symptom: &Symptom) -> IncidentInput {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::{Duration, Instant};
 
+    use gala_analysis::incident::State;
     use serde_json::json;
 
     use super::*;
@@ -244,7 +256,7 @@ mod tests {
         state
     }
 
-    fn incident() -> Incident {
+    pub(crate) fn incident() -> Incident {
         let symptom = json!({
             "kpi": "k", "class": "app", "entity_id": "m_sli_1", "entity_type": "sli", "entity_name": "sli", "machine_id": "m",
             "process_id": null, "metric": "gala_gopher_sli_latency_nsec", "unit": "ns", "help": "", "labels": {},
@@ -267,6 +279,26 @@ mod tests {
             assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn an_incident_that_is_over_early_has_a_last_word_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = state(dir.path());
+        let mut explainer = Explainer::new(state.clone());
+        let mut open = incident();
+        // Open for too short a time to be explained to the end.
+        (open.opened_ms, open.onset_ms) = (gala_store::now_ms(), gala_store::now_ms());
+        let found = RootCause::detected(&input_of(&open));
+        explainer.keep(&open, found);
+        let told = || state.explanations.read()["i"].clone();
+        assert_eq!((told().resource.stage, told().resource.result_version), (Stage::Detected, 1));
+        let over = Incident { state: State::Closed, closed_ms: Some(gala_store::now_ms()), ..open };
+        explainer.update(&[Arc::new(over.clone())]);
+        assert_eq!((told().resource.stage, told().resource.result_version), (Stage::Final, 2));
+        assert!(told().resource.timing.contains_key("final"), "{:?}", told().resource.timing);
+        explainer.update(&[Arc::new(over)]);
+        assert_eq!(told().resource.result_version, 2, "it is said once");
     }
 
     #[test]

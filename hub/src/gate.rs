@@ -26,6 +26,10 @@ pub enum Unanswered {
     Late {
         after: Duration,
     },
+    /// Answers that nobody read yet leave no room for another.
+    Full {
+        waited: Duration,
+    },
     /// The work panicked.
     Broken,
 }
@@ -38,6 +42,10 @@ impl std::fmt::Display for Unanswered {
                 write!(out, "{places} requests of the kind are running and none ended within {waited} s; try again later")
             }
             Self::Late { after } => write!(out, "there was no answer within {} s; ask for less at once", after.as_secs()),
+            Self::Full { waited } => {
+                let waited = waited.as_secs();
+                write!(out, "answers on their way fill the memory there is for them, for {waited} s now; try again later")
+            }
             Self::Broken => write!(out, "a fault of this program broke the request; its log tells of it, please report it"),
         }
     }
@@ -76,7 +84,7 @@ impl Unanswered {
     /// When to come again, seconds.
     pub fn retry_after_s(self) -> Option<u32> {
         match self {
-            Self::Busy { waited, .. } => Some(waited.as_secs().max(1) as u32),
+            Self::Busy { waited, .. } | Self::Full { waited } => Some(waited.as_secs().max(1) as u32),
             Self::Late { .. } | Self::Broken => None,
         }
     }

@@ -16,6 +16,7 @@ mod history;
 mod ingest;
 mod listener;
 pub mod prom;
+mod room;
 mod safety;
 mod server;
 pub mod state;

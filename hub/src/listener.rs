@@ -14,6 +14,9 @@ use tokio::time::{Instant, Sleep};
 
 /// A browser opens six, an agent one; files of the process are scarcer than memory: many systems give 1,024.
 const MAX_CONNECTIONS: usize = 512;
+/// Connections that wait to be accepted: the library's 128 are too few for many that come at once, and those dropped come
+/// again a second later.
+const BACKLOG: i32 = 1_024;
 /// A query may take a minute, and as long may lie between two requests; streams say something every 15 s.
 const MAX_QUIET: Duration = Duration::from_secs(120);
 
@@ -26,6 +29,9 @@ pub struct Listener {
 
 impl Listener {
     pub fn new(inner: TcpListener) -> Self {
+        if let Err(error) = rustix::net::listen(&inner, BACKLOG) {
+            tracing::warn!(%error, "many connections at once may have to come twice");
+        }
         Self::with(inner, MAX_CONNECTIONS, MAX_QUIET)
     }
 
@@ -135,6 +141,18 @@ mod tests {
         speaking.write_all(b"x").await.unwrap();
         assert_eq!(served.read_u8().await.unwrap(), b'x');
         assert!(served.end.deadline() > before);
+    }
+
+    #[tokio::test]
+    async fn many_may_come_at_once() {
+        let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        bound.set_nonblocking(true).unwrap();
+        let listener = Listener::new(TcpListener::from_std(bound).unwrap());
+        let address = axum::serve::Listener::local_addr(&listener).unwrap();
+        // Nobody accepts them yet.
+        let come = || std::net::TcpStream::connect_timeout(&address, Duration::from_secs(30));
+        let waiting: Vec<_> = (0..256).map(|_| come().unwrap()).collect();
+        assert_eq!(waiting.len(), 256);
     }
 
     #[tokio::test]

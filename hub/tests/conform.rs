@@ -145,6 +145,18 @@ fn verdicts_are_bounded_and_told_again_after_a_restart() {
     assert!(told[0]["at_ms"].as_i64() >= told[1]["at_ms"].as_i64());
 }
 
+#[test]
+fn the_catalogue_is_stamped_like_the_topology_it_is_of() {
+    let dir = tempfile::tempdir().unwrap();
+    write_story(dir.path());
+    let hub = TestHub::start(dir.path());
+    wait_for("the map", || (hub.get(&format!("/entities/{}", requests_id())).status == 200).then_some(()));
+    for path in ["/meta/types", "/meta/relations", "/topology/snapshots", "/entities"] {
+        let answer = hub.json(path);
+        assert!(answer["snapshot"]["ts"].as_i64() > Some(0) && answer["partial"].is_boolean(), "{path}: {}", answer["snapshot"]);
+    }
+}
+
 /// Reads events until the wanted one comes, over one connection.
 fn listen(hub: &TestHub, last_id: Option<&str>, is_wanted: impl Fn(&str) -> bool) -> String {
     let mut stream = TcpStream::connect(hub.address).unwrap();

@@ -55,7 +55,7 @@ impl ApiError {
                 "the disk did not take the change within {} s; it may still do so, look before you send it again",
                 after.as_secs()
             )),
-            Unanswered::Busy { .. } | Unanswered::Broken => unanswered.into(),
+            Unanswered::Busy { .. } | Unanswered::Full { .. } | Unanswered::Broken => unanswered.into(),
         }
     }
 
@@ -96,7 +96,7 @@ impl IntoResponse for ApiError {
 impl From<Unanswered> for ApiError {
     fn from(unanswered: Unanswered) -> Self {
         let status = match unanswered {
-            Unanswered::Busy { .. } | Unanswered::Late { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Unanswered::Busy { .. } | Unanswered::Late { .. } | Unanswered::Full { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Unanswered::Broken => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { retry_after_s: unanswered.retry_after_s(), ..Self::new(status, unanswered.to_string()) }

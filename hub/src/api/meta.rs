@@ -1,8 +1,9 @@
 //! The catalogue in force: entity types, relations, and the description of this API.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::Json;
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use gala_analysis::topology::{Relation, relations};
@@ -10,11 +11,19 @@ use gala_model::entity::TYPES;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::params::Params;
+use super::params::{Page, Params};
+use super::topology::stamp;
+use crate::state::HubState;
 use crate::tag;
 
+/// A page of the catalogue, stamped like every answer about the topology.
+fn stamped(hub: &HubState, page: Page<Value>) -> Json<Value> {
+    let (snapshot, partial) = stamp(hub.snapshot().info);
+    Json(json!({"snapshot": snapshot, "partial": partial, "items": page.items, "next_cursor": page.next_cursor}))
+}
+
 /// `GET /meta/types`
-pub async fn types(params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn types(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["limit", "cursor"])?;
     let rows: Vec<Value> = TYPES
         .iter()
@@ -36,12 +45,11 @@ pub async fn types(params: Params) -> Result<Json<Value>, ApiError> {
             })
         })
         .collect();
-    let page = params.page_of_fixed(rows)?;
-    Ok(Json(json!(page)))
+    Ok(stamped(&hub, params.page_of_fixed(rows)?))
 }
 
 /// `GET /meta/relations`
-pub async fn relations(params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn relations(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&["limit", "cursor"])?;
     let mut rows: Vec<Value> = relations::RULES
         .iter()
@@ -57,8 +65,7 @@ pub async fn relations(params: Params) -> Result<Json<Value>, ApiError> {
             "from": from, "relation": relation, "to": to, "layer": relation.layer(), "matches": [], "requires": [],
         }));
     }
-    let page = params.page_of_fixed(rows)?;
-    Ok(Json(json!(page)))
+    Ok(stamped(&hub, params.page_of_fixed(rows)?))
 }
 
 /// `GET /openapi.json`; it changes with the program only.

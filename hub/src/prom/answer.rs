@@ -10,6 +10,7 @@ use gala_store::promql::{Answer, Cost, QueryError, QueryValue, format_plain, for
 use gala_store::{Labels, StoreError};
 
 use crate::gate::Unanswered;
+use crate::room::Held;
 
 /// Nginx's code for a client that has gone, used by Prometheus.
 const CLIENT_CLOSED: u16 = 499;
@@ -58,7 +59,7 @@ impl From<Unanswered> for Refusal {
     fn from(unanswered: Unanswered) -> Self {
         let message = unanswered.to_string();
         match unanswered {
-            Unanswered::Busy { .. } => Self {
+            Unanswered::Busy { .. } | Unanswered::Full { .. } => Self {
                 retry_after_s: unanswered.retry_after_s(),
                 ..Self::new("unavailable", StatusCode::SERVICE_UNAVAILABLE, message)
             },
@@ -105,8 +106,8 @@ impl IntoResponse for Refusal {
     }
 }
 
-fn json(status: StatusCode, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
+fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -115,15 +116,21 @@ fn json(status: StatusCode, body: String) -> Response {
 /// `data` is JSON already.
 pub fn success(data: &str, warnings: &[String], infos: &[String]) -> Response {
     let mut body = String::with_capacity(data.len() + 64);
-    body.push_str("{\"status\":\"success\",\"data\":");
+    body.push_str(OPENING);
     body.push_str(data);
+    close(&mut body, warnings, infos);
+    json(StatusCode::OK, body)
+}
+
+const OPENING: &str = "{\"status\":\"success\",\"data\":";
+
+fn close(body: &mut String, warnings: &[String], infos: &[String]) {
     for (name, list) in [("warnings", warnings), ("infos", infos)] {
         if !list.is_empty() {
             let _ = write!(body, ",\"{name}\":{}", serde_json::json!(list));
         }
     }
     body.push('}');
-    json(StatusCode::OK, body)
 }
 
 pub fn success_of(data: &impl serde::Serialize, warnings: &[String]) -> Response {
@@ -142,8 +149,8 @@ pub struct Timings {
     pub evaluated: Duration,
 }
 
-/// The answer to a query; with a limit, at most so many series; with timings, what it took.
-pub fn query_answer(mut answer: Answer, limit: usize, timings: Option<Timings>) -> Response {
+/// At most so many series of an answer, where there is a limit.
+pub fn cut(answer: &mut Answer, limit: usize) {
     let count = match &answer.value {
         QueryValue::Vector(samples) => samples.len(),
         QueryValue::Matrix(series) => series.len(),
@@ -157,12 +164,32 @@ pub fn query_answer(mut answer: Answer, limit: usize, timings: Option<Timings>) 
         }
         answer.warnings.push(TRUNCATED.into());
     }
-    let mut data = query_data(&answer.value);
-    if let Some(timings) = timings {
-        data.truncate(data.len() - 1);
-        let _ = write!(data, ",\"stats\":{}}}", stats(timings, answer.cost));
+}
+
+/// About so many bytes an answer has when it is written.
+pub fn size_of(answer: &Answer) -> usize {
+    const POINT: usize = 32;
+    const SERIES: usize = 40;
+    let of_labels = |labels: &Labels| -> usize { labels.iter().map(|(name, value)| name.len() + value.len() + 6).sum() };
+    match &answer.value {
+        QueryValue::Vector(samples) => samples.iter().map(|sample| SERIES + POINT + of_labels(&sample.labels)).sum(),
+        QueryValue::Matrix(series) => series.iter().map(|one| SERIES + POINT * one.samples.len() + of_labels(&one.labels)).sum(),
+        QueryValue::Scalar(_) => POINT,
+        QueryValue::Text { text, .. } => POINT + text.len(),
     }
-    success(&data, &answer.warnings, &answer.infos)
+}
+
+/// The answer to a query, in its room; with timings, what it took.
+pub fn query_answer(answer: &Answer, timings: Option<Timings>, room: Held) -> Response {
+    let mut body = String::with_capacity(size_of(answer) + 256);
+    body.push_str(OPENING);
+    push_data(&mut body, &answer.value);
+    if let Some(timings) = timings {
+        body.truncate(body.len() - 1);
+        let _ = write!(body, ",\"stats\":{}}}", stats(timings, answer.cost));
+    }
+    close(&mut body, &answer.warnings, &answer.infos);
+    json(StatusCode::OK, room.body(body))
 }
 
 /// The members of Prometheus's that are measured here.
@@ -174,26 +201,25 @@ fn stats(timings: Timings, cost: Cost) -> serde_json::Value {
     })
 }
 
-fn query_data(value: &QueryValue) -> String {
-    let mut out = String::new();
+fn push_data(out: &mut String, value: &QueryValue) {
     let open = |out: &mut String, kind: &str| {
         let _ = write!(out, "{{\"resultType\":\"{kind}\",\"result\":");
     };
     match value {
         QueryValue::Scalar(sample) => {
-            open(&mut out, "scalar");
+            open(out, "scalar");
             // Unlike the values of series, a number never has an exponent.
-            push_point(&mut out, sample.t_ms, &format_plain(sample.value));
+            push_point(out, sample.t_ms, &format_plain(sample.value));
         }
         QueryValue::Text { t_ms, text } => {
-            open(&mut out, "string");
+            open(out, "string");
             out.push('[');
-            push_time(&mut out, *t_ms);
+            push_time(out, *t_ms);
             let _ = write!(out, ",{}]", serde_json::json!(text));
         }
         QueryValue::Vector(samples) => {
-            open(&mut out, "vector");
-            push_list(&mut out, samples, |out, sample| {
+            open(out, "vector");
+            push_list(out, samples, |out, sample| {
                 out.push_str("{\"metric\":");
                 push_labels(out, &sample.labels);
                 out.push_str(",\"value\":");
@@ -202,8 +228,8 @@ fn query_data(value: &QueryValue) -> String {
             });
         }
         QueryValue::Matrix(series) => {
-            open(&mut out, "matrix");
-            push_list(&mut out, series, |out, series| {
+            open(out, "matrix");
+            push_list(out, series, |out, series| {
                 out.push_str("{\"metric\":");
                 push_labels(out, &series.labels);
                 out.push_str(",\"values\":");
@@ -213,7 +239,6 @@ fn query_data(value: &QueryValue) -> String {
         }
     }
     out.push('}');
-    out
 }
 
 pub fn push_list<T>(out: &mut String, items: &[T], mut push: impl FnMut(&mut String, &T)) {

@@ -25,6 +25,10 @@ use parking_lot::RwLock;
 pub use answer::refused;
 
 use crate::gate::Gate;
+use crate::room::Room;
+
+/// Answers to queries that are made and not sent yet, all together. The program itself takes as much.
+const ANSWER_BYTES: usize = 128 << 20;
 
 /// What is known about a metric family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +107,7 @@ pub struct PromState {
     metadata: Arc<dyn MetadataSource>,
     limits: QueryLimits,
     gate: Gate,
+    room: Room,
     about: Arc<RwLock<About>>,
 }
 
@@ -113,7 +118,8 @@ impl PromState {
         limits: QueryLimits,
         about: Arc<RwLock<About>>,
     ) -> Self {
-        Self { read, metadata, limits, gate: limits.gate(), about }
+        let room = Room::new(ANSWER_BYTES, limits.queue_timeout);
+        Self { read, metadata, limits, gate: limits.gate(), room, about }
     }
 
     /// The same with places that others take, too.

@@ -10,7 +10,7 @@ use gala_store::SeriesRead;
 use gala_store::promql::{self, Answer, Options, QueryError};
 
 use super::PromState;
-use super::answer::{Refusal, Timings, bad_parameter, query_answer, success, success_of};
+use super::answer::{Refusal, Timings, bad_parameter, cut, query_answer, size_of, success, success_of};
 use super::params::Params;
 use super::time;
 
@@ -96,7 +96,7 @@ impl Job {
         let asked = Instant::now();
         let place = state.gate.place().await?;
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
-        let flag = stop.0.clone();
+        let (flag, room) = (stop.0.clone(), state.room.clone());
         let done = tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
             let options = Options {
@@ -105,17 +105,22 @@ impl Job {
                 deadline: Some(begun + self.timeout),
                 cancel: Some(&flag),
             };
-            let result = evaluate(&*state.read, &options);
-            // Encoding belongs here too: a large answer takes its time.
+            let mut answer = evaluate(&*state.read, &options)?;
+            cut(&mut answer, limit);
             let timings = Timings { queued: begun - asked, evaluated: begun.elapsed() };
-            let timings = Some(timings).filter(|_| self.with_stats);
-            let response = result.map(|answer| query_answer(answer, limit, timings)).map_err(Refusal::from);
+            Ok::<_, Refusal>((answer, Some(timings).filter(|_| self.with_stats), place))
+        });
+        let unexpected = |error| Refusal::internal(format!("the query ended unexpectedly: {error}"));
+        let (answer, timings, place) = done.await.map_err(unexpected)??;
+        drop(stop);
+        let held = room.take(size_of(&answer)).await?;
+        // A large answer takes its time to be written, which is work too.
+        let written = tokio::task::spawn_blocking(move || {
+            let response = query_answer(&answer, timings, held);
             drop(place);
             response
         });
-        let result = done.await.unwrap_or_else(|error| Err(Refusal::internal(format!("the query ended unexpectedly: {error}"))));
-        drop(stop);
-        result
+        written.await.map_err(unexpected)
     }
 }
 
