@@ -80,13 +80,14 @@ export async function access(test, base) {
       async (page, problems) => {
         await go(page, "/");
         const head = await page.locator("main h1").first().textContent();
-        must(/No incident is open, but 4 are not as usual: nginx, checkout, postgresql …/.test(head), `it says: ${head}`);
+        must(/No incident is open, but 4 services or hosts are not as usual\./.test(head), `it says: ${head}`);
         await page.locator(".odd li", { hasText: "p99 left its normal range." }).first().waitFor();
+        await page.locator(".odd li", { hasText: "Disk 100 %." }).waitFor();
         must((await page.locator(".odd li").count()) === 4, "not all of them are told");
         problems.push(...(await axe(page)));
         await go(page, "/?host=db-1");
         must(
-          /2 are not as usual: postgresql, db-1/.test(await page.locator("main h1").first().textContent()),
+          /but postgresql, db-1 are not as usual/.test(await page.locator("main h1").first().textContent()),
           "others are told too",
         );
       },
@@ -237,6 +238,81 @@ export async function access(test, base) {
       });
       await go(page, "/entities?type=disk");
       await page.locator(".vtr", { hasText: "sdb" }).waitFor();
+    });
+
+    await test(
+      "state many: two thousand processes on the map are trays that open, reached by key",
+      {},
+      async (page, problems) => {
+        await page.route(/\/api\/v1\/topology\/horizontal\?/, async (route) => {
+          const response = await route.fetch();
+          const body = await response.json();
+          const one = body.nodes.find((node) => node.type === "proc");
+          const long = "a-very-long-name-of-a-program-nobody-would-give";
+          for (let index = 0; index < 2000; index++) {
+            const host = `node-${index % 8}`;
+            body.nodes.push({
+              ...one,
+              id: `${host}_proc_${index}`,
+              name: `${long}-${index}`,
+              machine_id: host,
+              host_name: host,
+              labels: { ...one.labels, comm: `${long}-${index}`, tgid: String(index) },
+              badges: { anomalies: 0, severity: null },
+            });
+          }
+          await route.fulfill({ response, json: body });
+        });
+        await go(page, "/map");
+        const nodes = page.locator(".panes section").first().locator(".node");
+        await nodes.first().waitFor();
+        must((await nodes.count()) <= 1000, `${await nodes.count()} nodes are drawn`);
+        problems.push(...(await axe(page)));
+      },
+    );
+
+    await test("journey: what to do next stands beside the answer, until the incident is over", {}, async (page) => {
+      await go(page, "/");
+      await page.locator(".inc .do", { hasText: "Do next: Move data off the disk" }).waitFor();
+      await go(page, "/incidents/f-1");
+      await page.locator("main .do", { hasText: "Do next: Move data off the disk" }).waitFor();
+      await page.route(/\/api\/v1\/faults\/f-1$/, async (route) => {
+        const response = await route.fetch();
+        const body = await response.json();
+        await route.fulfill({ response, json: { ...body, state: "closed", closed_ms: Date.now() } });
+      });
+      await page
+        .locator("main [role=status]", { hasText: "This incident is over." })
+        .waitFor({ state: "attached", timeout: 30_000 });
+      await page.locator("main .hd .meta", { hasText: "over; from" }).waitFor();
+      must((await page.locator("main .do").count()) === 0, "it still tells what to do");
+    });
+
+    await test("journey: a page on paper is light, whole, and without what only a screen can do", {}, async (page) => {
+      await go(page, "/?theme=dark");
+      await page.emulateMedia({ media: "print" });
+      const color = await page.evaluate(() => getComputedStyle(document.documentElement).getPropertyValue("--ink").trim());
+      must(color === "#1c1c1a", `ink on paper is ${color}`);
+      for (const one of [".top", ".rail", "main .btn"])
+        must((await page.locator(one).filter({ visible: true }).count()) === 0, `${one} is on paper`);
+      must(await page.locator("main h1").first().isVisible(), "the heading is not on paper");
+    });
+
+    await test("state slow: what waits is said once, however many charts wait", {}, async (page) => {
+      await mode("slow");
+      await page.goto(`${base}/incidents/f-1`);
+      await page.locator("#said", { hasText: "Asking the hub" }).waitFor({ state: "attached" });
+      must(
+        (await page.locator("main .skel [role=status], main .skel[role=status]").count()) === 0,
+        "each place speaks for itself",
+      );
+      await mode("normal");
+    });
+
+    await test("state tablet: at 1024 px every judged state of a service is in sight", { width: 1024 }, async (page) => {
+      await go(page, "/");
+      const cut = await page.locator(".svc").evaluate((one) => one.scrollWidth - one.clientWidth);
+      must(cut <= 1, `the table is ${cut} px wider than its place`);
     });
 
     await test("state ahead: a moment that has not come is now", {}, async (page) => {

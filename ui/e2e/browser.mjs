@@ -70,22 +70,20 @@ export function rawTimes(page) {
   });
 }
 
-/** Violations that keep people out. */
+/** Whatever keeps people out or in their way: violations of any impact. */
 export async function axe(page) {
   // The policy of the page forbids inline scripts; the driver's own channel is not bound by it.
   await page.evaluate(await source());
   const found = await page.evaluate(() =>
     window.axe.run(document, { resultTypes: ["violations"], rules: { "target-size": { enabled: true } } }),
   );
-  return found.violations
-    .filter((one) => one.impact === "serious" || one.impact === "critical")
-    .map(
-      (one) =>
-        `${one.impact} ${one.id}: ${one.nodes
-          .slice(0, 3)
-          .map((node) => node.html.slice(0, 160))
-          .join(" | ")}`,
-    );
+  return found.violations.map(
+    (one) =>
+      `${one.impact} ${one.id}: ${one.nodes
+        .slice(0, 3)
+        .map((node) => node.html.slice(0, 160))
+        .join(" | ")}`,
+  );
 }
 
 let text = null;

@@ -1,9 +1,11 @@
-// What those who do not see the page are told: that another page is there, what it found, that the hub was lost and is back.
+// What those who do not see the page are told: that another page is there, what it found, that it waits or could not be read,
+// that the hub was lost and is back.
 import { useEffect, useRef, useState } from "react";
 import { NavigationType, useLocation, useNavigationType } from "react-router";
 import { useStream } from "./api/stream";
 import { plain, stamp } from "./format";
 import { useT } from "./i18n";
+import { useTold } from "./parts/tell";
 import { usePageTitle } from "./parts/title";
 
 /** A page that was gone to is seen from its top and has the focus; Back leaves the place to the browser. */
@@ -40,6 +42,10 @@ export function Said() {
     else if (wasLost.current) setText(t("page.back"));
     wasLost.current = lostSince !== null;
   }, [lostSince, t]);
+  const told = useTold();
+  useEffect(() => {
+    if (told.words !== "") setText(told.words);
+  }, [told]);
   return (
     <p className="sr" role="status" id="said">
       {text}

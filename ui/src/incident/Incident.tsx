@@ -20,6 +20,7 @@ import { Belief, Facts } from "./Answer";
 import { Columns } from "./Columns";
 import { Evidence } from "./Evidence";
 import { exportFile } from "./exports";
+import { Next } from "./Next";
 import { Pictures } from "./Pictures";
 import { stepName } from "./read";
 import { exportReplay } from "./replay";
@@ -72,7 +73,10 @@ function useAnswerWords(detail: FaultDetail): { head: string; lead: string } {
       metric: sentenceCase(metricName(cause.metric_id, cause.entity_type)),
       entity: cause.entity_name ?? stepName({ entity_id: cause.entity_id, entity_type: cause.entity_type }),
     });
-  return { head: sentence(head), lead: sentence(long) };
+  // A lead that begins with the heading says it twice; who is hurt and how much is told instead.
+  const said = sentence(head).slice(0, -1).replace(/`/g, "");
+  const isTwice = long.replace(/`/g, "").startsWith(`${said} (`);
+  return { head: sentence(head), lead: sentence((isTwice && say(detail.summary)) || long) };
 }
 
 function Shown({ detail, last }: { detail: FaultDetail; last: number }) {
@@ -119,6 +123,10 @@ function Shown({ detail, last }: { detail: FaultDetail; last: number }) {
           <Rich text={words.lead} />
         </p>
       ) : null}
+      <Next detail={detail} />
+      <p className="sr" role="status">
+        {detail.state === "open" ? "" : t("incident.over")}
+      </p>
       <Facts detail={detail} />
       <Belief detail={detail} />
       <Symptoms detail={detail} />

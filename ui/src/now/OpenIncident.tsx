@@ -3,6 +3,7 @@ import { useEntityMetrics, useFault } from "../api/queries";
 import type { Fault, FaultDetail, SignalState, Symptom } from "../api/types";
 import { clock, duration, isDated, quantity, rangeText, scaleFor, sentence, sentenceCase, sure, withUnit } from "../format";
 import { useT, useText } from "../i18n";
+import { Next } from "../incident/Next";
 import { categoryKey, faultPath, hurtBy, pathOf, rangeOf, stepName, symptomsOf, takenQuery } from "../incident/read";
 import { useMetricName } from "../metrics";
 import { Chart } from "../parts/Chart";
@@ -78,6 +79,7 @@ function Why({ detail }: { detail: FaultDetail }) {
           ).
         </span>
       </p>
+      <Next detail={detail} />
       {steps.length > 1 ? (
         <ol className="chain" aria-label={t("incident.path_label")}>
           {steps.map((step, index) => (

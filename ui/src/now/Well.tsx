@@ -3,8 +3,8 @@ import type { ReactNode } from "react";
 import { ago, partName } from "../agent/names";
 import { useAbnormal, useFaults, useHealth, useHosts, useServices, useWatchedThen } from "../api/queries";
 import type { Health, HostRow, Service, Signal, Text } from "../api/types";
-import { duration, num, sentence, stamp } from "../format";
-import { type Key, useT, useText } from "../i18n";
+import { duration, num, percent, sentence, stamp } from "../format";
+import { type Key, type Translate, useT, useText } from "../i18n";
 import { countOf, faultPath } from "../incident/read";
 import { EntityName, To } from "../parts/links";
 import { Answer, Broken, Skeleton } from "../parts/page";
@@ -64,7 +64,7 @@ export function Well({ learning, host }: { learning: boolean; host: string | nul
   const meant = hosts.data.items.filter((row) => !host || row.name === host);
   if (isBlind(meant)) return <NotKnown why={host ? t("now.blind_host", { host }) : t("now.blind")} />;
   const started = asked.dataUpdatedAt - health.uptime_ms;
-  const odd = unusual(services.data?.items ?? [], meant, host);
+  const odd = unusual(services.data?.items ?? [], meant, host, t);
   const oddHead = odd.length === 0 ? null : <Odd rows={odd} />;
   if (learning) return <Learning health={health} now={time.now} started={started} odd={oddHead} />;
   const isHere = (one: { host_name?: string | null }) => !host || !one.host_name || one.host_name === host;
@@ -128,12 +128,12 @@ interface Unusual {
   where: string;
   state: "crit" | "warn";
   /** In words, where the hub gives some. */
-  reason: Text | null;
+  reason: Text | string | null;
 }
 
 /** What the tables below draw in amber or red: above it the page must not say that nothing is wrong. */
-function unusual(services: readonly Service[], hosts: readonly HostRow[], host: string | null): Unusual[] {
-  const isBad = (signal: Signal) => signal.state === "crit" || signal.state === "warn";
+function unusual(services: readonly Service[], hosts: readonly HostRow[], host: string | null, t: Translate): Unusual[] {
+  const isBad = (signal: Pick<Signal, "state">) => signal.state === "crit" || signal.state === "warn";
   const ofServices = services
     .filter((row) => !host || row.host_names.includes(host))
     .flatMap((row): Unusual[] => {
@@ -144,11 +144,16 @@ function unusual(services: readonly Service[], hosts: readonly HostRow[], host: 
       const where = row.host_names.join(", ");
       return [{ id: row.entity_id, type: row.entity_type, name: row.name, where, state, reason: worst.reason }];
     });
+  const pressed = (row: HostRow) =>
+    (["cpu", "memory", "disk", "network"] as const)
+      .filter((name) => isBad(row[name]))
+      .map((name) => `${t(`now.${name}`)} ${percent(row[name].ratio)}`)
+      .join(", ");
   const ofHosts = hosts
     .filter((row) => row.life !== "offline")
     .flatMap((row): Unusual[] =>
       row.state === "crit" || row.state === "warn"
-        ? [{ id: row.entity_id, type: "host", name: row.name, where: "", state: row.state, reason: null }]
+        ? [{ id: row.entity_id, type: "host", name: row.name, where: "", state: row.state, reason: pressed(row) }]
         : [],
     );
   return [...ofServices, ...ofHosts].sort((a, b) => Number(a.state === "warn") - Number(b.state === "warn"));
@@ -162,10 +167,10 @@ function Odd({ rows }: { rows: readonly Unusual[] }) {
   const t = useT();
   const say = useText();
   const names = [...new Set(rows.map((row) => row.name))];
-  const named = names.slice(0, MAX_ODD_NAMES).join(", ") + (names.length > MAX_ODD_NAMES ? " …" : "");
+  const head = names.length === 1 ? "now.odd" : names.length > MAX_ODD_NAMES ? "now.odd_many" : "now.odd_some";
   return (
     <>
-      <h1>{t(names.length === 1 ? "now.odd" : "now.odd_many", { names: named, count: names.length })}</h1>
+      <h1>{t(head, { names: names.join(", "), count: names.length })}</h1>
       <ul className="more odd">
         {rows.slice(0, MAX_ODD).map((row) => (
           <li key={row.id}>

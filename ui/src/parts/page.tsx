@@ -5,6 +5,7 @@ import { useStream } from "../api/stream";
 import { plain, stamp } from "../format";
 import { useT } from "../i18n";
 import { Rich } from "./rich";
+import { tell } from "./tell";
 import { setPageTitle } from "./title";
 
 /** Words appear after this long; until then the layout alone stands. */
@@ -50,18 +51,21 @@ export function Skeleton({ lines = 4, height = 32, chart }: { lines?: number; he
   const t = useT();
   const [slow, setSlow] = useState(false);
   useEffect(() => {
-    const timer = setTimeout(() => setSlow(true), QUIET_MS);
+    const timer = setTimeout(() => {
+      setSlow(true);
+      tell(t("page.loading"));
+    }, QUIET_MS);
     return () => clearTimeout(timer);
-  }, []);
+  }, [t]);
   if (chart !== undefined)
     return (
-      <div className="skel of-chart" style={{ height: chart }} aria-busy="true" role="status">
+      <div className="skel of-chart" style={{ height: chart }} aria-busy="true">
         <i />
         <span className={slow ? "lab" : "sr"}>{t("page.loading")}</span>
       </div>
     );
   return (
-    <div className="skel" aria-busy="true" role="status">
+    <div className="skel" aria-busy="true">
       {Array.from({ length: lines }, (_, index) => (
         <i key={index} style={{ height: height - 14, width: `${94 - ((index * 37) % 40)}%` }} />
       ))}
@@ -73,8 +77,10 @@ export function Skeleton({ lines = 4, height = 32, chart }: { lines?: number; he
 export function Broken({ error, retry, since }: { error: Error | null; retry: () => unknown; since?: number }) {
   const t = useT();
   const id = error instanceof ApiError ? error.requestId : null;
+  const words = `${since ? plain(t("page.stale_answer", { time: stamp(since) }), Date.now()) : t("page.broken")} ${error?.message ?? ""}`;
+  useEffect(() => tell(words), [words]);
   return (
-    <div className="broken" role="alert">
+    <div className="broken">
       <p>
         <b>{since ? <Rich text={t("page.stale_answer", { time: stamp(since) })} /> : t("page.broken")}</b> {error?.message}
       </p>

@@ -21,9 +21,10 @@ export const now = {
   ],
   "now.well": ["Nothing is wrong.", "一切正常。"],
   "now.odd": ["No incident is open, but {{names}} is not as usual.", "没有未关闭的故障,但 {{names}} 偏离正常范围。"],
+  "now.odd_some": ["No incident is open, but {{names}} are not as usual.", "没有未关闭的故障,但 {{names}} 偏离正常范围。"],
   "now.odd_many": [
-    "No incident is open, but {{count}} are not as usual: {{names}}.",
-    "没有未关闭的故障,但有 {{count}} 个偏离正常范围:{{names}}。",
+    "No incident is open, but {{count}} services or hosts are not as usual.",
+    "没有未关闭的故障,但有 {{count}} 个服务或主机偏离正常范围。",
   ],
   "now.well_then": ["Nothing was wrong then.", "当时一切正常。"],
   "now.not_known": ["It is not known whether anything is wrong.", "无法确定是否一切正常。"],
