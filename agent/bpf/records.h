@@ -46,6 +46,19 @@ static __always_inline void note_listener(void *listeners, const struct sock *sk
 	bpf_map_update_elem(listeners, &port, &address, BPF_ANY);
 }
 
+/*
+ * Whose a listener is. The process that called listen() may end while others go on with the socket (a daemon opens it and
+ * then leaves the work to a child): a listener whose owner was not met in two walks over all descriptors running is that of
+ * the one met with it. `held` is the number of the walk that met its owner last, `walk` that of the one going on.
+ */
+static __always_inline bool is_orphaned(__u32 tgid, __u32 *held, __u32 walk, const struct task_struct *met)
+{
+	if (tgid != (__u32)met->tgid && *held + 1 >= walk)
+		return false;
+	*held = walk;
+	return tgid != (__u32)met->tgid;
+}
+
 #ifndef BY_ADDRESS
 
 /* Declares `name`, which holds a `struct record` at each socket. */

@@ -322,7 +322,7 @@ fn a_reset_is_counted_at_the_end_that_sent_it() {
 
 #[test]
 fn a_full_accept_queue_is_counted_at_its_listener_as_the_kernel_counts_it() {
-    if lacks(&[]) {
+    if lacks(&["nstat", "python3"]) {
         return;
     }
     let overflows =
@@ -366,6 +366,61 @@ fn a_refused_connection_is_a_failed_open_of_the_process_that_tried() {
     assert_eq!(seen, Some(1.0));
     assert_eq!(rows.sum(&parts, "active_open_refused"), Some(1.0));
     assert_eq!(rows.sum(&parts, "active_open_timeout"), Some(0.0));
+}
+
+#[test]
+fn a_refused_connection_carries_no_bytes() {
+    if lacks(&[]) {
+        return;
+    }
+    let mut probe = tcp::Tcp::start(&settings());
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    let parts = [format!("tgid={} ", std::process::id()), format!("server_port={port} ")];
+    let parts = [parts[0].as_str(), parts[1].as_str(), "role=client"];
+    let mut rows = Rows::default();
+    let seen = collect_until(&mut probe, &mut rows, |rows| rows.sum(&parts, "segs_out"));
+    assert_eq!((seen, rows.sum(&parts, "tx_bytes"), rows.sum(&parts, "rx_bytes")), (Some(1.0), Some(0.0), Some(0.0)));
+}
+
+/// Ends what it leaves behind.
+struct Left(rustix::process::Pid);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(self.0, rustix::process::Signal::KILL);
+    }
+}
+
+/// A daemon as nginx is one: it listens, starts the child that goes on with the listener, and ends. Its child and the port.
+fn daemon() -> (Left, u16) {
+    let script = "import os,socket\nl=socket.socket()\nl.bind(('127.0.0.1',0))\nl.listen(8)\n\
+                  child=os.fork()\nif child: print(child,l.getsockname()[1],flush=True)\nelse:\n os.closerange(0,3)\n while 1: l.accept()[0].close()";
+    let output = Command::new("python3").args(["-c", script]).output().expect("python3 runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut numbers = text.split_whitespace().filter_map(|word| word.parse::<i32>().ok());
+    let child = numbers.next().and_then(rustix::process::Pid::from_raw).expect("a child");
+    (Left(child), numbers.next().and_then(|port| port.try_into().ok()).expect("a port"))
+}
+
+#[test]
+fn what_a_daemon_listens_for_is_its_childs_when_it_has_left_its_listener_to_it() {
+    if lacks(&["python3"]) {
+        return;
+    }
+    let probes: [&mut dyn Probe; 2] = [&mut tcp::Tcp::start(&settings()), &mut socket::Socket::start(&settings())];
+    let (child, port) = daemon();
+    let parts = [format!("tgid={} ", child.0.as_raw_nonzero()), format!("server_port={port} "), "role=server".to_owned()];
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    for (probe, field) in probes.into_iter().zip(["segs_in", "passive_open"]) {
+        let mut rows = Rows::default();
+        let seen = poll(|| {
+            drop(TcpStream::connect(("127.0.0.1", port)).expect("the child accepts"));
+            collect(probe, &mut rows);
+            rows.sum(&parts, field).filter(|number| *number > 0.0)
+        });
+        assert!(seen.is_some(), "{field}: {:#?}", rows.0);
+    }
 }
 
 /// A listener in the namespace that accepts nobody, with this backlog; its port.

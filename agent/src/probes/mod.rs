@@ -10,6 +10,7 @@ use crate::kernel::HookReport;
 pub mod baseinfo;
 mod ended;
 pub mod io;
+mod orphans;
 pub mod proc;
 pub mod sli;
 pub mod socket;
@@ -20,14 +21,21 @@ pub fn object_specs() -> [&'static [crate::kernel::ObjectSpec]; 5] {
     [&[io::SPEC], &[proc::SPEC], tcp::OBJECTS, sli::OBJECTS, socket::OBJECTS]
 }
 
-/// The process's name now; the one the kernel side noted when the process is gone.
-fn process_name(tgid: u32, noted: &[u8; 16]) -> Arc<str> {
-    let noted = || {
-        let end = noted.iter().position(|byte| *byte == 0).unwrap_or(noted.len());
-        String::from_utf8_lossy(&noted[..end]).into_owned()
-    };
-    let now = std::fs::read_to_string(format!("/proc/{tgid}/comm"));
-    now.map_or_else(|_| noted(), |text| text.trim_end_matches('\n').to_owned()).into()
+/// The process's name now; the one the kernel side noted when the process is gone, and that it is.
+fn process_name(tgid: u32, noted: &[u8; 16]) -> (Arc<str>, bool) {
+    match std::fs::read_to_string(format!("/proc/{tgid}/comm")) {
+        Ok(text) => (text.trim_end_matches('\n').into(), false),
+        Err(_) => {
+            let end = noted.iter().position(|byte| *byte == 0).unwrap_or(noted.len());
+            (String::from_utf8_lossy(&noted[..end]).into(), true)
+        }
+    }
+}
+
+/// Number of the network namespace the agent runs in, as the kernel knows it; 0 where it cannot be told.
+fn own_network_namespace() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self/ns/net").map_or(0, |namespace| namespace.ino() as u32)
 }
 
 /// Where a probe puts its rows. The runtime gives each row its owner's labels and its time.

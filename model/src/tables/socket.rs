@@ -38,6 +38,9 @@ pub struct EndpointTcp {
     /// Address family number (2 is IPv4, 10 is IPv6)
     #[key]
     pub protocol: u16,
+    /// Whether `tgid` is a process group: 0, for a listener is told under the process that opened it or holds it now
+    #[label]
+    pub multi: u16,
     /// Connection requests the listener dropped
     #[gauge(unit = "count", per_period, bad = "up", sub = "tcp_socket")]
     pub listendrop: Option<u32>,

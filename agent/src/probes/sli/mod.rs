@@ -51,7 +51,13 @@ pub const OBJECTS: &[ObjectSpec] = &[
             },
             HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["sli_state"])] },
             FILES,
-            HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["sli_walk"])] },
+            HookSpec {
+                hook: "bpf_sk_storage_map",
+                ladder: &[
+                    step(Rung::Iterator, &["sli_walk"]),
+                    Step { rung: Rung::Iterator, programs: &["sli_walk_own"], lacks: OWN_NAMESPACE },
+                ],
+            },
         ],
     },
     ObjectSpec {
@@ -79,15 +85,14 @@ pub const OBJECTS: &[ObjectSpec] = &[
             FILES,
             HookSpec {
                 hook: "bpf_sk_storage_map",
-                ladder: &[Step {
-                    rung: Rung::Iterator,
-                    programs: &["sli_walk"],
-                    lacks: "single connections of other network namespaces have no row",
-                }],
+                ladder: &[Step { rung: Rung::Iterator, programs: &["sli_walk"], lacks: OWN_NAMESPACE }],
             },
         ],
     },
 ];
+
+/// What the walk over the agent's own network namespace does not meet.
+const OWN_NAMESPACE: &str = "single connections of other network namespaces have no row";
 
 /// A rung that follows a read no further than a loop can be verified.
 const fn first_commands(rung: Rung, programs: &'static [&'static str]) -> Step {
@@ -138,7 +143,7 @@ impl Sli {
         let config = Config::new();
         let loaded = load::load_best(OBJECTS, |open| load::set_config(open, plain::bytes(&config)));
         let probe = Self {
-            walker: loaded.iterator("sli_walk", Some("conns")).ok(),
+            walker: loaded.iterator("sli_walk", Some("conns")).or_else(|_| loaded.iterator("sli_walk_own", None)).ok(),
             files: loaded.iterator("sli_files", None).ok(),
             methods: loaded.map("methods").ok(),
             counters: loaded.map(".bss.counters").ok(),

@@ -16,7 +16,7 @@
  *                         the application read (tcp_rcv_space_adjust refreshes tcp_clock_cache), so reading needs no hook.
  *   inet_sock_set_state   birth of an accepted connection, its end.
  *   iter/task_file        connections older than this program; descriptor numbers; whose a listening port is.
- *   iter/bpf_sk_storage_map  the connections of the period for user space.
+ *   iter/bpf_sk_storage_map  the connections of the period for user space; iter/tcp where the kernel forbids it.
  *
  * Acknowledged late on purpose. An idle client acknowledges with its next request or after 40 ms (delayed ACK), so TS4 is
  * not when the answer arrived. Unless something was retransmitted or more than SLI_DELAYED_ACK passed, the way back counts
@@ -265,10 +265,8 @@ static __always_inline __u64 oldest_wait(const struct sock *sk, const struct con
 	return age > (__s64)SLI_WAITS_LONG ? age : 0;
 }
 
-SEC(WALK)
-int sli_walk(WALK_CONTEXT *ctx)
+static __always_inline int walk(struct sock *sk, struct seq_file *seq)
 {
-	struct sock *sk = WALKED_SOCKET(ctx);
 	struct sli_connection row = {};
 	struct conn *conn;
 	bool accepted;
@@ -306,6 +304,23 @@ int sli_walk(WALK_CONTEXT *ctx)
 		conn->latency_first = 0;
 		conn->latency_max = 0;
 	}
-	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
+	bpf_seq_write(seq, &row, sizeof(row));
 	return 0;
 }
+
+SEC(WALK)
+int sli_walk(WALK_CONTEXT *ctx)
+{
+	return walk(WALKED_SOCKET(ctx), ctx->meta->seq);
+}
+
+#ifndef BY_ADDRESS
+/* Where the kernel keeps programs from walking over maps. */
+SEC("?iter/tcp")
+int sli_walk_own(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+
+	return walk(common ? (struct sock *)bpf_skc_to_tcp_sock(common) : NULL, ctx->meta->seq);
+}
+#endif

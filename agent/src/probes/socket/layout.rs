@@ -109,6 +109,16 @@ impl Endpoint {
     }
 }
 
+/// What the walk over all descriptors is told.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Phase {
+    /// Its number.
+    pub walk: u32,
+    /// This network namespace where listeners of others are to be looked at, else 0.
+    pub own_net: u32,
+}
+
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct Counters {
@@ -129,5 +139,7 @@ unsafe impl Plain for Config {}
 unsafe impl Plain for Key {}
 // SAFETY: as above.
 unsafe impl Plain for Endpoint {}
+// SAFETY: as above.
+unsafe impl Plain for Phase {}
 // SAFETY: as above.
 unsafe impl Plain for Counters {}

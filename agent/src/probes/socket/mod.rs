@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use gala_model::tables::socket::EndpointTcp;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
-use self::layout::{Config, Counters, Endpoint, Key, ROLE_CLIENT};
+use self::layout::{Config, Counters, Endpoint, Key, Phase, ROLE_CLIENT};
 use self::overflow::{Overflows, Totals, Waiting};
 use self::requests::Requests;
 use super::ended::Ended;
+use super::orphans::Orphans;
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded, Walker};
 use crate::kernel::{HookReport, HookSpec, ObjectSpec, Rung, Step, plain};
@@ -25,6 +26,8 @@ const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
 }
 
 const PROBE: &str = "socket";
+/// The walk that meets the agent's own network namespace only; those of others are met by the walk over descriptors.
+const WALK_OWN: &str = "socket_walk_own";
 /// The sub-probe that all hooks are for.
 const TCP: &str = "tcp_socket";
 
@@ -44,7 +47,10 @@ pub const OBJECTS: &[ObjectSpec] = &[
             HookSpec { hook: "inet_sock_set_state", ladder: &[step(Rung::TpBtf, &["socket_state"])] },
             SYNACK,
             HookSpec { hook: DROPPED, ladder: &[BY_REASON, BY_NEIGHBOUR] },
-            HookSpec { hook: "bpf_sk_storage_map", ladder: &[step(Rung::Iterator, &["socket_walk"])] },
+            HookSpec {
+                hook: "bpf_sk_storage_map",
+                ladder: &[step(Rung::Iterator, &["socket_walk"]), step(Rung::Iterator, &[WALK_OWN])],
+            },
             FILES,
         ],
     },
@@ -75,12 +81,18 @@ const BATCH: u32 = 256;
 pub struct Socket {
     loaded: Loaded,
     walker: Option<Walker>,
+    files: Option<Walker>,
+    /// Walks of `files` so far.
+    walks: u32,
+    /// This network namespace where `walker` meets no other one, else 0.
+    own_net: u32,
     endpoints: Option<MapHandle>,
     counters: Option<MapHandle>,
     settings: ProbeSettings,
     overflows: Overflows,
     requests: Requests,
     ended: Ended<(Key, [u8; 16])>,
+    orphans: Orphans,
     seen: Counters,
 }
 
@@ -93,13 +105,13 @@ impl Socket {
             load::set_config(open, plain::bytes(&config))?;
             load::set_max_entries(open, "endpoints", MAX_ENDPOINTS)
         });
-        if let Ok(files) = loaded.iterator("socket_files", None)
-            && let Err(error) = files.run(|_| ())
-        {
-            tracing::warn!("listeners older than the agent are not seen: {error:#}");
-        }
-        Self {
-            walker: loaded.iterator("socket_walk", Some("owners")).ok(),
+        let everywhere = loaded.iterator("socket_walk", Some("owners")).ok();
+        let own_net = if everywhere.is_some() { 0 } else { super::own_network_namespace() };
+        let mut probe = Self {
+            files: loaded.iterator("socket_files", None).ok(),
+            walks: 0,
+            walker: everywhere.or_else(|| loaded.iterator(WALK_OWN, None).ok()),
+            own_net,
             endpoints: loaded.map("endpoints").ok(),
             counters: loaded.map(".bss.counters").ok(),
             loaded,
@@ -107,8 +119,22 @@ impl Socket {
             overflows: Overflows::default(),
             requests: Requests::default(),
             ended: Ended::default(),
+            orphans: Orphans::default(),
             seen: Counters::default(),
+        };
+        if let Err(error) = probe.walk_descriptors(0) {
+            tracing::warn!("listeners older than the agent are not seen: {error:#}");
         }
+        probe
+    }
+
+    /// Looks who holds listeners, and at those of other network namespaces than the one given; at none if that is 0.
+    fn walk_descriptors(&mut self, own_net: u32) -> Result<()> {
+        let Some(files) = &self.files else { return Ok(()) };
+        self.walks += 1;
+        let phase = Phase { walk: self.walks, own_net };
+        self.loaded.map(".bss.phase")?.update(plain::bytes(&0u32), plain::bytes(&phase), MapFlags::ANY)?;
+        files.run(|_| ()).context("looking for the owners of listeners failed")
     }
 
     fn take(&self) -> Result<Vec<(Key, Endpoint)>> {
@@ -133,6 +159,7 @@ impl Socket {
             server_ip: key.server_ip(),
             server_port: key.server_port,
             protocol: key.family,
+            multi: 0,
             listendrop: passive(endpoint.drops),
             accept_overflow: overflows.and_then(|totals| passive(overflow::part(endpoint.drops, totals))),
             syn_overflow: overflows.and_then(|totals| passive(listening.waiting.share(totals.syn_overflows, endpoint))),
@@ -179,6 +206,9 @@ impl Probe for Socket {
         if let Some(walker) = &self.walker {
             walker.run(|_| ()).context("walking the listeners failed")?;
         }
+        if self.own_net != 0 {
+            self.walk_descriptors(self.own_net)?;
+        }
         self.seen = self.read_counters()?;
         let rows = self.take()?;
         let listeners = rows.iter().filter(|(key, _)| key.role != ROLE_CLIENT);
@@ -189,13 +219,14 @@ impl Probe for Socket {
             waiting.entry(key.net).or_default().add(endpoint);
         }
         let given_up = self.requests.given_up(rows.iter().filter(|(key, _)| key.role != ROLE_CLIENT));
-        let mut names: HashMap<u32, Arc<str>> = HashMap::default();
+        let mut names: HashMap<u32, (Arc<str>, bool)> = HashMap::default();
         let processes = self.settings.processes.as_ref();
         let is_wanted = |key: &Key| key.tgid != 0 && processes.is_none_or(|wanted| wanted.contains(&key.tgid));
         self.ended.next_report(tick.at_ms);
         let mut told: Vec<(Key, Endpoint)> = Vec::with_capacity(rows.len());
         let mut of_ended: HashMap<Key, Endpoint> = HashMap::default();
-        for (key, endpoint) in rows.into_iter().filter(|(key, _)| is_wanted(key)) {
+        // Who holds now what an ended server left may be wanted.
+        for (key, endpoint) in rows.into_iter().filter(|(key, _)| is_wanted(key) || key.role != ROLE_CLIENT) {
             let kind = || (key.of(0), endpoint.comm);
             match (key.role == ROLE_CLIENT).then(|| self.ended.stand_in(key.tgid, kind)).flatten() {
                 Some(tgid) => of_ended.entry(key.of(tgid)).or_default().add(&endpoint),
@@ -204,13 +235,25 @@ impl Probe for Socket {
         }
         told.extend(of_ended);
         for (key, endpoint) in told {
-            let comm = names.entry(key.tgid).or_insert_with(|| super::process_name(key.tgid, &endpoint.comm)).clone();
+            let name = names.entry(key.tgid).or_insert_with(|| super::process_name(key.tgid, &endpoint.comm));
+            let (comm, is_gone) = name.clone();
+            if is_gone && key.role != ROLE_CLIENT {
+                self.orphans.note(key.tgid);
+            }
+            if !is_wanted(&key) {
+                continue;
+            }
             let listening = Listening {
                 overflows: overflows.get(&key.net).copied(),
                 waiting: waiting.get(&key.net).copied().unwrap_or_default(),
                 given_up: given_up.get(&key).copied(),
             };
             out.push(&self.row(&key, &endpoint, comm, &listening));
+        }
+        if self.orphans.are_new() {
+            // Who was not met in two walks is gone.
+            self.walk_descriptors(0)?;
+            self.walk_descriptors(0)?;
         }
         Ok(())
     }

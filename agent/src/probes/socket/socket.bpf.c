@@ -10,8 +10,9 @@
  *   tcp_retransmit_synack    one more SYN/ACK of a listener.
  *   kfree_skb                SYNs dropped for want of a neighbour; any other drop is left after a comparison of its reason.
  *                            Before 5.17: arp_error_report() and ndisc_error_report().
- *   iter/bpf_sk_storage_map  once a period: queue, limit and drops of each listener.
- *   iter/task_file           listeners older than this program, at start.
+ *   iter/bpf_sk_storage_map  once a period: queue, limit and drops of each listener. Where the kernel forbids it, iter/tcp, which
+ *                            meets this network namespace only; iter/task_file then runs each period for the others.
+ *   iter/task_file           listeners older than this program, at start, and those whose process ended and left them.
  *
  * Maps. `owners`: 100 bytes a listener or TCP connection. `endpoints`: 190 bytes a row, 5120 rows, emptied each period.
  *
@@ -37,6 +38,10 @@ struct owner {
 	char comm[16];
 	__u64 syn_at;
 	__u32 drops;
+	/* Of a listener: see is_orphaned(). */
+	__u32 held;
+	/* The walk over descriptors that looked at it last: several processes may hold it. */
+	__u32 looked_at;
 	__u8 listener;
 };
 
@@ -101,12 +106,21 @@ static __always_inline struct owner *make_owner(const struct sock *sk)
 	return owner;
 }
 
+/* What the walk over all descriptors is told. */
+volatile struct {
+	/* Its number. */
+	__u32 walk;
+	/* Listeners of other network namespaces than this are looked at, too: no other walk meets them. 0: none. */
+	__u32 own_net;
+} phase SEC(".bss.phase");
+
 static __always_inline void describe_listener(const struct sock *sk, struct owner *owner)
 {
 	struct endpoints ends;
 
 	read_endpoints(sk, &ends);
 	owner->listener = 1;
+	owner->held = phase.walk;
 	owner->drops = GET(sk, sk_drops.counter);
 	owner->key.role = ENDPOINT_SERVER;
 	owner->key.family = ends.family;
@@ -118,6 +132,12 @@ static __always_inline void own_by_current(struct owner *owner)
 {
 	owner->key.tgid = bpf_get_current_pid_tgid() >> 32;
 	current_comm(owner->comm);
+}
+
+static __always_inline void own_by_task(struct owner *owner, struct task_struct *task)
+{
+	owner->key.tgid = task->tgid;
+	process_comm(task, owner->comm);
 }
 
 static __always_inline void connecting(const struct sock *sk)
@@ -320,10 +340,8 @@ int BPF_KPROBE(socket_ndisc_fails, struct neighbour *neighbour, struct sk_buff *
 }
 #endif
 
-SEC(WALK)
-int socket_walk(WALK_CONTEXT *ctx)
+static __always_inline int walk(const struct sock *sk)
 {
-	struct sock *sk = WALKED_SOCKET(ctx);
 	struct inet_connection_sock *icsk;
 	struct endpoint *endpoint;
 	struct owner *owner;
@@ -352,6 +370,23 @@ int socket_walk(WALK_CONTEXT *ctx)
 	return 0;
 }
 
+SEC(WALK)
+int socket_walk(WALK_CONTEXT *ctx)
+{
+	return walk(WALKED_SOCKET(ctx));
+}
+
+#ifndef BY_ADDRESS
+/* Where the kernel keeps programs from walking over maps. */
+SEC("?iter/tcp")
+int socket_walk_own(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+
+	return walk(common ? (const struct sock *)bpf_skc_to_tcp_sock(common) : NULL);
+}
+#endif
+
 SEC("?iter/task_file")
 int socket_files(struct bpf_iter__task_file *ctx)
 {
@@ -359,13 +394,24 @@ int socket_files(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct owner *owner;
 
-	if (!sk || !task || GET(sk, __sk_common.skc_state) != TCP_LISTEN || RECORD_OF(owners, sk))
+	if (!sk || !task || GET(sk, __sk_common.skc_state) != TCP_LISTEN)
 		return 0;
+	owner = RECORD_OF(owners, sk);
+	if (owner) {
+		if (!owner->listener)
+			return 0;
+		if (is_orphaned(owner->key.tgid, &owner->held, phase.walk, task))
+			own_by_task(owner, task);
+		if (phase.own_net && owner->key.net != phase.own_net && owner->looked_at != phase.walk) {
+			owner->looked_at = phase.walk;
+			walk(sk);
+		}
+		return 0;
+	}
 	owner = make_owner(sk);
 	if (!owner)
 		return 0;
-	owner->key.tgid = task->tgid;
-	process_comm(task, owner->comm);
+	own_by_task(owner, task);
 	describe_listener(sk, owner);
 	LISTENER_BORN(listening, sk);
 	return 0;

@@ -30,6 +30,8 @@ struct sock_record {
 	/* Accounted for good; what still happens goes to the row at once. */
 	__u8 closed;
 	char comm[16];
+	/* Of a listener: see is_orphaned(). */
+	__u32 held;
 	struct totals reported;
 	struct tcp_events events;
 };

@@ -199,6 +199,17 @@ impl Link {
     }
 }
 
+/// What the walk over all descriptors is told.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Phase {
+    pub adopt_connections: u32,
+    /// Its number.
+    pub walk: u32,
+    /// This network namespace where connections of others are to be accounted, else 0.
+    pub own_net: u32,
+}
+
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct Counters {
@@ -210,6 +221,7 @@ pub struct Counters {
 
 const _: () = {
     assert!(size_of::<Config>() == 200);
+    assert!(size_of::<Phase>() == 12);
     assert!(size_of::<Key>() == 44);
     assert!(size_of::<Counts>() == 56);
     assert!(size_of::<Link>() == 112 + 56 * HISTOGRAMS);
@@ -222,6 +234,8 @@ unsafe impl Plain for Config {}
 unsafe impl Plain for Key {}
 // SAFETY: as above.
 unsafe impl Plain for Link {}
+// SAFETY: as above.
+unsafe impl Plain for Phase {}
 // SAFETY: as above.
 unsafe impl Plain for Counters {}
 

@@ -12,8 +12,9 @@ use gala_model::tables::tcp::TcpMetric;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use self::diag::Diag;
-use self::layout::{Config, Counters, Kept, Key, Link, PARTS, ROLE_CLIENT, ROLE_SERVER};
+use self::layout::{Config, Counters, Kept, Key, Link, PARTS, Phase, ROLE_CLIENT, ROLE_SERVER};
 use super::ended::Ended;
+use super::orphans::Orphans;
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded, Walker};
 use crate::kernel::{HookReport, HookSpec, KernelNames, ObjectSpec, Rung, Step, plain};
@@ -31,6 +32,8 @@ const fn backlog_only(programs: &'static [&'static str]) -> Step {
 }
 
 const PROBE: &str = "tcp";
+/// The walk that meets the agent's own network namespace only; those of others are met by the walk over descriptors.
+const WALK_OWN: &str = "tcp_walk_own";
 
 const BY_DIAGNOSIS: Step = Step {
     rung: Rung::Netlink,
@@ -60,7 +63,14 @@ pub const OBJECTS: &[ObjectSpec] = &[
         probe: PROBE,
         object: crate::bpf_object!("tcp"),
         hooks: &[
-            HookSpec { hook: "connections", ladder: &[step(Rung::Iterator, &["tcp_set_state", "tcp_walk"]), BY_DIAGNOSIS] },
+            HookSpec {
+                hook: "connections",
+                ladder: &[
+                    step(Rung::Iterator, &["tcp_set_state", "tcp_walk"]),
+                    step(Rung::Iterator, &["tcp_set_state", WALK_OWN]),
+                    BY_DIAGNOSIS,
+                ],
+            },
             OWNERS,
             SEND_RESET,
             RECEIVE_RESET,
@@ -107,14 +117,19 @@ pub struct Tcp {
     /// Takes the walker's place where that cannot be had.
     diag: Diag,
     owners: Option<Walker>,
+    /// Walks of `owners` so far.
+    walks: u32,
+    /// This network namespace where `walker` meets no other one, else 0.
+    own_net: u32,
     links: Option<MapHandle>,
     counters: Option<MapHandle>,
     settings: ProbeSettings,
     seen: Counters,
     /// Rows of processes that ended before they were found.
     unowned: u64,
-    names: HashMap<u32, Arc<str>>,
+    names: HashMap<u32, (Arc<str>, bool)>,
     ended: Ended<(Key, [u8; 16])>,
+    orphans: Orphans,
 }
 
 impl Tcp {
@@ -125,10 +140,14 @@ impl Tcp {
             load::set_config(open, plain::bytes(&config))?;
             load::set_max_entries(open, "links", MAX_LINKS)
         });
+        let everywhere = loaded.iterator("tcp_walk", Some("socks")).ok();
+        let own_net = if everywhere.is_some() { 0 } else { super::own_network_namespace() };
         let mut probe = Self {
-            walker: loaded.iterator("tcp_walk", Some("socks")).ok(),
+            walker: everywhere.or_else(|| loaded.iterator(WALK_OWN, None).ok()),
+            own_net,
             diag: Diag::default(),
             owners: loaded.iterator("tcp_owners", None).ok(),
+            walks: 0,
             links: loaded.map("links").ok(),
             counters: loaded.map(".bss.counters").ok(),
             loaded,
@@ -137,6 +156,7 @@ impl Tcp {
             unowned: 0,
             names: HashMap::default(),
             ended: Ended::default(),
+            orphans: Orphans::default(),
         };
         if let Err(error) = probe.adopt_existing() {
             tracing::warn!("connections older than the agent are not seen: {error:#}");
@@ -157,11 +177,17 @@ impl Tcp {
 
     /// First the listeners, then, their ports being known, the connections.
     fn adopt_existing(&mut self) -> Result<()> {
+        self.look_for_owners(false)?;
+        self.look_for_owners(true)
+    }
+
+    /// Walks over all descriptors; takes up connections that nobody knew where asked.
+    fn look_for_owners(&mut self, adopt: bool) -> Result<()> {
         let Some(owners) = &self.owners else { return Ok(()) };
-        let phase = self.loaded.map(".bss.phase")?;
-        owners.run(|_| ())?;
-        phase.update(plain::bytes(&0u32), plain::bytes(&1u32), MapFlags::ANY).context("switching to connections failed")?;
-        owners.run(|_| ())
+        self.walks += 1;
+        let phase = Phase { adopt_connections: adopt.into(), walk: self.walks, own_net: self.own_net };
+        self.loaded.map(".bss.phase")?.update(plain::bytes(&0u32), plain::bytes(&phase), MapFlags::ANY)?;
+        owners.run(|_| ()).context("looking for the owners of sockets failed")
     }
 
     fn read_counters(&self) -> Result<Counters> {
@@ -197,7 +223,20 @@ impl Tcp {
         }
         if self.is_wanted(key.tgid) {
             self.tell(key, link, out);
+        } else if key.role == ROLE_SERVER {
+            // Who holds now what an ended server left may be wanted.
+            self.name_of(key, link);
         }
+    }
+
+    /// Notes servers that are gone.
+    fn name_of(&mut self, key: &Key, link: &Link) -> Arc<str> {
+        let name = self.names.entry(key.tgid).or_insert_with(|| super::process_name(key.tgid, &link.comm));
+        let (comm, is_gone) = name.clone();
+        if is_gone && key.role == ROLE_SERVER {
+            self.orphans.note(key.tgid);
+        }
+        comm
     }
 
     fn is_wanted(&self, tgid: u32) -> bool {
@@ -205,7 +244,7 @@ impl Tcp {
     }
 
     fn tell(&mut self, key: &Key, link: &Link, out: &mut dyn RowSink) {
-        let comm = self.names.entry(key.tgid).or_insert_with(|| super::process_name(key.tgid, &link.comm)).clone();
+        let comm = self.name_of(key, link);
         if let Some(row) = row(key, link, comm, &self.loaded) {
             out.push(&row);
         }
@@ -302,12 +341,20 @@ impl Probe for Tcp {
             return Ok(());
         };
         walker.run(|_| ()).context("walking the sockets failed")?;
+        if self.own_net != 0 {
+            self.look_for_owners(true)?;
+        }
         let now = self.read_counters()?;
         let guessed = now.guessed > self.seen.guessed;
         self.seen = now;
         self.take_rows(tick.at_ms, out)?;
-        if guessed && let Some(owners) = &self.owners {
-            owners.run(|_| ()).context("looking for the owners of sockets failed")?;
+        let orphans = self.orphans.are_new();
+        if (guessed && self.own_net == 0) || orphans {
+            self.look_for_owners(true)?;
+        }
+        if orphans {
+            // Who was not met in two walks is gone.
+            self.look_for_owners(true)?;
         }
         Ok(())
     }

@@ -10,7 +10,8 @@
  *
  * Hooks
  *   inet_sock_set_state     birth, role, owner of an opened connection, death. 0.3-0.8 us, 4-6 times in a connection's life.
- *   iter/bpf_sk_storage_map the walk: about 0.5 us a socket and period.
+ *   iter/bpf_sk_storage_map the walk: about 0.5 us a socket and period. Where the kernel forbids it, iter/tcp, which meets this
+ *                           network namespace only; iter/task_file then runs each period and accounts the others.
  *   iter/task_file          owners, and connections older than this program: 0.1 us a descriptor, run only when a
  *                           connection without a certain owner turned up.
  *   tcp_send_reset, tcp_receive_reset, inet_sk_error_report, sock_exceed_buf_limit, kfree_skb (by reason): rare events.
@@ -61,6 +62,17 @@ static __always_inline void describe(const struct sock *sk, struct sock_record *
 		__builtin_memcpy(rec->key.server, ends.local, 16);
 	}
 }
+
+/*
+ * Number of the walk over all descriptors that goes on, or was the last. Listeners come first in time, not in order, so user
+ * space runs it twice at start: connections are taken up only when the ports are known.
+ */
+volatile struct {
+	__u32 adopt_connections;
+	__u32 walk;
+	/* Connections of other network namespaces than this are accounted, too: no other walk meets them. 0: none. */
+	__u32 own_net;
+} phase SEC(".bss.phase");
 
 static __always_inline void own_by_current(struct sock_record *rec)
 {
@@ -121,8 +133,8 @@ static __always_inline void established(const struct sock *sk, int old)
 		read_totals(tp, TCP_ESTABLISHED, &rec->reported);
 	} else {
 		describe(sk, rec, TCP_ROLE_CLIENT);
-		/* Retransmitted SYNs belong to the connection; the SYN's sequence number is not a byte of the application. */
-		rec->reported.tx_bytes = GET(tp, bytes_acked);
+		/* Retransmitted SYNs belong to the connection, and bytes that went with the SYN. */
+		rec->reported.tx_bytes = 1;
 	}
 }
 
@@ -140,12 +152,15 @@ int BPF_PROG(tcp_set_state, const struct sock *sk, int old, int new)
 			__builtin_memset(rec, 0, sizeof(*rec));
 			own_by_current(rec);
 			describe(sk, rec, TCP_ROLE_CLIENT);
+			/* The SYN takes a sequence number: no byte of the application, also where nobody answers it. */
+			rec->reported.tx_bytes = 1;
 		}
 	} else if (new == TCP_LISTEN) {
 		rec = make_record(sk);
 		if (rec) {
 			__builtin_memset(rec, 0, sizeof(*rec));
 			own_by_current(rec);
+			rec->held = phase.walk;
 			rec->key.role = TCP_ROLE_LISTENER;
 			LISTENER_BORN(listening, sk);
 		}
@@ -172,10 +187,8 @@ int BPF_PROG(tcp_gone, const struct sock *sk)
 }
 #endif
 
-SEC(WALK)
-int tcp_walk(WALK_CONTEXT *ctx)
+static __always_inline int walk(struct sock *sk)
 {
-	struct sock *sk = WALKED_SOCKET(ctx);
 	struct sock_record *rec;
 	struct tcp_sock *tp;
 	int state;
@@ -196,6 +209,23 @@ int tcp_walk(WALK_CONTEXT *ctx)
 	return 0;
 }
 
+SEC(WALK)
+int tcp_walk(WALK_CONTEXT *ctx)
+{
+	return walk(WALKED_SOCKET(ctx));
+}
+
+#ifndef BY_ADDRESS
+/* Where the kernel keeps programs from walking over maps. */
+SEC("?iter/tcp")
+int tcp_walk_own(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+
+	return walk(common ? (struct sock *)bpf_skc_to_tcp_sock(common) : NULL);
+}
+#endif
+
 static __always_inline void own_by_task(struct sock_record *rec, struct task_struct *task)
 {
 	rec->key.tgid = task->tgid;
@@ -203,12 +233,7 @@ static __always_inline void own_by_task(struct sock_record *rec, struct task_str
 	process_comm(task, rec->comm);
 }
 
-/*
- * Runs over every descriptor of every process. Listeners come first in time, not in order, so user space runs it twice at
- * start: connections are taken up only when the ports are known.
- */
-volatile __u32 adopt_connections SEC(".bss.phase");
-
+/* Runs over every descriptor of every process. */
 SEC("?iter/task_file")
 int tcp_owners(struct bpf_iter__task_file *ctx)
 {
@@ -227,7 +252,10 @@ int tcp_owners(struct bpf_iter__task_file *ctx)
 		rec = make_record(sk);
 		if (rec && rec->key.role == TCP_ROLE_NONE) {
 			own_by_task(rec, task);
+			rec->held = phase.walk;
 			rec->key.role = TCP_ROLE_LISTENER;
+		} else if (rec && is_orphaned(rec->key.tgid, &rec->held, phase.walk, task)) {
+			own_by_task(rec, task);
 		}
 		return 0;
 	}
@@ -237,10 +265,12 @@ int tcp_owners(struct bpf_iter__task_file *ctx)
 	if (rec && rec->key.role != TCP_ROLE_NONE) {
 		if (!rec->certain)
 			own_by_task(rec, task);
+		if (phase.own_net && net_namespace(sk) != phase.own_net)
+			walk(sk);
 		return 0;
 	}
 	tp = tcp_sock_of(sk);
-	if (!adopt_connections || !tp)
+	if (!phase.adopt_connections || !tp)
 		return 0;
 	rec = make_record(sk);
 	if (!rec)
