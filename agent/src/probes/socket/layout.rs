@@ -130,6 +130,7 @@ const _: () = {
     assert!(size_of::<Config>() == 56);
     assert!(size_of::<Key>() == 48);
     assert!(size_of::<Endpoint>() == 128);
+    assert!(size_of::<Phase>() == 8);
     assert!(ESTABLISH_EDGES_NS.len() == EDGES);
 };
 
