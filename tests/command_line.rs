@@ -100,6 +100,20 @@ fn a_start_that_hangs_ends_with_the_signal_too() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     };
     assert_eq!(status.code(), Some(0));
+    assert!(!run.exists(), "what hangs leaves no lock and no socket behind");
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_with_its_holder_and_the_option_that_moves_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = gala(&["hub", "--listen", &address, "--data", data.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    for words in [address.as_str(), &format!("pid {}, has it", std::process::id()), "--listen"] {
+        assert!(said(&output).contains(words), "{words}: {}", said(&output));
+    }
 }
 
 /// Another server where the agent is asked for: one answer to whoever calls.
@@ -154,6 +168,15 @@ fn a_check_tells_every_fault_and_takes_upstreams_file() {
     let taken = check(folder.path(), "gala-gopher.conf", upstream);
     assert!(taken.status.success(), "{}", said(&taken));
     assert!(said(&taken).contains("not supported here: events to kafka"), "{}", said(&taken));
+    let init = "jvm {\"snoopers\":{\"proc_name\":[{\"comm\":\"^java$\"}]},\"state\":\"running\"}\n";
+    std::fs::write(folder.path().join("probes.init"), init).unwrap();
+    let later = check(folder.path(), "gala-gopher.conf", upstream);
+    assert!(later.status.success(), "{}", said(&later));
+    assert!(said(&later).contains("not supported here: probe jvm of probes.init"), "{}", said(&later));
+    std::fs::write(folder.path().join("probes.init"), "io {\"state\":\"runing\"}\n").unwrap();
+    let wrong = check(folder.path(), "gala-gopher.conf", upstream);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(said(&wrong).contains("probes.init: io: invalid state runing"), "{}", said(&wrong));
     let missing = gala(&["agent", "-c", "/no/such/gala-gopher.conf"]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(said(&missing).contains("/no/such/gala-gopher.conf"), "{}", said(&missing));

@@ -34,6 +34,10 @@ fn idle_connections_make_room_and_are_few() {
         let before = sockets();
         let idle: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(address).unwrap()).collect();
         wait_for("an answer beside 300 idle connections", || answers().is_some());
+        let begun: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+        begun.iter().for_each(|mut stream| drop(stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n")));
+        wait_for("an answer beside heads that never end", || answers().is_some());
+        drop(begun);
         // Both ends are in this process.
         wait_for("the agent closing what is too much", || sockets() <= before + idle.len() + 64 + 1);
         drop(idle);

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use gala_agent::AgentConfig;
-use gala_agent::control::file::FileConfig;
+use gala_agent::control::catalogue;
+use gala_agent::control::file::{FileConfig, Note};
 use gala_agent::control::reload::check_section;
 
 use crate::daemon::{agent_config, configured_filter, hub_config};
@@ -19,7 +20,7 @@ pub fn run(common: &Common, options: &AgentOptions, hub: Option<&str>) -> Result
     for fault in &faults {
         crate::eprint(&format!("gala: {fault}"));
     }
-    for note in &file.notes {
+    for note in file.notes.iter().chain(&unsupported(&file)) {
         crate::eprint(&format!("gala: not supported here: {}: {}", note.what, note.reason));
     }
     if !faults.is_empty() {
@@ -44,12 +45,26 @@ fn faults(common: &Common, options: &AgentOptions, hub: Option<&str>, file: &Fil
         let _ = AgentConfig::check_hub(hub).map_err(|fault| note(fault.into()));
     }
     let interval = config.map_or(Duration::from_secs(5), |config| config.interval);
-    for (name, section) in &file.probes {
+    let place = |name: &str| if file.is_upstreams { format!("probes.init: {name}") } else { format!("[probes.{name}]") };
+    for (name, section) in file.probes.iter().filter(|(name, _)| !(file.is_upstreams && is_later(name))) {
         if let Err(reason) = check_section(name, section, interval) {
-            faults.push(format!("[probes.{name}]: {reason}"));
+            faults.push(format!("{}: {reason}", place(name)));
         }
     }
     faults
+}
+
+/// A probe of upstream's that a later version is to have.
+fn is_later(probe: &str) -> bool {
+    catalogue::find(probe).is_some_and(|entry| entry.start.is_none())
+}
+
+/// Upstream's files are taken as they are: what they name in vain is no fault of theirs.
+fn unsupported(file: &FileConfig) -> Vec<Note> {
+    let later = file.probes.keys().filter(|name| file.is_upstreams && is_later(name));
+    let note =
+        |name: &String| Note { what: format!("probe {name} of probes.init"), reason: "this version has no such probe".into() };
+    later.map(note).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,8 +11,9 @@ use gala_agent::budget::Limits;
 use gala_agent::control::file::FileConfig;
 use gala_agent::control::lock::{NotLocked, lock};
 use gala_agent::control::run_folder::RunFolder;
+use gala_agent::runtime::ports::why_not;
 use gala_agent::{Agent, AgentConfig, AgentHandle};
-use gala_hub::{Hub, HubConfig};
+use gala_hub::{Hub, HubConfig, HubError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
@@ -47,11 +48,12 @@ pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Res
     let logging = start_logging(&common, &file)?;
     let signals = Signals::catch()?;
     let agent_config = up_agent_config(&common, &options, &file)?;
-    let hub_config = hub_config(&common, &hub_options, &file, LOCAL_TOPOLOGY_PERIOD)?;
+    let hub_config = up_hub_config(&common, &hub_options, &file)?;
     // The agent's lock comes first: of two starts on one host the second must touch nothing.
     let run_folder = hold_run_folder(&agent_config)?;
+    signals.clear_at_any_end(&run_folder);
     let locks = (lock_data(&hub_config.data_dir, HUB_LOCK)?, lock_data(&agent_config.state_dir, AGENT_LOCK)?);
-    let hub = Hub::start(hub_config)?;
+    let hub = start_hub(hub_config)?;
     let agent = match Agent::start_in(run_folder, agent_config, hub.sink()) {
         Ok(agent) => Arc::new(agent),
         Err(error) => {
@@ -62,7 +64,7 @@ pub fn up(common: Common, options: AgentOptions, hub_options: HubOptions) -> Res
     hub.set_agent(Arc::new(AgentPages::new(agent.clone())));
     announce(Some(&hub), Some(&agent));
     let take = |file: &FileConfig| {
-        let new_hub = self::hub_config(&common, &hub_options, file, LOCAL_TOPOLOGY_PERIOD)?;
+        let new_hub = up_hub_config(&common, &hub_options, file)?;
         let new_agent = up_agent_config(&common, &options, file)?;
         hub.can_take(&new_hub)?;
         agent.reload(new_agent)?;
@@ -95,6 +97,7 @@ pub fn agent(common: Common, options: AgentOptions, hub: Option<String>) -> Resu
     let logging = start_logging(&common, &file)?;
     let signals = Signals::catch()?;
     let run_folder = hold_run_folder(&config)?;
+    signals.clear_at_any_end(&run_folder);
     let lock = lock_data(&config.state_dir, AGENT_LOCK)?;
     let agent = Agent::start_in(run_folder, config, Arc::new(gala_agent::sinks::Discard))?;
     announce(None, Some(&agent));
@@ -117,7 +120,7 @@ pub fn hub(common: Common, options: HubOptions) -> Result<ExitCode> {
     let signals = Signals::catch()?;
     let config = hub_config(&common, &options, &file, REMOTE_TOPOLOGY_PERIOD)?;
     let lock = lock_data(&config.data_dir, HUB_LOCK)?;
-    let hub = Hub::start(config)?;
+    let hub = start_hub(config)?;
     announce(Some(&hub), None);
     let life = Life {
         is_ready: &|| true,
@@ -140,6 +143,32 @@ fn sampling_age(agent: &AgentHandle) -> Duration {
 /// The agent beside a hub, which is something to give up for a port too.
 fn up_agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) -> Result<AgentConfig> {
     Ok(AgentConfig { alone: false, ..agent_config(common, options, file)? })
+}
+
+/// The hub beside an agent: a port nobody chose is no reason to show nothing.
+fn up_hub_config(common: &Common, options: &HubOptions, file: &FileConfig) -> Result<HubConfig> {
+    let is_chosen = options.listen.is_some() || file.option("listen").is_some();
+    Ok(HubConfig { any_port: !is_chosen, ..hub_config(common, options, file, LOCAL_TOPOLOGY_PERIOD)? })
+}
+
+/// A port that is taken is told with its holder.
+fn start_hub(config: HubConfig) -> Result<Hub> {
+    let wanted = config.listen;
+    let hub = Hub::start(config).map_err(|error| match error {
+        HubError::Listen { address, source } => {
+            let reason = why_not(address, &source);
+            anyhow!("the web interface cannot listen on {address} ({reason}): choose another address with --listen")
+        }
+        other => other.into(),
+    })?;
+    let address = hub.address();
+    if wanted.port() != 0 && address != wanted {
+        let reason = why_not(wanted, &std::io::ErrorKind::AddrInUse.into());
+        tracing::warn!(
+            "the web interface cannot listen on {wanted} ({reason}): it is at http://{address}/ now; choose another address with --listen"
+        );
+    }
+    Ok(hub)
 }
 
 /// Values of the command line and the environment were found right when they were read: what is wrong here stands in the file,
@@ -186,6 +215,7 @@ pub fn hub_config(common: &Common, options: &HubOptions, file: &FileConfig, topo
     Ok(HubConfig {
         data_dir: common.data_dir(file)?,
         listen,
+        any_port: false,
         retention: duration("retention", &text(&options.retention, "retention", "7d"))?,
         store_bytes: bytes("store_size", &text(&options.store_size, "store_size", "2GiB"))?,
         topology: crate::topology::config(file, topology_period)?,
@@ -327,7 +357,11 @@ struct Signals {
     waiting: tokio::runtime::Runtime,
     end: Arc<Notify>,
     reload: Arc<Notify>,
+    clearing: Arc<OnceLock<Clearing>>,
 }
+
+/// What is done before the program ends without its parts.
+type Clearing = Box<dyn Fn() + Send + Sync>;
 
 impl Signals {
     fn catch() -> Result<Self> {
@@ -338,8 +372,9 @@ impl Signals {
         let (mut terminate, mut interrupt, mut hangup) = (terminate?, interrupt?, hangup?);
         drop(entered);
         let (end, reload) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let clearing = Arc::new(OnceLock::<Clearing>::new());
         let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build().context("signal handling")?;
-        let signals = Self { waiting, end: end.clone(), reload: reload.clone() };
+        let signals = Self { waiting, end: end.clone(), reload: reload.clone(), clearing: clearing.clone() };
         let watch = move || {
             runtime.block_on(async {
                 loop {
@@ -356,10 +391,18 @@ impl Signals {
             end.notify_one();
             std::thread::sleep(LONGEST_END);
             tracing::warn!("a part does not stop; the program ends without it");
+            if let Some(clear) = clearing.get() {
+                clear();
+            }
             std::process::exit(0);
         };
         std::thread::Builder::new().name("gala-signals".to_owned()).spawn(watch).context("signal handling")?;
         Ok(signals)
+    }
+
+    /// The run folder goes also where the end does not wait for the agent, which holds it.
+    fn clear_at_any_end(&self, folder: &RunFolder) {
+        let _ = self.clearing.set(Box::new(folder.clearing()));
     }
 }
 

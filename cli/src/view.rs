@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gala_agent::AgentHandle;
 use gala_agent::budget::resident_bytes;
 use gala_agent::control::{Refusal, catalogue};
-use gala_agent::kernel::HookReport;
+use gala_agent::kernel::{HookReport, has_btf};
 use gala_agent::ledger::LedgerLine;
 use gala_agent::runtime::status::{ProbeState, ProbeStatus};
 use gala_hub::{AgentView, Component, NotConfigured, Status};
@@ -79,6 +79,14 @@ fn cost_row(status: &ProbeStatus) -> Value {
     })
 }
 
+/// Probes that run and see nothing, for want of rights or of something in the kernel.
+fn blind<'a>(probes: impl Iterator<Item = &'a ProbeStatus>) -> Option<String> {
+    let probes: Vec<&ProbeStatus> = probes.collect();
+    let names: Vec<&str> = probes.iter().map(|probe| probe.name).collect();
+    let reason = &probes.first()?.hooks.first()?.reason;
+    Some(format!("probes that see nothing here: {} ({reason})", names.join(", ")))
+}
+
 fn measured(value: f64) -> Option<f64> {
     (value > 0.0).then_some(value)
 }
@@ -106,8 +114,7 @@ impl AgentView for AgentPages {
         let shown = statuses.iter().filter(|status| status.state != ProbeState::Unsupported);
         let rows: Vec<Value> = shown.map(|status| probe_row(status, &ledger)).collect();
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        let btf = std::path::Path::new("/sys/kernel/btf/vmlinux").exists();
-        json!({"items": rows, "next_cursor": null, "kernel": {"release": release, "btf": btf}})
+        json!({"items": rows, "next_cursor": null, "kernel": {"release": release, "btf": has_btf()}})
     }
 
     fn probe_config(&self, name: &str) -> Option<Value> {
@@ -167,16 +174,18 @@ impl AgentView for AgentPages {
 
     fn health(&self) -> Component {
         let status = self.agent.status();
-        let last = self.agent.probes().iter().map(|probe| probe.last_ms).max().filter(|last| *last > 0);
+        let probes = self.agent.probes();
+        let last = probes.iter().map(|probe| probe.last_ms).max().filter(|last| *last > 0);
         if !status.ready {
             return Component::new(Status::Starting, "the first collection is not done yet", last);
         }
         let mut trouble = status.closed;
-        let broken: Vec<&str> =
-            self.agent.probes().iter().filter(|probe| probe.state == ProbeState::Failed).map(|probe| probe.name).collect();
+        let of = |state| probes.iter().filter(move |probe| probe.state == state);
+        let broken: Vec<&str> = of(ProbeState::Failed).map(|probe| probe.name).collect();
         if !broken.is_empty() {
             trouble.push(format!("probes that failed: {}", broken.join(", ")));
         }
+        trouble.extend(blind(of(ProbeState::Off)));
         if trouble.is_empty() { Component::ok(last) } else { Component::new(Status::Degraded, trouble.join("; "), last) }
     }
 }
@@ -202,6 +211,22 @@ mod tests {
         status.drops = 3;
         assert_eq!(probe_row(&status, &ledger)["drops_reason"], "tcp.links.lost: beyond the limit");
         assert_eq!(probe_row(&status, &ledger[..1])["drops_reason"], Value::Null);
+    }
+
+    #[test]
+    fn probes_that_see_nothing_are_named_with_one_reason() {
+        let hook = HookReport {
+            probe: "io",
+            hook: "block_rq_issue".into(),
+            state: gala_agent::kernel::HookState::Off,
+            rung: None,
+            ladder: Vec::new(),
+            reason: "no BTF".into(),
+        };
+        let status = |name| ProbeStatus { hooks: vec![hook.clone()], ..ProbeStatus::stopped(name) };
+        let told = "probes that see nothing here: io, ksli (no BTF)";
+        assert_eq!(blind([&status("io"), &status("ksli")].into_iter()).as_deref(), Some(told));
+        assert_eq!(blind([].into_iter()), None);
     }
 
     #[test]

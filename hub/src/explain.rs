@@ -244,6 +244,7 @@ pub(crate) mod tests {
         let config = HubConfig {
             data_dir: dir.to_owned(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            any_port: false,
             retention: Duration::from_secs(86_400),
             store_bytes: 1 << 30,
             topology: TopologyConfig::default(),

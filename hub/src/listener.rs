@@ -1,12 +1,14 @@
 //! Connections: so many at once, and none that stands still for minutes. Each costs memory and a file, whoever opened it.
+//! Where all places are taken, connections that wait for nothing make room.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,11 +21,32 @@ const MAX_CONNECTIONS: usize = 512;
 const BACKLOG: i32 = 1_024;
 /// A query may take a minute, and as long may lie between two requests; streams say something every 15 s.
 const MAX_QUIET: Duration = Duration::from_secs(120);
+/// Where room is needed, one that has not asked anything yet ends after this, and one that has after that: a stream is never
+/// quiet for so long.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+const NEXT_PATIENCE: Duration = Duration::from_secs(20);
+/// A look at whether there are such.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What the listener knows of a connection.
+struct Visit {
+    /// A request is under way: its head is here, and nothing of its answer has gone.
+    busy: bool,
+    /// There was one before.
+    asked: bool,
+    /// It has to make room.
+    closed: bool,
+    touched: Instant,
+    waker: Option<Waker>,
+}
+
+type Visits = Arc<Mutex<Vec<Arc<Mutex<Visit>>>>>;
 
 /// Accepts connections while there is room; the others wait in the kernel's queue.
 pub struct Listener {
     inner: TcpListener,
     places: Arc<Semaphore>,
+    visits: Visits,
     quiet: Duration,
 }
 
@@ -36,7 +59,31 @@ impl Listener {
     }
 
     fn with(inner: TcpListener, most: usize, quiet: Duration) -> Self {
-        Self { inner, places: Arc::new(Semaphore::new(most)), quiet }
+        Self { inner, places: Arc::new(Semaphore::new(most)), visits: Visits::default(), quiet }
+    }
+
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            let waited = tokio::time::timeout(LOOK, self.places.clone().acquire_owned()).await;
+            match waited {
+                // It is never closed.
+                Ok(place) => return place.ok(),
+                Err(_) => self.make_room(Instant::now()),
+            }
+        }
+    }
+
+    fn make_room(&self, now: Instant) {
+        for visit in &*self.visits.lock() {
+            let mut visit = visit.lock();
+            let patience = if visit.asked { NEXT_PATIENCE } else { FIRST_PATIENCE };
+            if !visit.busy && now.saturating_duration_since(visit.touched) >= patience {
+                visit.closed = true;
+                if let Some(waker) = visit.waker.take() {
+                    waker.wake();
+                }
+            }
+        }
     }
 }
 
@@ -45,17 +92,46 @@ impl axum::serve::Listener for Listener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // It is never closed.
-        let place = self.places.clone().acquire_owned().await.ok();
+        let place = self.place().await;
         let (stream, address) = axum::serve::Listener::accept(&mut self.inner).await;
         // Answers are written whole; waiting for more of them gains nothing.
         let _ = stream.set_nodelay(true);
         let end = Box::pin(tokio::time::sleep(self.quiet));
-        (Connection { stream, quiet: self.quiet, end, _place: place }, address)
+        let visit = Visit { busy: false, asked: false, closed: false, touched: Instant::now(), waker: None };
+        let visit = Arc::new(Mutex::new(visit));
+        self.visits.lock().push(visit.clone());
+        let (visits, head) = (self.visits.clone(), Head::default());
+        (Connection { stream, quiet: self.quiet, end, visit, visits, head, _place: place }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
+    }
+}
+
+/// How much of a request's head has come: it ends with an empty line.
+#[derive(Default)]
+struct Head {
+    begun: bool,
+    line_ends: u8,
+}
+
+impl Head {
+    /// Whether it is whole with these bytes. Empty lines before it are none of it (RFC 9112, 2.2).
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            match byte {
+                b'\r' => {}
+                b'\n' if self.begun => self.line_ends += 1,
+                b'\n' => {}
+                _ => (self.begun, self.line_ends) = (true, 0),
+            }
+            if self.line_ends == 2 {
+                *self = Self::default();
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -64,7 +140,16 @@ pub struct Connection {
     stream: TcpStream,
     quiet: Duration,
     end: Pin<Box<Sleep>>,
+    visit: Arc<Mutex<Visit>>,
+    visits: Visits,
+    head: Head,
     _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.visits.lock().retain(|visit| !Arc::ptr_eq(visit, &self.visit));
+    }
 }
 
 impl Connection {
@@ -74,14 +159,41 @@ impl Connection {
             self.end.as_mut().reset(Instant::now() + self.quiet);
             return outcome;
         }
+        {
+            let mut visit = self.visit.lock();
+            if visit.closed {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "it made room for another")));
+            }
+            visit.waker = Some(context.waker().clone());
+        }
         self.end.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// A head that comes in drops is no request yet.
+    fn heard(&mut self, bytes: &[u8]) {
+        let mut visit = self.visit.lock();
+        if !visit.busy && self.head.take(bytes) {
+            (visit.busy, visit.asked, visit.touched) = (true, true, Instant::now());
+        }
+    }
+
+    fn written(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if outcome.is_ready() {
+            let mut visit = self.visit.lock();
+            (visit.busy, visit.touched) = (false, Instant::now());
+        }
+        self.watched(context, outcome)
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let own = self.get_mut();
+        let before = buffer.filled().len();
         let outcome = Pin::new(&mut own.stream).poll_read(context, buffer);
+        if let Some(bytes) = buffer.filled().get(before..) {
+            own.heard(bytes);
+        }
         own.watched(context, outcome)
     }
 }
@@ -90,13 +202,13 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let own = self.get_mut();
         let outcome = Pin::new(&mut own.stream).poll_write(context, bytes);
-        own.watched(context, outcome)
+        own.written(context, outcome)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let own = self.get_mut();
         let outcome = Pin::new(&mut own.stream).poll_write_vectored(context, parts);
-        own.watched(context, outcome)
+        own.written(context, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -164,5 +276,24 @@ mod tests {
         assert_eq!(listener.places.available_permits(), 0, "the second waits");
         drop(served);
         listener.accept().await;
+    }
+
+    #[tokio::test]
+    async fn who_asks_nothing_makes_room_and_who_waits_for_an_answer_does_not() {
+        let mut listener = listener(2, Duration::from_secs(3_600)).await;
+        let address = listener.local_addr().unwrap();
+        let mut asking = TcpStream::connect(address).await.unwrap();
+        let (mut served, _) = listener.accept().await;
+        asking.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut head = [0; 18];
+        served.read_exact(&mut head).await.unwrap();
+        let mut dripping = TcpStream::connect(address).await.unwrap();
+        let (mut silent, _) = listener.accept().await;
+        dripping.write_all(b"GET / HTTP").await.unwrap();
+        let ended = tokio::spawn(async move { while silent.read_u8().await.is_ok() {} });
+        let _next = TcpStream::connect(address).await.unwrap();
+        listener.accept().await;
+        ended.await.unwrap();
+        assert!(!served.visit.lock().closed);
     }
 }

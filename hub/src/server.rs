@@ -1,6 +1,7 @@
 //! Start and end of the hub: what is opened in which order, the threads, the listener.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,6 +63,8 @@ pub struct HubConfig {
     /// Store, documents, models.
     pub data_dir: PathBuf,
     pub listen: SocketAddr,
+    /// Where somebody else has that port, a free one will do.
+    pub any_port: bool,
     pub retention: Duration,
     pub store_bytes: u64,
     pub topology: topology::Config,
@@ -84,8 +87,8 @@ pub enum HubError {
     Store { dir: String, reason: String },
     #[error(transparent)]
     Documents(#[from] DocumentError),
-    #[error("cannot listen on {address}: {reason}; choose another with --listen")]
-    Listen { address: SocketAddr, reason: String },
+    #[error("web interface cannot listen on {address} ({source}): choose another address with --listen")]
+    Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
     #[error("{what} cannot change while the hub runs; restart it")]
@@ -107,10 +110,8 @@ pub struct Hub {
 impl Hub {
     /// Opens everything and serves. Returns once the port is open.
     pub fn start(config: HubConfig) -> Result<Self, HubError> {
+        let listener = bind(&config)?;
         let state = open(&config)?;
-        let listener = std::net::TcpListener::bind(config.listen)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .map_err(|error| HubError::Listen { address: config.listen, reason: error.to_string() })?;
         let address = listener.local_addr().map_err(HubError::Thread)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -215,6 +216,15 @@ impl Hub {
             tracing::error!(%error, "the newest samples may not be on disk");
         }
     }
+}
+
+fn bind(config: &HubConfig) -> Result<std::net::TcpListener, HubError> {
+    let bound = std::net::TcpListener::bind(config.listen).or_else(|error| match error.kind() {
+        ErrorKind::AddrInUse if config.any_port => std::net::TcpListener::bind((config.listen.ip(), 0)),
+        _ => Err(error),
+    });
+    let listener = bound.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listener.map_err(|source| HubError::Listen { address: config.listen, source })
 }
 
 pub(crate) fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {

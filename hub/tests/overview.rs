@@ -265,3 +265,18 @@ fn status_says_what_runs_and_how_long_it_keeps() {
     hub.hub().note_configuration(false);
     assert_eq!(runtime()["reloadConfigSuccess"], false);
 }
+
+#[test]
+fn a_port_that_somebody_has_is_an_error_where_it_was_chosen_and_another_one_is_taken_where_not() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = gala_hub::HubConfig { listen: address, ..TestHub::config(dir.path()) };
+    let error = gala_hub::Hub::start(config.clone()).err().unwrap().to_string();
+    assert!(error.contains(&address.to_string()) && error.contains("--listen"), "{error}");
+    config.any_port = true;
+    let hub = gala_hub::Hub::start(config.clone()).unwrap();
+    assert!(hub.address().port() != address.port() && hub.address().ip() == address.ip());
+    assert!(hub.can_take(&config).is_ok(), "a reload asks for nothing new");
+    hub.stop();
+}

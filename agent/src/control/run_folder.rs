@@ -64,6 +64,12 @@ impl RunFolder {
     pub fn path(&self) -> &Path {
         &self.folder
     }
+
+    /// What its end does but for the lock, which goes with the process: for a process that ends without waiting for its parts.
+    pub fn clearing(&self) -> impl Fn() + Send + Sync + use<> {
+        let (folder, own) = (self.folder.clone(), self.own);
+        move || clear(&folder, own)
+    }
 }
 
 /// Who else may write there could put the lock out of its place.
@@ -84,13 +90,17 @@ fn check_owner(folder: &Path) -> Result<(), Error> {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        for file in [SOCKET, PID_FILE] {
-            let _ = fs::remove_file(self.folder.join(file));
-        }
-        if self.own {
-            // Only if nobody else put something there.
-            let _ = fs::remove_dir(&self.folder);
-        }
+        clear(&self.folder, self.own);
+    }
+}
+
+fn clear(folder: &Path, own: bool) {
+    for file in [SOCKET, PID_FILE] {
+        let _ = fs::remove_file(folder.join(file));
+    }
+    if own {
+        // Only if nobody else put something there.
+        let _ = fs::remove_dir(folder);
     }
 }
 
@@ -136,6 +146,16 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         drop(RunFolder::acquire(&folder, true).unwrap());
         assert!(folder.exists(), "one that was named and was there belongs to somebody else");
+    }
+
+    #[test]
+    fn a_process_that_ends_without_its_parts_leaves_nothing_either() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("run");
+        let held = RunFolder::acquire(&folder, false).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(folder.join(SOCKET)).unwrap());
+        held.clearing()();
+        assert!(!folder.exists());
     }
 
     #[test]

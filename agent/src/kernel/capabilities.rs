@@ -49,7 +49,7 @@ const WITHOUT: &str = "GALA_WITHOUT_RUNGS";
 impl Capabilities {
     pub fn probe() -> Self {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
+        let btf = has_btf();
         let load_refused = tracing_load_error();
         let may_load = load_refused.is_empty();
         Self {
@@ -131,6 +131,11 @@ impl KernelNames {
             _ => None,
         }
     }
+}
+
+/// The kernel describes its types; an empty file describes none.
+pub fn has_btf() -> bool {
+    std::fs::metadata("/sys/kernel/btf/vmlinux").is_ok_and(|about| about.len() > 0)
 }
 
 /// The kernel's tick rate, told by the resolution of its coarse clock.

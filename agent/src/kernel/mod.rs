@@ -14,7 +14,7 @@ pub mod load;
 mod log;
 pub mod plain;
 
-pub use capabilities::{Capabilities, KernelNames, Release, jiffies_per_second};
+pub use capabilities::{Capabilities, KernelNames, Release, has_btf, jiffies_per_second};
 pub use cost::{ProgramCost, RunTimeWindow};
 pub use doctor::doctor;
 pub use plain::Plain;

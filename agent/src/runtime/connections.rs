@@ -34,7 +34,7 @@ type Open = Arc<Mutex<VecDeque<Arc<Slot>>>>;
 
 /// What the listener knows of a connection.
 struct Slot {
-    /// No request is under way.
+    /// No request is under way: none has begun, or not all of its head is here.
     idle: AtomicBool,
     /// It has to make room.
     closed: AtomicBool,
@@ -104,7 +104,8 @@ impl Listener for Limited {
                 continue;
             };
             let deadline = Box::pin(tokio::time::sleep(PATIENCE));
-            return (Connection { stream, slot, open: Arc::clone(&self.open), began: self.began, deadline }, address);
+            let (open, began, head) = (Arc::clone(&self.open), self.began, Head::default());
+            return (Connection { stream, slot, open, began, deadline, head }, address);
         }
     }
 
@@ -120,9 +121,49 @@ pub struct Connection {
     open: Open,
     began: Instant,
     deadline: Pin<Box<Sleep>>,
+    head: Head,
+}
+
+/// How much of a request's head has come: it ends with an empty line.
+#[derive(Default)]
+struct Head {
+    begun: bool,
+    line_ends: u8,
+}
+
+impl Head {
+    /// Whether it is whole with these bytes. Empty lines before it are none of it (RFC 9112, 2.2).
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            match byte {
+                b'\r' => {}
+                b'\n' if self.begun => self.line_ends += 1,
+                b'\n' => {}
+                _ => (self.begun, self.line_ends) = (true, 0),
+            }
+            if self.line_ends == 2 {
+                *self = Self::default();
+                return true;
+            }
+        }
+        false
+    }
 }
 
 impl Connection {
+    /// A head that comes in drops is no request yet, and makes room as one that says nothing does.
+    fn heard(&mut self, bytes: &[u8]) {
+        if !self.slot.idle.load(Ordering::Acquire) {
+            return;
+        }
+        let was_begun = self.head.begun;
+        if self.head.take(bytes) {
+            self.touch(false);
+        } else if self.head.begun && !was_begun {
+            self.touch(true);
+        }
+    }
+
     fn touch(&mut self, idle: bool) {
         self.slot.touched_ms.store(self.began.elapsed().as_millis() as u64, Ordering::Release);
         let was_idle = self.slot.idle.swap(idle, Ordering::AcqRel);
@@ -167,8 +208,8 @@ impl AsyncRead for Connection {
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
             Poll::Pending => self.wait(context),
             Poll::Ready(done) => {
-                if buffer.filled().len() > before {
-                    self.touch(false);
+                if let Some(bytes) = buffer.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
+                    self.heard(bytes);
                 }
                 Poll::Ready(done)
             }

@@ -8,7 +8,7 @@ pub mod about;
 mod connections;
 pub mod enrich;
 pub mod metrics;
-mod ports;
+pub mod ports;
 pub mod sampler;
 mod serve;
 pub mod status;
@@ -35,6 +35,7 @@ use crate::control::run_folder::{RunFolder, RunFolderError};
 use crate::control::saved::SavedFile;
 use crate::control::{Control, Refusal, reload};
 use crate::identity::Identity;
+use crate::kernel::Capabilities;
 use crate::ledger::{Ledger, LedgerLine, now_ms};
 use crate::sinks::exporter;
 use crate::sinks::latest::{DEFAULT_MAX_ROWS, Latest};
@@ -164,7 +165,7 @@ impl Agent {
     ) -> Result<AgentHandle, AgentError> {
         make_private(&config.state_dir)?;
         let ledger = Ledger::default();
-        note_missing_rights(&ledger);
+        note_blindness(&ledger);
         note_in_vain(&ledger, &config.notes);
         let latest = Arc::new(Latest::new(config.max_rows));
         let statuses = Arc::new(Mutex::new(BTreeMap::new()));
@@ -436,17 +437,21 @@ fn make_private(folder: &Path) -> Result<(), AgentError> {
     made.map_err(|source| AgentError::State { folder: folder.to_owned(), source })
 }
 
-/// What counts is the rights and not the user: root in a container lacks some, a service may have them without root.
-fn note_missing_rights(ledger: &Ledger) {
+/// What counts is the rights and not the user: root in a container lacks some, a service may have them without root. With all
+/// of them the kernel may still not do.
+fn note_blindness(ledger: &Ledger) {
     let missing = crate::doctor::own_missing_rights();
-    if !missing.is_empty() {
-        let reason = format!(
-            "rights are missing ({}): start as root, in a container with these rights, or give them to the program",
-            missing.join(", ")
-        );
-        ledger.add("agent", "kernel events, and files of other users' processes", &reason, 1);
-        tracing::warn!("degraded: {reason}; `gala doctor` tells what still works");
-    }
+    let (what, reason) = if !missing.is_empty() {
+        let missing = missing.join(", ");
+        let fix = "start as root, in a container with these rights, or give them to the program";
+        ("kernel events, and files of other users' processes", format!("rights are missing ({missing}): {fix}"))
+    } else if let Some(reason) = Capabilities::probe().obstacle() {
+        ("kernel events", reason)
+    } else {
+        return;
+    };
+    ledger.add("agent", what, &reason, 1);
+    tracing::warn!("degraded: {reason}; `gala doctor` tells what still works");
 }
 
 /// Upstream's clients find it in the run folder; without it the REST API is still there.

@@ -47,10 +47,15 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
         let chosen = listener.local_addr()?;
         Ok((listener, chosen))
     };
-    open().map_err(|error: std::io::Error| match holder(address.port()) {
+    open().map_err(|error: std::io::Error| why_not(address, &error))
+}
+
+/// Why an address could not be listened on; names who has it, where that may be known.
+pub fn why_not(address: SocketAddr, error: &std::io::Error) -> String {
+    match holder(address.port()) {
         Some((pid, name)) if error.kind() == ErrorKind::AddrInUse => format!("{name}, pid {pid}, has it"),
         _ => error.to_string(),
-    })
+    }
 }
 
 /// The process that listens on a TCP port, if its descriptors may be read.

@@ -41,13 +41,17 @@ impl ProbeState {
         matches!(self, Self::Full | Self::Degraded | Self::Off)
     }
 
-    /// What a probe with these hooks is worth, and why it is not full.
+    /// What a probe with these hooks is worth, and why it is not full: each reason once, behind the hooks it holds for.
     pub fn of_hooks<'a>(hooks: impl IntoIterator<Item = &'a HookReport>) -> (Self, String) {
-        let (mut working, mut missing) = (false, Vec::new());
+        let (mut working, mut missing) = (false, Vec::<(&str, Vec<&str>)>::new());
         for hook in hooks {
             working |= hook.state != HookState::Off;
-            if hook.state != HookState::Full {
-                missing.push(format!("{}: {}", hook.hook, hook.reason));
+            if hook.state == HookState::Full {
+                continue;
+            }
+            match missing.iter_mut().find(|(reason, _)| *reason == hook.reason) {
+                Some((_, hooks)) => hooks.push(&hook.hook),
+                None => missing.push((&hook.reason, vec![&hook.hook])),
             }
         }
         let state = match (missing.is_empty(), working) {
@@ -55,7 +59,12 @@ impl ProbeState {
             (false, true) => Self::Degraded,
             (false, false) => Self::Off,
         };
-        (state, missing.join("; "))
+        let reasons = missing.iter().map(|(reason, hooks)| {
+            // What is worse on a lower rung ends with why the better ones are off, which is said already.
+            let known = missing.iter().filter_map(|(other, _)| reason.strip_suffix(other)?.strip_suffix(": ")).next();
+            format!("{}: {}", hooks.join(", "), known.unwrap_or(reason))
+        });
+        (state, reasons.collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -161,5 +170,30 @@ impl ProbeStatus {
         self.hooks = probe.hooks();
         self.map_bytes = probe.map_bytes();
         (self.state, self.reason) = ProbeState::of_hooks(&self.hooks);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook(name: &str, state: HookState, reason: &str) -> HookReport {
+        HookReport { probe: "tcp", hook: name.into(), state, rung: None, ladder: Vec::new(), reason: reason.into() }
+    }
+
+    #[test]
+    fn a_reason_many_hooks_share_is_told_once() {
+        let hooks = [
+            hook("connections", HookState::Degraded, "short ones are not seen: no BTF"),
+            hook("reset", HookState::Off, "no BTF"),
+            hook("drop", HookState::Off, "no BTF"),
+            hook("walk", HookState::Full, ""),
+        ];
+        let told = "connections: short ones are not seen; reset, drop: no BTF";
+        assert_eq!(ProbeState::of_hooks(&hooks), (ProbeState::Degraded, told.to_owned()));
+        let alone = ProbeState::of_hooks(&hooks[..1]).1;
+        assert_eq!(alone, "connections: short ones are not seen: no BTF", "it is said somewhere");
+        assert_eq!(ProbeState::of_hooks(&hooks[1..3]), (ProbeState::Off, "reset, drop: no BTF".to_owned()));
+        assert_eq!(ProbeState::of_hooks(&hooks[3..]), (ProbeState::Full, String::new()));
     }
 }

@@ -49,6 +49,7 @@ impl TestHub {
         HubConfig {
             data_dir: PathBuf::from(data_dir),
             listen: "127.0.0.1:0".parse().unwrap(),
+            any_port: false,
             retention: Duration::from_secs(7 * 86_400),
             store_bytes: 1 << 30,
             topology: TopologyConfig { period_ms: PERIOD_MS, ..TopologyConfig::default() },
