@@ -142,3 +142,18 @@ fn where_nothing_is_to_be_kept_nothing_is_written() {
     assert_eq!(put(&running.agent, "baseinfo", r#"{"cmd":{"probe":["cpu"]}}"#), 200);
     assert!(!state.path().join("probes.json").exists());
 }
+
+#[test]
+fn what_could_not_be_kept_is_kept_once_it_can_be() {
+    let state = tempfile::tempdir().unwrap();
+    let running = agent(|config| config.state_dir = state.path().to_owned());
+    // A folder in the way, for a full disk.
+    let new = state.path().join("probes.json.new");
+    std::fs::create_dir(&new).unwrap();
+    assert_eq!(put(&running.agent, "baseinfo", r#"{"cmd":{"probe":["cpu"]}}"#), 200);
+    assert!(running.agent.ledger().iter().any(|line| line.place == "control"), "{:?}", running.agent.ledger());
+    std::fs::remove_dir(&new).unwrap();
+    running.agent.control().save_again();
+    assert!(running.agent.ledger().iter().all(|line| line.place != "control"));
+    assert!(std::fs::read_to_string(state.path().join("probes.json")).unwrap().contains("\"cpu\""));
+}

@@ -71,6 +71,8 @@ pub struct Control {
     pending: Mutex<BTreeMap<String, SavedProbe>>,
     /// Report period of the probes that run unasked.
     interval: Mutex<Duration>,
+    /// The last changes could not be kept.
+    is_unsaved: AtomicBool,
     /// Why nobody hears of events; `None` where somebody does.
     events_lost: Option<&'static str>,
     /// The agent stops: nothing is started any more that nobody waits for.
@@ -111,6 +113,7 @@ impl Control {
             saved: saved.map(Mutex::new),
             pending: Mutex::default(),
             interval: Mutex::new(interval),
+            is_unsaved: AtomicBool::new(false),
             events_lost,
             is_ending: AtomicBool::new(false),
         }
@@ -332,7 +335,9 @@ impl Control {
         for (name, kept) in self.pending.lock().iter() {
             probes.entry(name.clone()).or_insert_with(|| kept.clone());
         }
-        match file.store(probes) {
+        let stored = file.store(probes);
+        self.is_unsaved.store(stored.is_err(), Ordering::Relaxed);
+        match stored {
             Ok(()) => self.ledger.clear("control", KEPT),
             Err(error) => {
                 let reason =
@@ -340,6 +345,13 @@ impl Control {
                 self.ledger.add("control", KEPT, &reason, 1);
                 tracing::warn!("{reason}");
             }
+        }
+    }
+
+    /// Keeps what could not be kept, once there is room again.
+    pub fn save_again(&self) {
+        if self.is_unsaved.load(Ordering::Relaxed) {
+            self.save();
         }
     }
 

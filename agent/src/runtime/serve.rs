@@ -58,7 +58,11 @@ impl Servers {
                 loop {
                     tokio::time::sleep(KEEP_ALIVE).await;
                     let control = Arc::clone(&control);
-                    let _ = tokio::task::spawn_blocking(move || control.start_wanted()).await;
+                    let _ = tokio::task::spawn_blocking(move || {
+                        control.start_wanted();
+                        control.save_again();
+                    })
+                    .await;
                 }
             });
             let _ = stopped.await;

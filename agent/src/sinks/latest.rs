@@ -142,7 +142,7 @@ impl Latest {
             let TableRows { index, slots, free, timeout_ms, .. } = table;
             for (at, place) in slots.iter_mut().enumerate() {
                 let Some(slot) = place else { continue };
-                if now_ms - slot.at_ms <= *timeout_ms {
+                if is_recent(slot.at_ms, now_ms, *timeout_ms) {
                     series += slot.values.iter().map(series_of).sum::<usize>();
                     continue;
                 }
@@ -174,7 +174,7 @@ impl Latest {
                 }
                 cursor.slot += 1;
                 if let Some(slot) = place
-                    && now_ms - slot.at_ms <= table.timeout_ms
+                    && is_recent(slot.at_ms, now_ms, table.timeout_ms)
                 {
                     writer.write(table.def, &slot.labels, &slot.values, slot.at_ms, out);
                     cursor.wrote = true;
@@ -218,6 +218,11 @@ impl Inner {
         });
         &mut self.tables[at]
     }
+}
+
+/// What is further ahead than anything may be old was told before the clock was set back.
+fn is_recent(at_ms: i64, now_ms: i64, timeout_ms: i64) -> bool {
+    (now_ms - at_ms).abs() <= timeout_ms
 }
 
 /// Series a value is exported as.
@@ -307,6 +312,15 @@ mod tests {
         assert!(text(&latest, 70_000).contains("sdc"));
         assert_eq!(latest.sweep(10_000_000), 2);
         assert_eq!((latest.size(), text(&latest, 10_000_000)), ((0, 0), String::new()));
+    }
+
+    #[test]
+    fn rows_of_before_the_clock_was_set_back_do_not_stay() {
+        let latest = Latest::new(10);
+        store(&latest, "sda", 1, 3_700_000, 5.0);
+        store(&latest, "sdb", 1, 100_000, 6.0);
+        assert_eq!(text(&latest, 100_000), "gala_gopher_disk_reads{disk_name=\"sdb\",owner=\"1\"} 6 100000\n\n");
+        assert_eq!((latest.sweep(100_000), latest.size().0), (1, 1));
     }
 
     #[test]
