@@ -54,7 +54,7 @@ pub(super) fn fill(answer: &Answer<'_>, resource: &mut Resource) {
     resource.cause_metrics = hypotheses[..reported].iter().enumerate().map(|(at, one)| cause(answer, one, at + 1)).collect();
     resource.also_considered = considered(answer, &hypotheses[reported..]);
     resource.fault_category = Some(category(&hypotheses, answered, resource.unknown_probability));
-    resource.fault_domain = answered.then(|| domain(answer, &hypotheses)).flatten();
+    resource.fault_domain = (reported > 0).then(|| domain(answer, &hypotheses)).flatten();
     resource.graph = graph(answer);
     let symptom = symptom_text(answer);
     resource.summary = match resource.cause_metrics.first() {
