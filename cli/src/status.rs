@@ -147,12 +147,10 @@ fn show_faults(faults: &Value) {
         crate::print(&format!("incident     {}", text(&fault["summary"]["en"])));
         if fault["cause"].is_object() {
             let cause = &fault["cause"];
-            let probability = cause["probability"].as_f64().unwrap_or(0.0) * 100.0;
-            crate::print(&format!(
-                "  cause      {} ({}, {probability:.0} %)",
-                text(&cause["entity_name"]),
-                text(&cause["category"])
-            ));
+            let probability = cause["probability"].as_f64().unwrap_or(0.0);
+            // No cause is certain.
+            let sure = if probability > 0.99 { "over 99".to_owned() } else { format!("{:.0}", probability * 100.0) };
+            crate::print(&format!("  cause      {} ({}, {sure} %)", text(&cause["entity_name"]), text(&cause["category"])));
         }
     }
 }
