@@ -156,6 +156,11 @@ impl Baseline {
         self.refresh(policy, t_ms);
     }
 
+    /// The same for another process of the same service: known, but with the caution of few samples.
+    pub fn of_another(&self) -> Self {
+        Self { learnt: self.learnt.min(KNOWN_FROM), level: None, ..self.clone() }
+    }
+
     fn learn_long(&mut self, value: f64) {
         if self.long.is_empty() {
             self.long_origin = value - LONG_STEP * (LONG_BINS / 4) as f64;

@@ -45,6 +45,8 @@ const WITH_IT_MS: i64 = 120_000;
 /// Readings learnt before one so far beyond them, in logarithms, is no longer learnt, though none is judged yet.
 const DOUBT_FROM: u32 = 20;
 const DOUBT_MARGIN: f64 = std::f64::consts::LN_2;
+/// Samples after which a process that took over from another has settled: two minutes at 5 s, in which caches fill.
+const SETTLED: u32 = 24;
 /// Samples above this interval are scarce: two of three suffice.
 const SCARCE_FROM_MS: f64 = 30_000.0;
 /// Steps longer than so many intervals are pauses; of what is reported only when it happens, so are those of a minute.
@@ -150,6 +152,16 @@ pub struct KpiState {
     /// Since when it was bad before it was judged.
     #[serde(skip)]
     doubt_ms: Option<i64>,
+    /// Predecessors were looked for.
+    #[serde(skip)]
+    has_looked_back: bool,
+}
+
+/// What one process leaves to the next.
+#[derive(Debug)]
+pub(super) struct Habits {
+    baseline: Baseline,
+    stalls: Stalls,
 }
 
 fn number_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
@@ -209,6 +221,7 @@ impl Kpi {
                 early_readings: 0,
                 stalls: Stalls::default(),
                 doubt_ms: None,
+                has_looked_back: false,
             },
         }
     }
@@ -220,6 +233,26 @@ impl Kpi {
     /// Whether the KPI is judged already.
     pub fn is_warm(&self) -> bool {
         self.state.samples >= self.policy.from_sample
+    }
+
+    /// Whether it has been there for long enough to be judged by what was usual of another process, and was not yet.
+    pub(super) fn has_settled(&self) -> bool {
+        let state = &self.state;
+        !state.has_looked_back && !self.is_warm() && state.samples >= SETTLED && self.policy.limit.is_none()
+    }
+
+    pub(super) fn habits(&self) -> Habits {
+        Habits { baseline: self.state.baseline.of_another(), stalls: self.state.stalls.of_another() }
+    }
+
+    /// Goes on with the habits of another process, where there are any.
+    pub(super) fn settle_in(&mut self, habits: Option<&Habits>) {
+        let state = &mut self.state;
+        state.has_looked_back = true;
+        let Some(habits) = habits else { return };
+        (state.baseline, state.stalls) = (habits.baseline.clone(), habits.stalls);
+        state.waiting.clear();
+        state.samples = state.samples.max(self.policy.from_sample);
     }
 
     /// Silent for longer, it is gone: who speaks seldom is given some of its intervals.

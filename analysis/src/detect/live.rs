@@ -205,6 +205,7 @@ impl Detector {
             // Those turned away come again with each reading.
             self.over_cap = 0;
             report.samples += self.read(series, piece_to_ms, &mut changes);
+            self.inherit();
             if self.room.is_crowded() && piece_to_ms < now_ms {
                 self.sweep(piece_to_ms, &mut report);
             }

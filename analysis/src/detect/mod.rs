@@ -9,6 +9,7 @@ pub mod baseline;
 mod buckets;
 mod ends;
 pub mod evidence;
+mod heirs;
 pub mod kpi;
 pub mod live;
 pub mod meaning;

@@ -8,6 +8,9 @@ const LAST: u32 = 60;
 /// So many of them at least, beside so many times as many as usual.
 const FEWEST: f32 = 10.0;
 const TIMES: f32 = 3.0;
+/// Or, where hardly any are usual, half of the last minute's samples.
+const SOON: u32 = 12;
+const FEWEST_SOON: f32 = 5.5;
 /// So many more than usual say that those go on that were told.
 const GOING_ON: f32 = 3.0;
 /// Samples without any between two that belong together: a minute at 5 s.
@@ -44,7 +47,11 @@ impl Stalls {
     }
 
     pub fn are_many(&self) -> bool {
-        self.samples >= FIRST && self.bits.count_ones() as f32 >= FEWEST + TIMES * LAST as f32 * self.share
+        let exceed = |fewest: f32, last: u32| {
+            let stalls = (self.bits & ((1 << last) - 1)).count_ones() as f32;
+            stalls >= fewest + TIMES * last as f32 * self.share
+        };
+        self.samples >= FIRST && (exceed(FEWEST, LAST) || exceed(FEWEST_SOON, SOON))
     }
 
     /// An anomaly begins: are stalls what it is of?
@@ -70,6 +77,11 @@ impl Stalls {
             age = at;
         }
         age
+    }
+
+    /// How many are usual, for another process of the same service.
+    pub fn of_another(&self) -> Self {
+        Self { bits: 0, told: false, ..*self }
     }
 
     /// Others suffer: what stalls now says nothing.
@@ -112,7 +124,7 @@ mod tests {
 
     #[test]
     fn those_that_come_again_are_many_and_lone_ones_are_not() {
-        assert_eq!(many_after(2, 300), Some(20));
+        assert_eq!(many_after(2, 300), Some(12));
         assert_eq!(many_after(5, 300), Some(50));
         assert_eq!(many_after(20, 300), None);
     }

@@ -68,6 +68,22 @@ fn short_stalls_that_come_again_are_one_incident_and_a_lone_one_is_none() {
 }
 
 #[test]
+fn a_fault_that_is_on_for_ten_seconds_and_off_for_ten_is_found_in_a_minute() {
+    let mut host = host(500.0, 2_000_000.0);
+    host.run(1_500);
+    let injected_ms = host.now_ms;
+    for _ in 0..4 {
+        host.services[0].latency_ns *= 8.0;
+        host.run(10);
+        host.services[0].latency_ns /= 8.0;
+        host.run(10);
+    }
+    assert_eq!(host.opened.len(), 1);
+    assert!(host.opened[0].0 - injected_ms <= 63_000, "{} ms", host.opened[0].0 - injected_ms);
+    assert!((host.opened[0].1.onset_ms - injected_ms).abs() <= 15_000);
+}
+
+#[test]
 fn a_fault_that_begins_in_the_warm_up_is_found_at_its_end() {
     for begins_s in [150, 220] {
         let mut host = host(500.0, 2_000_000.0);

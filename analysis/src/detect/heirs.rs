@@ -1,0 +1,42 @@
+//! A service that restarts is another process with the same habits: once it has settled, it is judged by what was usual of
+//! the one before it, instead of learning for minutes in which nothing could be found.
+
+use std::sync::Arc;
+
+use super::live::Detector;
+use super::route::KpiEntry;
+
+/// Intervals for which the one before must have been silent: two at work at a time are no heirs of each other.
+const SILENT_INTERVALS: f64 = 12.0;
+/// What names a process beside its number.
+const PROCESS: &str = "tgid";
+/// What the series of a service tell beyond the keys of their entity, and must be the same where both tell it.
+const SAME: [&str; 3] = ["comm", "server_port", "role"];
+
+impl Detector {
+    /// Gives KPIs that have just settled what is known of their predecessors, newest first.
+    pub(super) fn inherit(&mut self) {
+        let settled = self.kpis.values().filter(|entry| entry.kpi.has_settled() && entry.labels.contains_key(PROCESS));
+        let heirs: Vec<Arc<str>> = settled.map(|entry| entry.key.clone()).collect();
+        for key in heirs {
+            let Some(heir) = self.kpis.get(&key) else { continue };
+            let before = self.kpis.values().filter(|other| is_predecessor(other, heir));
+            let habits = before.max_by_key(|other| (other.heard_ms, &other.key)).map(|other| other.kpi.habits());
+            self.kpis.get_mut(&key).into_iter().for_each(|heir| heir.kpi.settle_in(habits.as_ref()));
+        }
+    }
+}
+
+fn is_predecessor(other: &KpiEntry, heir: &KpiEntry) -> bool {
+    let is_same_number = std::ptr::eq(other.role.policy, heir.role.policy)
+        && (other.role.metric, other.role.shape) == (heir.role.metric, heir.role.shape);
+    let silence_ms = heir.heard_ms - other.heard_ms;
+    if !is_same_number || !other.kpi.is_warm() || (silence_ms as f64) < SILENT_INTERVALS * heir.kpi.state.interval_ms {
+        return false;
+    }
+    let others = |entry: &KpiEntry| entry.labels.iter().filter(|(name, _)| *name != PROCESS).count();
+    let is_same_place = others(other) == others(heir)
+        && heir.labels.iter().all(|(name, value)| name == PROCESS || other.labels.get(name) == Some(value));
+    let (Some(left), Some(right)) = (&other.kpi.lead, &heir.kpi.lead) else { return false };
+    is_same_place && left.get("comm").is_some() && SAME.iter().all(|name| left.get(name) == right.get(name))
+}
