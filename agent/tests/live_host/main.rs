@@ -9,4 +9,5 @@ mod disks;
 mod figures;
 mod groups;
 mod harness;
+mod loop_disk;
 mod processes;

@@ -31,7 +31,8 @@
  * Blind spots. Before 6.5 the owner is who inserted or issued the request, a kernel thread where that was put off, and the
  * time spent waiting for a free request is not seen. Cached writes are asked for by the kernel thread that writes them back.
  * A device that works on bios without requests (some ramdisks, the upper side of device mapper) shows only
- * what it sends on. With I/O statistics switched off for a queue (queue/iostats) no start is seen, only the hand-over.
+ * what it sends on. With I/O statistics switched off for a queue (queue/iostats) no start is seen, only the hand-over. While
+ * another program is attached to the same tracepoint, or leaves it, a few completions reach none of those attached.
  */
 #include "compat.h"
 #include "kernel.h"
