@@ -18,6 +18,7 @@ mod harness;
 #[allow(dead_code)]
 mod loop_disk;
 #[path = "common/wait.rs"]
+#[allow(dead_code)]
 mod wait;
 
 /// What fio counted and timed at the disk, one request at a time, and its process.
