@@ -27,7 +27,8 @@ const MAX_QUEUE: usize = 8 << 20;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than a busy hub lets a write wait for its turn.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What may still be sent when the agent stops.
 const LAST_WORDS: Duration = Duration::from_millis(300);

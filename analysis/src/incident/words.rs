@@ -22,6 +22,13 @@ pub fn summary(symptom: &Symptom) -> Text {
         Source::Quantile { percent, .. } => (format!("p{percent} {noun_en}"), format!("p{percent} {noun_zh}")),
         _ => (noun_en, noun_zh),
     };
+    // How full something may be is known without a range, and what is 95 % full has none that would mean anything.
+    if symptom.entity_type == "fs" && is_limit {
+        return Text {
+            en: format!("{noun_en} of {of} reached {peak}"),
+            zh: format!("{of} \u{7684}{noun_zh}\u{8fbe}\u{5230} {peak}"),
+        };
+    }
     Text {
         en: format!("{noun_en} of {of} {verb} to {peak}, normally {range}"),
         zh: format!("{of} \u{7684}{noun_zh}{verb_zh}\u{81f3} {peak}\u{ff0c}\u{6b63}\u{5e38}\u{4e3a} {range_zh}"),
@@ -107,14 +114,23 @@ mod tests {
     use super::*;
 
     fn told(falls: bool, low: f64, high: f64, peak: f64) -> String {
+        told_of("mem", falls, low, high, peak)
+    }
+
+    fn told_of(entity: &str, falls: bool, low: f64, high: f64, peak: f64) -> String {
         let symptom = serde_json::json!({
-            "kpi": "k", "class": "sys", "entity_id": "m_mem", "entity_type": "mem", "entity_name": "paging", "machine_id": "m",
+            "kpi": "k", "class": "sys", "entity_id": "m_mem", "entity_type": entity, "entity_name": "paging", "machine_id": "m",
             "process_id": null, "metric": "gala_gopher_mem_oom_kills", "unit": "count", "help": "", "labels": {},
             "lead_labels": {}, "source": {"kind": "number", "name": "x"}, "falls": falls, "onset_ms": 1, "opened_ms": 1,
             "last_bad_ms": 1, "closed_ms": null, "low": low, "before": low, "high": high, "peak": peak, "now": peak,
             "score": 1.0, "severity": "WARN",
         });
         summary(&serde_json::from_value(symptom).unwrap()).en
+    }
+
+    #[test]
+    fn a_file_system_that_is_nearly_full_is_told_without_a_range() {
+        assert_eq!(told_of("fs", false, 0.0, 5668.0, 99.7), "file system use of paging reached 99.7");
     }
 
     #[test]

@@ -136,7 +136,8 @@ fn service_row(numbers: &Numbers, key: &ProcessKey, rate: f64, process: &EntityR
         "port": numbers.ports.get(key).and_then(|port| port.parse::<u16>().ok()).filter(|port| *port > 0),
         "app": numbers.apps.get(key).map(|app| app.to_lowercase()),
         "rate_per_s": rate,
-        "error_ratio": numbers.error_ratio.get(key),
+        // Errors and requests are counted over windows that may differ by a scrape.
+        "error_ratio": numbers.error_ratio.get(key).map(|ratio| ratio.min(1.0)),
         "p50_ms": numbers.p50_ms.get(key),
         "p99_ms": p99,
         "p99_normal_ms": usual,
