@@ -147,7 +147,9 @@ fn up_agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) -
 
 /// The hub beside an agent: a port nobody chose is no reason to show nothing.
 fn up_hub_config(common: &Common, options: &HubOptions, file: &FileConfig) -> Result<HubConfig> {
-    let is_chosen = options.listen.is_some() || file.option("listen").is_some();
+    // Nobody reads where a service went: its port is where everybody looks for it.
+    let is_service = std::env::var_os("NOTIFY_SOCKET").is_some();
+    let is_chosen = is_service || options.listen.is_some() || file.option("listen").is_some();
     Ok(HubConfig { any_port: !is_chosen, ..hub_config(common, options, file, LOCAL_TOPOLOGY_PERIOD)? })
 }
 

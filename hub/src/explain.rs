@@ -48,7 +48,7 @@ impl Explainer {
                 let troubles = troubles_before(incident, incidents);
                 let result = self.explain(&inputs_of(incident), &self.hub.snapshot(), now_ms, troubles);
                 self.keep(incident, result);
-            } else if !incident.is_open() {
+            } else if incident.closed_ms.is_some_and(|closed_ms| now_ms - closed_ms < FINAL_MS) {
                 self.finish(incident);
             }
         }

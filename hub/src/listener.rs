@@ -177,8 +177,9 @@ impl Connection {
         }
     }
 
-    fn written(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if outcome.is_ready() {
+    fn written(&mut self, context: &mut Context<'_>, begin: &[u8], outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        // What only tells a sender to go on is no answer.
+        if outcome.is_ready() && !begin.starts_with(b"HTTP/1.1 100 ") {
             let mut visit = self.visit.lock();
             (visit.busy, visit.touched) = (false, Instant::now());
         }
@@ -202,13 +203,13 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let own = self.get_mut();
         let outcome = Pin::new(&mut own.stream).poll_write(context, bytes);
-        own.written(context, outcome)
+        own.written(context, bytes, outcome)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let own = self.get_mut();
         let outcome = Pin::new(&mut own.stream).poll_write_vectored(context, parts);
-        own.written(context, outcome)
+        own.written(context, parts.first().map_or(&[][..], |part| part), outcome)
     }
 
     fn is_write_vectored(&self) -> bool {

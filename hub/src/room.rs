@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::gate::Unanswered;
 
 /// Answers below this take no room: connections are bounded.
 const SMALL_BYTES: usize = 64 << 10;
 const UNIT_BYTES: usize = 1 << 10;
+/// An answer is taken within this, however slowly its reader reads: others wait for its room.
+const LONGEST: Duration = Duration::from_secs(120);
+/// What is handed over at a time, so that its end can come in between.
+const PART_BYTES: usize = 64 << 10;
 
 #[derive(Clone, Debug)]
 pub struct Room {
@@ -59,9 +64,22 @@ impl Room {
 }
 
 impl Held {
-    /// The body that gives the room back with its end.
+    /// The body that gives the room back with its end, which comes in time.
     pub fn body(self, text: String) -> Body {
-        Body::from(Bytes::from_owner(Kept { text, _room: self }))
+        if self._units.is_none() {
+            return Body::from(text);
+        }
+        self.within(text, LONGEST)
+    }
+
+    fn within(self, text: String, longest: Duration) -> Body {
+        let bytes = Bytes::from_owner(Kept { text, _room: self });
+        let until = Instant::now() + longest;
+        let parts = (0..bytes.len()).step_by(PART_BYTES).map(move |at| match Instant::now() < until {
+            true => Ok(bytes.slice(at..bytes.len().min(at + PART_BYTES))),
+            false => Err(std::io::Error::from(std::io::ErrorKind::TimedOut)),
+        });
+        Body::from_stream(tokio_stream::iter(parts))
     }
 }
 
@@ -79,5 +97,16 @@ mod tests {
         let all = room.take(100 * SMALL_BYTES).await;
         assert!(all.is_ok(), "it was given back, and a huge one takes all there is");
         assert!(room.take(SMALL_BYTES).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_whole_in_parts_and_ends_when_it_is_not_taken_in_time() {
+        let room = Room::new(8 * SMALL_BYTES, Duration::from_millis(1));
+        let text = "0123456789".repeat(PART_BYTES / 4);
+        let whole = room.take(text.len()).await.unwrap().body(text.clone());
+        assert_eq!(axum::body::to_bytes(whole, text.len()).await.unwrap(), text);
+        let late = room.take(text.len()).await.unwrap().within(text.clone(), Duration::ZERO);
+        assert!(axum::body::to_bytes(late, text.len()).await.is_err());
+        assert!(room.take(8 * SMALL_BYTES).await.is_ok(), "its room is free again");
     }
 }

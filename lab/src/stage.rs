@@ -61,6 +61,8 @@ impl Number {
         let warden = Warden::start(lane)?;
         // First in, last out: the lane is free when all else is undone.
         undo.call_later(move || {
+            // What a step before this one could not undo.
+            host::sweep(lane);
             warden.dismiss();
             drop(held);
             Ok(())

@@ -48,7 +48,8 @@ export function Said() {
   }, [told]);
   return (
     <p className="sr" role="status" id="said">
-      {text}
+      {/* Anew each time, else the same words again are no news. */}
+      <span key={told.at}>{text}</span>
     </p>
   );
 }

@@ -44,8 +44,6 @@ pub(super) fn fill(answer: &Answer<'_>, resource: &mut Resource) {
     }
     resource.unknown_probability = (1.0 - hypotheses.iter().map(|one| one.probability).sum::<f64>()).clamp(0.0, 1.0);
     let best = hypotheses.first();
-    // Where "none of these" leads, those that come next are hints.
-    let answered = best.is_some_and(|best| best.probability >= resource.unknown_probability);
     let reported = if best.is_some_and(|best| score(best.impact) >= answer.config.params.answer) {
         hypotheses.iter().take(answer.config.top_k).filter(|one| one.probability >= answer.config.least_probability).count()
     } else {
@@ -53,7 +51,10 @@ pub(super) fn fill(answer: &Answer<'_>, resource: &mut Resource) {
     };
     resource.cause_metrics = hypotheses[..reported].iter().enumerate().map(|(at, one)| cause(answer, one, at + 1)).collect();
     resource.also_considered = considered(answer, &hypotheses[reported..]);
-    resource.fault_category = Some(category(&hypotheses, answered, resource.unknown_probability));
+    let category = category(&hypotheses, reported > 0, resource.unknown_probability);
+    // Where "none of these" leads, those that come next are hints.
+    let answered = category.code != "unknown";
+    resource.fault_category = Some(category);
     resource.fault_domain = (reported > 0).then(|| domain(answer, &hypotheses)).flatten();
     resource.graph = graph(answer);
     let symptom = symptom_text(answer);
@@ -62,7 +63,16 @@ pub(super) fn fill(answer: &Answer<'_>, resource: &mut Resource) {
             let (en, zh) = category_name(&first.fault_category);
             let (sure, certain) = certainty(first.probability);
             // The symptom's own process or device: its change is the symptom, so it is not told twice.
-            if hypotheses[0].nodes[0].0 == 0 {
+            if !answered {
+                Text {
+                    en: format!(
+                        "{}; its cause is not known; a hint: {} ({en}, {sure} sure)",
+                        capital(&symptom.en),
+                        first.text.en
+                    ),
+                    zh: format!("{}；根因未知，线索：{}（{zh}，置信度 {certain}）", symptom.zh, first.text.zh),
+                }
+            } else if hypotheses[0].nodes[0].0 == 0 {
                 let name = &first.entity_name;
                 Text {
                     en: format!(
@@ -118,14 +128,15 @@ fn symptom_text(answer: &Answer<'_>) -> Text {
     }
 }
 
-fn category(hypotheses: &[Hypothesis], answered: bool, unknown: f64) -> FaultCategory {
+/// The likeliest category over all causes; `unknown` where no cause was reported or the category has too little.
+fn category(hypotheses: &[Hypothesis], reported: bool, unknown: f64) -> FaultCategory {
     let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
     for one in hypotheses {
         *sums.entry(&one.category).or_default() += one.probability;
     }
     let best = sums.into_iter().max_by(|left, right| left.1.total_cmp(&right.1).then(right.0.cmp(left.0)));
     match best {
-        Some((code, probability)) if answered && probability >= 0.4 => {
+        Some((code, probability)) if reported && probability >= unknown.max(0.4) => {
             FaultCategory { code: code.to_owned(), name: category_name(code).0.to_owned(), probability }
         }
         _ => FaultCategory { code: "unknown".to_owned(), name: "unknown".to_owned(), probability: unknown },

@@ -37,20 +37,28 @@ pub fn explain_common(
 fn are_apart(one: &RootCause, other: &RootCause) -> bool {
     const SURE: f64 = 0.5;
     const HEARD_OF: f64 = 0.02;
-    let first = |result: &RootCause| result.resource.cause_metrics.first().filter(|cause| cause.probability >= SURE).cloned();
+    // Or it explains so much: a share of the probability falls far faster.
+    const EXPLAINS: f64 = 0.1;
+    // A process that is slow of itself is what is left where nothing else is measured: no fault of its own.
+    let is_rest = |cause: &CauseMetric| cause.fault_category == "S6" && cause.path.len() <= 2;
+    let is_sure = |cause: &&CauseMetric| cause.probability >= SURE && !is_rest(cause);
+    let first = |result: &RootCause| result.resource.cause_metrics.first().filter(is_sure).cloned();
     let (Some(mine), Some(theirs)) = (first(one), first(other)) else { return false };
     let device = |cause: &CauseMetric| cause.metric_labels.get("disk_name").cloned();
     let comm = |cause: &CauseMetric| cause.metric_labels.get("comm").cloned();
     let alike = |left: Option<String>, right: Option<String>| left.is_some() && left == right;
     // A disk and its block device are one, so are the processes of a program and the ends of its connections.
+    // Where the other one's host was not looked at, that its cause was not heard of says nothing.
     let same = mine.fault_category == theirs.fault_category
+        || mine.machine_id != theirs.machine_id
         || alike(device(&mine), device(&theirs))
         || alike(comm(&mine), comm(&theirs));
     let knows = |result: &RootCause, cause: &CauseMetric| {
         let resource = &result.resource;
-        let causes = resource.cause_metrics.iter().map(|known| (&known.entity_id, known.probability));
-        let others = resource.also_considered.iter().map(|known| (&known.entity_id, known.probability));
-        causes.chain(others).any(|(id, share)| *id == cause.entity_id && share >= HEARD_OF)
+        let causes = resource.cause_metrics.iter().map(|known| (&known.entity_id, known.probability, known.impact));
+        let others = resource.also_considered.iter().map(|known| (&known.entity_id, known.probability, known.impact));
+        let mut all = causes.chain(others);
+        all.any(|(id, share, impact)| *id == cause.entity_id && (share >= HEARD_OF || impact >= EXPLAINS))
     };
     !same && !knows(one, &theirs) && !knows(other, &mine)
 }
@@ -185,6 +193,13 @@ mod tests {
         assert!(joined.resource.summary.en.starts_with("Two faults at once: a burner; and "));
         let shared = [with(&[("burner", 0.96), ("link", 0.03)]), with(&[("link", 0.97)])];
         assert!(!are_apart(&shared[0], &shared[1]), "one is heard of in the other");
+        let mut hosts = [with(&[("burner", 0.96)]), with(&[("link", 0.97)])];
+        let theirs = &mut hosts[1].resource.cause_metrics[0];
+        (theirs.fault_category, theirs.machine_id) = ("S4".to_owned(), "another".to_owned());
+        assert!(!are_apart(&hosts[0], &hosts[1]), "neither looked at the other's host");
+        let mut rest = [with(&[("burner", 0.96)]), with(&[("front", 0.93)])];
+        rest[1].resource.cause_metrics[0].fault_category = "S6".to_owned();
+        assert!(!are_apart(&rest[0], &rest[1]), "what nothing explains is no second fault");
     }
 
     #[test]

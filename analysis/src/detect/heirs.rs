@@ -20,18 +20,25 @@ impl Detector {
         let heirs: Vec<Arc<str>> = settled.map(|entry| entry.key.clone()).collect();
         for key in heirs {
             let Some(heir) = self.kpis.get(&key) else { continue };
-            let before = self.kpis.values().filter(|other| is_predecessor(other, heir));
+            let kin: Vec<&KpiEntry> = self.kpis.values().filter(|other| other.key != heir.key && is_kin(other, heir)).collect();
+            // Where several work at a time, as those of a pool do, none takes over from another.
+            let is_alone = kin.iter().all(|other| is_silent(other, heir));
+            let before = kin.into_iter().filter(|other| is_alone && other.kpi.has_habits());
             let habits = before.max_by_key(|other| (other.heard_ms, &other.key)).map(|other| other.kpi.habits());
             self.kpis.get_mut(&key).into_iter().for_each(|heir| heir.kpi.settle_in(habits.as_ref()));
         }
     }
 }
 
-fn is_predecessor(other: &KpiEntry, heir: &KpiEntry) -> bool {
+fn is_silent(other: &KpiEntry, heir: &KpiEntry) -> bool {
+    (heir.heard_ms - other.heard_ms) as f64 >= SILENT_INTERVALS * heir.kpi.state.interval_ms
+}
+
+/// Whether both tell the same of processes at the same place.
+fn is_kin(other: &KpiEntry, heir: &KpiEntry) -> bool {
     let is_same_number = std::ptr::eq(other.role.policy, heir.role.policy)
         && (other.role.metric, other.role.shape) == (heir.role.metric, heir.role.shape);
-    let silence_ms = heir.heard_ms - other.heard_ms;
-    if !is_same_number || !other.kpi.is_warm() || (silence_ms as f64) < SILENT_INTERVALS * heir.kpi.state.interval_ms {
+    if !is_same_number || !other.kpi.is_warm() {
         return false;
     }
     let others = |entry: &KpiEntry| entry.labels.iter().filter(|(name, _)| *name != PROCESS).count();

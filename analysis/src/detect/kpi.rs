@@ -241,6 +241,11 @@ impl Kpi {
         !state.has_looked_back && !self.is_warm() && state.samples >= SETTLED && self.policy.limit.is_none()
     }
 
+    /// Whether enough was learnt to leave it to the next: what is judged too seldom, or only ever seen in trouble, has none.
+    pub(super) fn has_habits(&self) -> bool {
+        self.is_warm() && self.state.baseline.learnt() >= SETTLED
+    }
+
     pub(super) fn habits(&self) -> Habits {
         Habits { baseline: self.state.baseline.of_another(), stalls: self.state.stalls.of_another() }
     }

@@ -49,7 +49,8 @@ impl Stalls {
     pub fn are_many(&self) -> bool {
         let exceed = |fewest: f32, last: u32| {
             let stalls = (self.bits & ((1 << last) - 1)).count_ones() as f32;
-            stalls >= fewest + TIMES * last as f32 * self.share
+            // Usual ones come together: the last minute may hold all those of five.
+            stalls >= fewest + TIMES * LAST as f32 * self.share
         };
         self.samples >= FIRST && (exceed(FEWEST, LAST) || exceed(FEWEST_SOON, SOON))
     }

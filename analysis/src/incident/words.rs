@@ -23,7 +23,7 @@ pub fn summary(symptom: &Symptom) -> Text {
         _ => (noun_en, noun_zh),
     };
     // How full something may be is known without a range, and what is 95 % full has none that would mean anything.
-    if symptom.entity_type == "fs" && is_limit {
+    if is_limit && ["UsePer", "used_per"].iter().any(|end| symptom.metric.ends_with(end)) {
         return Text {
             en: format!("{noun_en} of {of} reached {peak}"),
             zh: format!("{of} \u{7684}{noun_zh}\u{8fbe}\u{5230} {peak}"),
@@ -120,7 +120,7 @@ mod tests {
     fn told_of(entity: &str, falls: bool, low: f64, high: f64, peak: f64) -> String {
         let symptom = serde_json::json!({
             "kpi": "k", "class": "sys", "entity_id": "m_mem", "entity_type": entity, "entity_name": "paging", "machine_id": "m",
-            "process_id": null, "metric": "gala_gopher_mem_oom_kills", "unit": "count", "help": "", "labels": {},
+            "process_id": null, "metric": if entity == "fs" { "gala_gopher_fs_UsePer" } else { "gala_gopher_mem_oom_kills" }, "unit": "count", "help": "", "labels": {},
             "lead_labels": {}, "source": {"kind": "number", "name": "x"}, "falls": falls, "onset_ms": 1, "opened_ms": 1,
             "last_bad_ms": 1, "closed_ms": null, "low": low, "before": low, "high": high, "peak": peak, "now": peak,
             "score": 1.0, "severity": "WARN",

@@ -168,7 +168,8 @@ pub fn cut(answer: &mut Answer, limit: usize) {
 
 /// About so many bytes an answer has when it is written.
 pub fn size_of(answer: &Answer) -> usize {
-    const POINT: usize = 32;
+    // A time in milliseconds and sixteen digits.
+    const POINT: usize = 40;
     const SERIES: usize = 40;
     let of_labels = |labels: &Labels| -> usize { labels.iter().map(|(name, value)| name.len() + value.len() + 6).sum() };
     match &answer.value {

@@ -29,6 +29,8 @@ use crate::room::Room;
 
 /// Answers to queries that are made and not sent yet, all together. The program itself takes as much.
 const ANSWER_BYTES: usize = 128 << 20;
+/// Who waits for room holds a place that pages need, too.
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is known about a metric family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +120,7 @@ impl PromState {
         limits: QueryLimits,
         about: Arc<RwLock<About>>,
     ) -> Self {
-        let room = Room::new(ANSWER_BYTES, limits.queue_timeout);
+        let room = Room::new(ANSWER_BYTES, limits.queue_timeout.min(ROOM_PATIENCE));
         Self { read, metadata, limits, gate: limits.gate(), room, about }
     }
 

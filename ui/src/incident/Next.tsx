@@ -8,9 +8,11 @@ export function Next({ detail }: { detail: FaultDetail }) {
   const t = useT();
   const cause = detail.Resource.cause_metrics[0];
   if (!cause || detail.state !== "open") return null;
+  // Where the cause is not known, those listed are hints: nothing is to be done on them.
+  const code = detail.Resource.fault_category?.code === "unknown" ? "unknown" : cause.fault_category;
   return (
     <p className="do">
-      <Rich text={t("incident.next", { what: t(`todo.${categoryKey(cause.fault_category)}`) })} />
+      <Rich text={t("incident.next", { what: t(`todo.${categoryKey(code)}`) })} />
     </p>
   );
 }

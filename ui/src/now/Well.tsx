@@ -36,7 +36,7 @@ export function Well({ learning, host }: { learning: boolean; host: string | nul
         <Broken error={hosts.error} retry={hosts.refetch} {...(hosts.data ? { since: hosts.dataUpdatedAt } : {})} />
       </NotKnown>
     );
-  if (!health || !hosts.data)
+  if (!health || !hosts.data || services.isPending)
     return (
       <>
         <h1 className="sr">{t("page.now")}</h1>
@@ -80,7 +80,7 @@ export function Well({ learning, host }: { learning: boolean; host: string | nul
   const hurt = [...new Set(bad.map((row) => row.name))];
   return (
     <>
-      {oddHead ?? <h1>{host ? t("now.well_host", { host }) : t("now.well")}</h1>}
+      {oddHead ?? <h1>{!services.data ? t("now.not_known") : host ? t("now.well_host", { host }) : t("now.well")}</h1>}
       <p className="lead">
         <Rich text={t("now.well_since", { time: stamp(since), duration: duration(time.now - since) })} />{" "}
         {last ? (
