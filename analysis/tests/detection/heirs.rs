@@ -38,7 +38,7 @@ fn a_restart_that_leaves_the_service_slow_is_found() {
 #[test]
 fn restarts_that_are_slow_for_half_a_minute_are_no_incident() {
     let mut host = restarted(1_000_000.0);
-    for tgid in 18..22 {
+    for tgid in [27, 37, 47, 57] {
         host.run(30);
         host.services[0].latency_ns = 230_000.0;
         host.run(420);
@@ -51,7 +51,18 @@ fn restarts_that_are_slow_for_half_a_minute_are_no_incident() {
 fn a_second_server_of_the_same_program_has_habits_of_its_own() {
     let mut host = Host::new(vec![Service::new(7, 1_000.0, 200_000.0)]);
     host.run(1_800);
-    host.services.push(Service::new(9, 50.0, 4_000_000.0));
+    host.services.push(Service::new(17, 50.0, 4_000_000.0));
+    host.run(900);
+    assert_eq!(host.opened, []);
+}
+
+#[test]
+fn a_worker_of_a_pool_is_not_judged_by_the_one_that_ended_last() {
+    let mut host = Host::new([7, 17, 27].map(|tgid| Service::new(tgid, 300.0, 200_000.0)).into());
+    host.run(1_800);
+    host.services.remove(0);
+    host.run(90);
+    host.services.push(Service::new(37, 20.0, 2_000_000.0));
     host.run(900);
     assert_eq!(host.opened, []);
 }

@@ -237,10 +237,18 @@ fn normal_share(z: f64) -> f64 {
 }
 
 impl Service {
+    /// The series that latency is judged by.
+    pub fn latency(&self) -> &Labels {
+        &self.names[0]
+    }
+
     pub fn new(tgid: u32, per_s: f64, latency_ns: f64) -> Self {
-        let id = tgid.to_string();
+        // Processes whose numbers end alike serve one port.
+        let (id, port) = (tgid.to_string(), (6_370 + tgid % 10).to_string());
         let series = |name: &str| {
-            labels(&format!("sli_{name}"), &[("tgid", &id), ("ins_id", "1"), ("app", "KV"), ("method", "GET"), ("comm", "kv")])
+            let of_process =
+                [("tgid", &*id), ("ins_id", "1"), ("app", "KV"), ("method", "GET"), ("comm", "kv"), ("server_port", &*port)];
+            labels(&format!("sli_{name}"), &of_process)
         };
         let names = [series("latency_sum"), series("latency_count"), series("requests_total"), series("errors_total")];
         let bucket = |edge: f64| {

@@ -155,10 +155,7 @@ fn another_fault_of_a_service_that_still_suffers_from_the_first_is_an_incident_o
 fn what_a_fault_only_brushes_is_not_learnt_as_usual() {
     let mut host = Host::new(vec![Service::new(7, 1_000.0, 200_000.0), Service::new(8, 1_000.0, 2_000_000.0)]);
     host.run(900);
-    let of_8 = crate::host::labels(
-        "sli_latency_sum",
-        &[("tgid", "8"), ("ins_id", "1"), ("app", "KV"), ("method", "GET"), ("comm", "kv")],
-    );
+    let of_8 = host.services[1].latency().clone();
     let before = host.detector.band(&of_8).unwrap();
     for _ in 0..6 {
         host.services[0].latency_ns = 1_200_000.0;
