@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use gala_model::request_head::RequestHead;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -100,38 +101,12 @@ impl axum::serve::Listener for Listener {
         let visit = Visit { busy: false, asked: false, closed: false, touched: Instant::now(), waker: None };
         let visit = Arc::new(Mutex::new(visit));
         self.visits.lock().push(visit.clone());
-        let (visits, head) = (self.visits.clone(), Head::default());
+        let (visits, head) = (self.visits.clone(), RequestHead::default());
         (Connection { stream, quiet: self.quiet, end, visit, visits, head, _place: place }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
-    }
-}
-
-/// How much of a request's head has come: it ends with an empty line.
-#[derive(Default)]
-struct Head {
-    begun: bool,
-    line_ends: u8,
-}
-
-impl Head {
-    /// Whether it is whole with these bytes. Empty lines before it are none of it (RFC 9112, 2.2).
-    fn take(&mut self, bytes: &[u8]) -> bool {
-        for byte in bytes {
-            match byte {
-                b'\r' => {}
-                b'\n' if self.begun => self.line_ends += 1,
-                b'\n' => {}
-                _ => (self.begun, self.line_ends) = (true, 0),
-            }
-            if self.line_ends == 2 {
-                *self = Self::default();
-                return true;
-            }
-        }
-        false
     }
 }
 
@@ -142,7 +117,7 @@ pub struct Connection {
     end: Pin<Box<Sleep>>,
     visit: Arc<Mutex<Visit>>,
     visits: Visits,
-    head: Head,
+    head: RequestHead,
     _place: Option<OwnedSemaphorePermit>,
 }
 

@@ -14,6 +14,7 @@ pub mod incident;
 pub mod meta;
 pub mod observation;
 pub mod remote_write;
+pub mod request_head;
 pub mod series;
 pub mod table;
 pub mod tables;

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::serve::Listener;
+use gala_model::request_head::RequestHead;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -104,7 +105,7 @@ impl Listener for Limited {
                 continue;
             };
             let deadline = Box::pin(tokio::time::sleep(PATIENCE));
-            let (open, began, head) = (Arc::clone(&self.open), self.began, Head::default());
+            let (open, began, head) = (Arc::clone(&self.open), self.began, RequestHead::default());
             return (Connection { stream, slot, open, began, deadline, head }, address);
         }
     }
@@ -121,33 +122,7 @@ pub struct Connection {
     open: Open,
     began: Instant,
     deadline: Pin<Box<Sleep>>,
-    head: Head,
-}
-
-/// How much of a request's head has come: it ends with an empty line.
-#[derive(Default)]
-struct Head {
-    begun: bool,
-    line_ends: u8,
-}
-
-impl Head {
-    /// Whether it is whole with these bytes. Empty lines before it are none of it (RFC 9112, 2.2).
-    fn take(&mut self, bytes: &[u8]) -> bool {
-        for byte in bytes {
-            match byte {
-                b'\r' => {}
-                b'\n' if self.begun => self.line_ends += 1,
-                b'\n' => {}
-                _ => (self.begun, self.line_ends) = (true, 0),
-            }
-            if self.line_ends == 2 {
-                *self = Self::default();
-                return true;
-            }
-        }
-        false
-    }
+    head: RequestHead,
 }
 
 impl Connection {
@@ -156,10 +131,10 @@ impl Connection {
         if !self.slot.idle.load(Ordering::Acquire) {
             return;
         }
-        let was_begun = self.head.begun;
+        let was_begun = self.head.has_begun();
         if self.head.take(bytes) {
             self.touch(false);
-        } else if self.head.begun && !was_begun {
+        } else if self.head.has_begun() && !was_begun {
             self.touch(true);
         }
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::kpi::Habits;
 use super::live::Detector;
 use super::route::KpiEntry;
 
@@ -16,18 +17,29 @@ const SAME: [&str; 3] = ["comm", "server_port", "role"];
 impl Detector {
     /// Gives KPIs that have just settled what is known of their predecessors, newest first.
     pub(super) fn inherit(&mut self) {
-        let settled = self.kpis.values().filter(|entry| entry.kpi.has_settled() && entry.labels.contains_key(PROCESS));
-        let heirs: Vec<Arc<str>> = settled.map(|entry| entry.key.clone()).collect();
-        for key in heirs {
-            let Some(heir) = self.kpis.get(&key) else { continue };
-            let kin: Vec<&KpiEntry> = self.kpis.values().filter(|other| other.key != heir.key && is_kin(other, heir)).collect();
-            // Where several work at a time, as those of a pool do, none takes over from another.
-            let is_alone = kin.iter().all(|other| is_silent(other, heir));
-            let before = kin.into_iter().filter(|other| is_alone && other.kpi.has_habits());
-            let habits = before.max_by_key(|other| (other.heard_ms, &other.key)).map(|other| other.kpi.habits());
+        let of_processes = || self.kpis.values().filter(|entry| entry.labels.contains_key(PROCESS));
+        let heirs: Vec<&KpiEntry> = of_processes().filter(|entry| entry.kpi.has_settled()).collect();
+        if heirs.is_empty() {
+            return;
+        }
+        let known: Vec<&KpiEntry> = of_processes().filter(|entry| entry.kpi.is_warm()).collect();
+        let left: Vec<(Arc<str>, Option<Habits>)> =
+            heirs.into_iter().map(|heir| (heir.key.clone(), left_to(heir, &known))).collect();
+        for (key, habits) in left {
             self.kpis.get_mut(&key).into_iter().for_each(|heir| heir.kpi.settle_in(habits.as_ref()));
         }
     }
+}
+
+/// What its predecessor left, if it has one.
+fn left_to(heir: &KpiEntry, known: &[&KpiEntry]) -> Option<Habits> {
+    let kin = || known.iter().filter(|other| is_kin(other, heir));
+    // Where several work at a time, as those of a pool do, none takes over from another.
+    if !kin().all(|other| is_silent(other, heir)) {
+        return None;
+    }
+    let before = kin().filter(|other| other.kpi.has_habits());
+    before.max_by_key(|other| (other.heard_ms, &other.key)).map(|other| other.kpi.habits())
 }
 
 fn is_silent(other: &KpiEntry, heir: &KpiEntry) -> bool {
@@ -38,7 +50,7 @@ fn is_silent(other: &KpiEntry, heir: &KpiEntry) -> bool {
 fn is_kin(other: &KpiEntry, heir: &KpiEntry) -> bool {
     let is_same_number = std::ptr::eq(other.role.policy, heir.role.policy)
         && (other.role.metric, other.role.shape) == (heir.role.metric, heir.role.shape);
-    if !is_same_number || !other.kpi.is_warm() {
+    if !is_same_number {
         return false;
     }
     let others = |entry: &KpiEntry| entry.labels.iter().filter(|(name, _)| *name != PROCESS).count();

@@ -118,9 +118,10 @@ mod tests {
     }
 
     fn told_of(entity: &str, falls: bool, low: f64, high: f64, peak: f64) -> String {
+        let metric = if entity == "fs" { "gala_gopher_fs_UsePer" } else { "gala_gopher_mem_oom_kills" };
         let symptom = serde_json::json!({
             "kpi": "k", "class": "sys", "entity_id": "m_mem", "entity_type": entity, "entity_name": "paging", "machine_id": "m",
-            "process_id": null, "metric": if entity == "fs" { "gala_gopher_fs_UsePer" } else { "gala_gopher_mem_oom_kills" }, "unit": "count", "help": "", "labels": {},
+            "process_id": null, "metric": metric, "unit": "count", "help": "", "labels": {},
             "lead_labels": {}, "source": {"kind": "number", "name": "x"}, "falls": falls, "onset_ms": 1, "opened_ms": 1,
             "last_bad_ms": 1, "closed_ms": null, "low": low, "before": low, "high": high, "peak": peak, "now": peak,
             "score": 1.0, "severity": "WARN",

@@ -106,11 +106,12 @@ impl Socket {
             load::set_max_entries(open, "endpoints", MAX_ENDPOINTS)
         });
         let everywhere = loaded.iterator("socket_walk", Some("owners")).ok();
-        let own_net = if everywhere.is_some() { 0 } else { super::own_network_namespace() };
+        let own = if everywhere.is_none() { loaded.iterator(WALK_OWN, None).ok() } else { None };
+        let own_net = if own.is_some() { super::own_network_namespace() } else { 0 };
         let mut probe = Self {
             files: loaded.iterator("socket_files", None).ok(),
             walks: 0,
-            walker: everywhere.or_else(|| loaded.iterator(WALK_OWN, None).ok()),
+            walker: everywhere.or(own),
             own_net,
             endpoints: loaded.map("endpoints").ok(),
             counters: loaded.map(".bss.counters").ok(),

@@ -141,9 +141,10 @@ impl Tcp {
             load::set_max_entries(open, "links", MAX_LINKS)
         });
         let everywhere = loaded.iterator("tcp_walk", Some("socks")).ok();
-        let own_net = if everywhere.is_some() { 0 } else { super::own_network_namespace() };
+        let own = if everywhere.is_none() { loaded.iterator(WALK_OWN, None).ok() } else { None };
+        let own_net = if own.is_some() { super::own_network_namespace() } else { 0 };
         let mut probe = Self {
-            walker: everywhere.or_else(|| loaded.iterator(WALK_OWN, None).ok()),
+            walker: everywhere.or(own),
             own_net,
             diag: Diag::default(),
             owners: loaded.iterator("tcp_owners", None).ok(),

@@ -326,9 +326,9 @@ impl History {
 
     fn expire(&mut self, now: i64) {
         let shown_until = |ended_ms: i64| ended_ms + self.config.offline_retention_ms > now;
-        let ended = self.entities.iter().filter_map(|(id, record)| Some((record.offline_at_ms?, id.clone())));
+        let ended = self.entities.iter().filter_map(|(id, record)| Some((record.offline_at_ms?, id)));
         let gone = expired(ended.collect(), MAX_ENDED, &shown_until);
-        let ended = self.edges.iter().filter_map(|(key, record)| Some((record.offline_at_ms?, key.clone())));
+        let ended = self.edges.iter().filter_map(|(key, record)| Some((record.offline_at_ms?, key)));
         let gone_edges = expired(ended.collect(), MAX_ENDED, &shown_until);
         for id in gone {
             if let Some(record) = self.entities.remove(&id) {
@@ -390,10 +390,13 @@ impl History {
 }
 
 /// Of what ended (when, what): those not shown any more, and the oldest of those that are too many.
-fn expired<K: Ord>(mut ended: Vec<(i64, K)>, most: usize, is_shown: &dyn Fn(i64) -> bool) -> Vec<K> {
+fn expired<K: Ord + Clone>(mut ended: Vec<(i64, &K)>, most: usize, is_shown: &dyn Fn(i64) -> bool) -> Vec<K> {
+    if ended.len() <= most {
+        ended.retain(|(at_ms, _)| !is_shown(*at_ms));
+    }
     ended.sort_unstable();
     let surplus = ended.len().saturating_sub(most).max(ended.partition_point(|(at_ms, _)| !is_shown(*at_ms)));
-    ended.into_iter().take(surplus).map(|(_, key)| key).collect()
+    ended.into_iter().take(surplus).map(|(_, key)| key.clone()).collect()
 }
 
 impl EntityRecord {
@@ -440,9 +443,10 @@ mod tests {
 
     #[test]
     fn what_ended_is_kept_for_its_time_and_never_too_much_of_it() {
-        let ended = |count: i64| (0..count).rev().map(|at| (at, at)).collect::<Vec<_>>();
-        assert_eq!(expired(ended(5), 10, &|at| at >= 2), [0, 1]);
-        assert_eq!(expired(ended(5), 2, &|at| at >= 2), [0, 1, 2]);
-        assert_eq!(expired(ended(5), 10, &|_| true), [0; 0]);
+        let keys = [4, 3, 2, 1, 0];
+        let ended = || keys.iter().map(|at| (i64::from(*at), at)).collect::<Vec<_>>();
+        assert_eq!(expired(ended(), 10, &|at| at >= 2), [0, 1]);
+        assert_eq!(expired(ended(), 2, &|at| at >= 2), [0, 1, 2]);
+        assert_eq!(expired(ended(), 10, &|_| true), [0; 0]);
     }
 }
