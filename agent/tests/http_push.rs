@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -68,12 +70,13 @@ fn refused_samples_are_counted_and_do_not_block_the_next() {
     let (address, seen) = receiver(&[400]);
     let running = agent(|config| {
         config.run_unasked = true;
-        config.interval = std::time::Duration::from_secs(1);
+        config.interval = Duration::from_secs(1);
         config.hub = Some(format!("http://{address}"));
     });
     wait_for("a pushed sample", || !seen.lock().is_empty());
     let ledger = running.agent.ledger();
-    let line = ledger.iter().find(|line| line.what == "samples refused").unwrap();
+    let line = ledger.iter().find(|line| line.what == "samples refused");
+    let line = line.unwrap_or_else(|| panic!("no sample was refused: {ledger:?}"));
     assert!(line.count > 0 && line.reason.contains("400"), "{line:?}");
 }
 
@@ -101,29 +104,41 @@ impl Drop for Prometheus {
     }
 }
 
+/// The address it chose itself: one that was free a moment ago may be another test's by now. Its log is read to the end, so
+/// that it never blocks on it.
+fn chosen_port(log: impl BufRead + Send + 'static) -> SocketAddr {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in log.lines().map_while(Result::ok).filter(|line| line.contains("\"Listening on\"")) {
+            let _ = tell.send(line.rsplit_once("address=").and_then(|(_, address)| address.parse().ok()));
+        }
+    });
+    told.recv_timeout(Duration::from_secs(30)).expect("prometheus listens").expect("an address in its log")
+}
+
 #[test]
 fn prometheus_takes_what_we_push() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("p.yml");
     std::fs::write(&config, "global:\n  scrape_interval: 1m\n").unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let started = Command::new("prometheus")
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-        .arg(format!("--web.listen-address={port}"))
+        .arg("--web.listen-address=127.0.0.1:0")
         .arg("--web.enable-remote-write-receiver")
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn();
-    let Ok(child) = started else {
+    let Ok(mut child) = started else {
         #[allow(clippy::print_stdout)]
         {
             println!("skipped: no prometheus here");
         }
         return;
     };
+    let log = BufReader::new(child.stderr.take().unwrap());
     let _prometheus = Prometheus(child);
-    wait_for("prometheus", || std::net::TcpStream::connect(port).is_ok());
+    let port = chosen_port(log);
     let running = agent(|config| {
         config.run_unasked = true;
         config.hub = Some(format!("http://{port}"));
