@@ -5,10 +5,11 @@ const must = (truth, text) => {
   if (!truth) throw new Error(text);
 };
 
-export async function access(test, base) {
-  const mode = (name) => fetch(`${base}/__mode?set=${name}`);
-  const fail = (path) => fetch(`${base}/__fail${path ? `?path=${encodeURIComponent(path)}` : ""}`);
-  const streams = async (count) => {
+/** The stand-in hub at an address: what it is to be, and a page of it. */
+const at = (base) => ({
+  mode: (name) => fetch(`${base}/__mode?set=${name}`),
+  fail: (path) => fetch(`${base}/__fail${path ? `?path=${encodeURIComponent(path)}` : ""}`),
+  streams: async (count) => {
     let open = -1;
     for (let times = 0; times < 300; times++) {
       ({ open } = await (await fetch(`${base}/__streams`)).json());
@@ -16,18 +17,23 @@ export async function access(test, base) {
       await new Promise((done) => setTimeout(done, 100));
     }
     throw new Error(`${open} streams are open instead of ${count}`);
-  };
-  const go = async (page, path) => {
+  },
+  go: async (page, path) => {
     await page.goto(base + path);
     await settle(page);
-  };
-  const hide = (page, hidden) =>
-    page.evaluate((is) => {
-      Object.defineProperty(document, "hidden", { configurable: true, get: () => is });
-      Object.defineProperty(document, "visibilityState", { configurable: true, get: () => (is ? "hidden" : "visible") });
-      // It bubbles, as the browser's own does: some listen at the window.
-      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
-    }, hidden);
+  },
+});
+const hide = (page, hidden) =>
+  page.evaluate((is) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => is });
+    Object.defineProperty(document, "visibilityState", { configurable: true, get: () => (is ? "hidden" : "visible") });
+    // It bubbles, as the browser's own does: some listen at the window.
+    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+  }, hidden);
+
+/** What is told while nobody looks, or while not all can be known. */
+export async function unwatched(test, base) {
+  const { mode, fail, streams, go } = at(base);
   try {
     await mode("normal");
     await test("state hidden: a tab nobody looks at has no stream, asks for open incidents alone, and tells them", {}, async (page) => {
@@ -117,7 +123,15 @@ export async function access(test, base) {
       await page.locator("main .lead", { hasText: /1 h/ }).waitFor();
       must(Math.abs((await since()) - before) < 2000, "the start moved");
     });
+  } finally {
+    await mode("normal");
+    await fail();
+  }
+}
 
+export async function access(test, base) {
+  const { mode, go } = at(base);
+  try {
     await mode("normal");
     await test("state forbidden storage: everything works, and is forgotten", {}, async (page) => {
       await page.addInitScript(() => {
@@ -343,12 +357,11 @@ export async function access(test, base) {
               .slice(0, 3),
           );
           if (cut.length > 0) problems.push(`${path}: cut off: ${cut.join(" | ")}`);
-          problems.push(...(await axe(page)));
+          problems.push(...(await axe(page, "shape")));
         }
       },
     );
   } finally {
     await mode("normal");
-    await fail();
   }
 }
