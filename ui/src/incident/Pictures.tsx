@@ -41,6 +41,7 @@ export function Pictures({ detail }: { detail: FaultDetail }) {
             measure,
             pinned: NOTHING,
             open: NOTHING,
+            gone: false,
             steps,
             host: null,
             otherWord: t("map.other"),

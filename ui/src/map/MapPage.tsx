@@ -50,6 +50,7 @@ function useMapState() {
     center: params.get("center"),
     by: (by === "service" || by === "unit" ? by : "host") as GroupBy,
     rates: params.has("rates"),
+    gone: params.has("gone"),
     path: params.get("path"),
     hidePath: params.has("nopath"),
     open: useMemo(() => new Set(params.getAll("open").flatMap((text) => text.split("|"))), [params]),
@@ -85,13 +86,14 @@ export default function MapPage() {
             measure,
             pinned,
             open: state.open,
+            gone: state.gone,
             steps,
             host: state.host,
             otherWord: t("map.other"),
             goneWord: t("state.gone"),
           })
         : null,
-    [answer.data, state.layer, state.by, pinned, state.open, steps, state.host, t, measure],
+    [answer.data, state.layer, state.by, pinned, state.open, state.gone, steps, state.host, t, measure],
   );
   const first =
     nearestToCause(picture) ?? picture?.nodes.find((node) => node.state === "crit" && node.entity) ?? busiest(picture);
@@ -184,6 +186,17 @@ export default function MapPage() {
           >
             {t("map.rates")}
           </button>
+          {state.layer === "process" ? (
+            <button
+              type="button"
+              className="btn"
+              title={t("map.gone_help")}
+              aria-pressed={state.gone}
+              onClick={() => state.set({ gone: state.gone ? null : "1" })}
+            >
+              {t("map.gone")}
+            </button>
+          ) : null}
           {state.layer === "process" ? (
             <span className="grp" role="group" aria-label={t("map.group_by")}>
               {(["host", "service", "unit"] as const).map((by) => (
@@ -366,6 +379,6 @@ function busiest(picture: Picture | null): PictureNode | undefined {
   const degree = new Map<string, number>();
   for (const edge of picture.edges) for (const id of [edge.from, edge.to]) degree.set(id, (degree.get(id) ?? 0) + 1);
   return picture.nodes
-    .filter((node) => node.entity)
+    .filter((node) => node.entity && node.state !== "gone")
     .sort((a, b) => (degree.get(b.id) ?? 0) - (degree.get(a.id) ?? 0) || (a.id < b.id ? -1 : 1))[0];
 }

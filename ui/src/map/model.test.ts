@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Edge, Entity, Horizontal, PathStep } from "../api/types";
 import { type HorizontalOptions, horizontal, stepsOn } from "./model";
 
+const NOW = 1_700_000_000_000;
 const proc = (pid: number, comm: string, state: Entity["state"] = "online"): Entity => ({
   id: `m_proc_${pid}`,
   type: "proc",
@@ -11,7 +12,7 @@ const proc = (pid: number, comm: string, state: Entity["state"] = "online"): Ent
   machine_id: "m",
   host_name: "host-a",
   state,
-  offline_at: state === "offline" ? 1 : null,
+  offline_at: state === "offline" ? NOW : null,
   labels: { comm, tgid: String(pid) },
   badges: { anomalies: 0, severity: null },
   children: {},
@@ -29,7 +30,7 @@ const call = (from: Entity, to: Entity): Edge => ({
   ambiguous: false,
 });
 const answer = (nodes: Entity[], edges: Edge[]): Horizontal => ({
-  snapshot: { ts: 1, state: "complete" },
+  snapshot: { ts: NOW, state: "complete" },
   partial: false,
   layer: "process",
   center: null,
@@ -43,6 +44,7 @@ const OPTIONS: HorizontalOptions = {
   measure: (text) => text.length * 7,
   pinned: new Set(),
   open: new Set(),
+  gone: false,
   steps: [],
   host: null,
   otherWord: "other",
@@ -74,6 +76,25 @@ describe("processes that are gone", () => {
     const pinned = horizontal(many, { ...OPTIONS, pinned: new Set([past[0]!.id]) });
     expect(pinned.nodes.find((node) => node.id === past[0]!.id)?.count).toBe(1);
     expect(pinned.nodes.find((node) => node.name === "gone")?.count).toBe(8);
+  });
+  it("fold also when few, once they have been gone for long, unless they are asked for or judged", () => {
+    const long = past.slice(0, 3).map((one) => ({ ...one, offline_at: NOW - 3_600_000 }));
+    const few = (ended: Entity[]) =>
+      answer(
+        [server, ...ended],
+        ended.map((one) => call(one, server)),
+      );
+    const shown = (ended: Entity[], options = OPTIONS) =>
+      horizontal(few(ended), options).nodes.map((node) => [node.name, node.count]);
+    expect(shown(long)).toEqual([
+      ["redis-server", 1],
+      ["gone", 3],
+    ]);
+    expect(shown(long, { ...OPTIONS, gone: true })).toHaveLength(4);
+    // The third went just now.
+    expect(shown([...long.slice(0, 2), past[2]!])).toContainEqual(["job-2", 1]);
+    const judged = { ...long[2]!, badges: { anomalies: 1, severity: "ERROR" as const } };
+    expect(shown([...long.slice(0, 2), judged])).toContainEqual(["job-2", 1]);
   });
 });
 

@@ -52,8 +52,10 @@ const MAX_VISIBLE = 1000;
 const NODE_H = 46;
 const NODE_H_ONE = 32;
 const NOTE_H = 15;
-/** More processes than this that are gone fold into one node of their tray. */
+/** More processes than this that went a moment ago fold into one node of their tray; those that went before always do. */
 const MAX_GONE = 6;
+/** What went within this time may be why somebody looks. */
+const RECENT_MS = 600_000;
 /** Processes of one kind with the same peers fold from this many. */
 const FOLD_FROM = 3;
 
@@ -77,6 +79,8 @@ export interface HorizontalOptions {
   pinned: ReadonlySet<string>;
   /** Keys of opened folds. */
   open: ReadonlySet<string>;
+  /** Whether each process that is gone stands for itself. */
+  gone: boolean;
   steps: readonly PathStep[];
   host: string | null;
   /** Name of what is folded because it talks to nobody, and of what is gone. */
@@ -90,7 +94,7 @@ export function horizontal(answer: Horizontal, options: HorizontalOptions): Pict
   const edges = answer.edges.filter((edge) => known.has(edge.from) && known.has(edge.to) && edge.from !== edge.to);
   const onPath = pathIds(options.steps, entities, options.layer);
   const pinned = new Set([...options.pinned, ...onPath.filter((id): id is string => id !== null)]);
-  const folds = foldAlike(entities, edges, options.by, pinned, options.open);
+  const folds = foldAlike(entities, edges, answer.snapshot.ts, pinned, options);
   const shown = [...folds.nodes.values()];
   const rows = new Map<string, number>();
   const groups = new Map<string, string[]>();
@@ -217,13 +221,16 @@ interface Folded {
   members: Entity[];
 }
 
-/** Folds what is alike: same name, same tray, same peers; and what talks to nobody into "other". */
+/**
+ * Folds what is alike: same name, same tray, same peers; what talks to nobody into "other"; what is gone into "gone", unless it
+ * went just before the moment of the picture.
+ */
 function foldAlike(
   entities: readonly Entity[],
   edges: readonly Edge[],
-  by: GroupBy,
+  moment: number,
   pinned: ReadonlySet<string>,
-  open: ReadonlySet<string>,
+  { by, open, gone: isGoneShown }: HorizontalOptions,
 ) {
   const byId = new Map(entities.map((one) => [one.id, one]));
   const peers = new Map<string, Set<string>>();
@@ -241,15 +248,17 @@ function foldAlike(
     note(edge.to, `<${kind(edge.from)}`);
   }
   const from = entities.length > MANY ? 2 : FOLD_FROM;
-  const gone = new Map<string, number>();
+  const isGone = (one: Entity) => one.state === "offline" && one.type === "proc" && one.badges.anomalies === 0;
+  const isRecent = (one: Entity) => one.offline_at !== null && moment - one.offline_at < RECENT_MS;
+  const recent = new Map<string, number>();
   for (const one of entities)
-    if (one.state === "offline" && one.type === "proc") gone.set(groupOf(one, by), (gone.get(groupOf(one, by)) ?? 0) + 1);
+    if (isGone(one) && isRecent(one)) recent.set(groupOf(one, by), (recent.get(groupOf(one, by)) ?? 0) + 1);
   const buckets = new Map<string, Entity[]>();
   for (const one of [...entities].sort((a, b) => (a.id < b.id ? -1 : 1))) {
     const group = groupOf(one, by);
     const lonely = !peers.has(one.id) && ofEntity(one) !== "crit" && ofEntity(one) !== "warn";
     const signature = [...(peers.get(one.id) ?? [])].sort().join(",");
-    const isPast = one.state === "offline" && one.type === "proc" && gone.get(group)! > MAX_GONE && !open.has(`gone:${group}`);
+    const isPast = isGone(one) && !isGoneShown && !open.has(`gone:${group}`) && (!isRecent(one) || recent.get(group)! > MAX_GONE);
     const key = pinned.has(one.id)
       ? `one:${one.id}`
       : isPast

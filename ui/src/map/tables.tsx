@@ -1,5 +1,5 @@
 // The table twins of the two pictures.
-import type { Horizontal, Vertical } from "../api/types";
+import type { Edge, Horizontal, Vertical } from "../api/types";
 import { num, portion } from "../format";
 import { useT } from "../i18n";
 import { EntityName } from "../parts/links";
@@ -14,7 +14,9 @@ export function EdgeTable({ answer }: { answer: Horizontal }) {
   const t = useT();
   const byId = new Map(answer.nodes.map((node) => [node.id, node]));
   const all = answer.edges.filter((edge) => byId.has(edge.from) && byId.has(edge.to));
-  const rows = all.slice(0, MAX_EDGES);
+  const isGone = (edge: Edge) => edge.state === "offline";
+  // What is over comes last.
+  const rows = [...all].sort((a, b) => Number(isGone(a)) - Number(isGone(b))).slice(0, MAX_EDGES);
   const name = (id: string) => {
     const one = byId.get(id)!;
     const names = namesOf(one);
@@ -43,7 +45,7 @@ export function EdgeTable({ answer }: { answer: Horizontal }) {
               <td className="num">{num(edge.attributes.rate_per_s)}</td>
               <td className="num">{num(edge.attributes.latency_p99_ms ?? edge.attributes.latency_p95_ms)}</td>
               <td className="num">{portion(edge.attributes.error_ratio)}</td>
-              <td>{t(edge.state === "offline" ? "state.gone" : "map.live")}</td>
+              <td>{t(isGone(edge) ? "state.gone" : "map.live")}</td>
             </tr>
           ))}
         </tbody>

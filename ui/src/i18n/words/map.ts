@@ -17,6 +17,11 @@ export const map = {
   "map.partial": ["This picture is partial.", "此图不完整。"],
   "map.path": ["Path", "路径"],
   "map.rates": ["Rate and latency", "速率与时延"],
+  "map.gone": ["Gone too", "含已消失"],
+  "map.gone_help": [
+    "Each process of the last two hours that ended; without it those that ended over ten minutes ago stand together",
+    "逐一显示近两小时内结束的进程;否则十分钟前结束的合为一个",
+  ],
   "map.group_by": ["Group by", "分组"],
   "map.by_host": ["Host", "主机"],
   "map.by_service": ["Service", "服务"],
