@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use gala_model::PREFIX;
 use gala_model::entity::{entity_type, id};
+use gala_model::{PREFIX, Semantics};
 use gala_store::Labels;
 
 use super::explain::HIDDEN_METRIC;
@@ -32,6 +32,8 @@ pub struct Observation {
     pub unit: &'static str,
     pub before: f64,
     pub after: f64,
+    /// Time over which what `before` and `after` tell was counted; `None` of a state, a mean, a share or the longest of many.
+    pub counted_ms: Option<i64>,
     /// In the bad direction.
     pub deviation: f64,
     pub ratio: f64,
@@ -206,7 +208,7 @@ fn measure(
         &reader.rows(&over, &filter),
         grouping,
         keep,
-        under.is_some() || rule.measure == Measure::Count || semantics(&base).0 == gala_model::Semantics::Cumulative,
+        under.is_some() || rule.measure == Measure::Count || semantics(&base).0 == Semantics::Cumulative,
     );
     let over = without_parts(over, rule, grouping, reader, &filter, keep);
     let rows = match under {
@@ -387,18 +389,34 @@ fn observe(metric: usize, rule: &MetricRule, values: &[f64], context: &Context<'
         }
         (None, Measure::Value) => semantics(&base).1,
     };
+    let counted_ms = counted_ms(rule, semantics(&base), grid.step_ms);
     Some(Observation {
         metric,
         metric_id: if rule.event.is_some() { HIDDEN_METRIC.to_owned() } else { base },
         unit,
         before: sign * before,
         after: sign * after,
+        counted_ms,
         deviation,
         ratio,
         nats: nats(ratio, context.params.steep, context.params.cap),
         onset_ms: (ratio >= 1.0).then(|| onset(values, grid, limit.unwrap_or(before + 0.5 * deviation))).flatten(),
         rho,
     })
+}
+
+/// Time over which a number of a rule is counted: a second of what grows for ever, a report of what is told by report.
+fn counted_ms(rule: &MetricRule, (semantics, unit): (Semantics, &str), step_ms: i64) -> Option<i64> {
+    if rule.event.is_some() || rule.per.is_some() || rule.measure == Measure::Mean {
+        return None;
+    }
+    // A time of a period may be the longest in it, unless it is one that adds up; a share of it is no count.
+    let adds_up = rule.measure == Measure::Count || rule.time || !matches!(unit, "ns" | "us" | "ms" | "s" | "%" | "ratio" | "");
+    match semantics {
+        Semantics::Cumulative => Some(1_000),
+        Semantics::PerPeriod if adds_up => Some(step_ms),
+        _ => None,
+    }
 }
 
 /// First time the level is half way to where it stays, two samples running.
@@ -453,6 +471,22 @@ mod tests {
             .collect();
         let seen = observe(0, &rule(Direction::Up), &values, &context).unwrap();
         assert!(seen.ratio < 1.0 && seen.nats == 0.0 && seen.onset_ms.is_none(), "{seen:?}");
+    }
+
+    #[test]
+    fn what_adds_up_is_counted_over_a_report_or_a_second_and_what_does_not_over_nothing() {
+        let of = |field: &str, of_rule: fn(&mut MetricRule)| {
+            let mut rule = MetricRule { field: field.into(), ..rule(Direction::Up) };
+            of_rule(&mut rule);
+            counted_ms(&rule, semantics(&format!("{PREFIX}{}_{field}", rule.entity)), 5_000)
+        };
+        assert_eq!(of("block_writes", |_| ()), Some(5_000));
+        assert_eq!(of("run_delay_ns", |rule| rule.time = true), Some(5_000));
+        assert_eq!(of("run_delay_max_ns", |_| ()), None, "the longest of many");
+        assert_eq!(of("fsync_sum_ns", |rule| rule.per = Some("fsync_count".into())), None, "a mean");
+        assert_eq!(of("cpu_util", |_| ()), None, "a share");
+        assert_eq!(of("requests_total", |rule| rule.entity = "sli".into()), Some(1_000));
+        assert_eq!(of("accept_queue", |rule| rule.entity = "endpoint_tcp".into()), None, "a state");
     }
 
     #[test]

@@ -94,9 +94,22 @@ pub fn change(rules: &RuleSet, class: usize, judged: &Judged, observation: &Obse
     }
     let falls = observation.after < observation.before;
     let (verb_en, verb_zh) = if falls { ("fell", "降至") } else { ("rose", "升至") };
+    let (per_en, per_zh) = per(observation);
     Text {
-        en: format!("{en} of `{name}` {verb_en} from {before} to {after}{at_en}"),
-        zh: format!("{at_zh}`{name}` 的{zh}从 {before} {verb_zh} {after}"),
+        en: format!("{en} of `{name}` {verb_en} from {before} to {after}{per_en}{at_en}"),
+        zh: format!("{at_zh}`{name}` 的{zh}从 {before} {verb_zh} {after}{per_zh}"),
+    }
+}
+
+/// " per 5 s" behind what is counted over some time, in English and Chinese; nothing behind a state.
+fn per(observation: &Observation) -> (String, String) {
+    match observation.counted_ms {
+        None => Default::default(),
+        Some(1_000) => (" per second".into(), "（每秒）".into()),
+        Some(ms) => {
+            let seconds = digits(ms as f64 / 1e3);
+            (format!(" per {seconds} s"), format!("（每 {seconds} 秒）"))
+        }
     }
 }
 
@@ -113,9 +126,10 @@ pub fn stayed(rules: &RuleSet, class: usize, judged: &Judged) -> Text {
     let [en, zh] = &rules.classes[class].text;
     let name = entity_name(judged.entity_type, &judged.labels, &judged.entity_id);
     let (before, after) = (quantity(observation.before, observation.unit), quantity(observation.after, observation.unit));
+    let (per_en, per_zh) = per(observation);
     Text {
-        en: format!("{en} of `{name}` stayed in its usual range ({before} before, {after} now)"),
-        zh: format!("`{name}` 的{zh}仍在正常范围内（之前 {before}，现在 {after}）"),
+        en: format!("{en} of `{name}` stayed in its usual range ({before} before, {after} now{per_en})"),
+        zh: format!("`{name}` 的{zh}仍在正常范围内（之前 {before}，现在 {after}{per_zh}）"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use gala_analysis::cause::{CauseGraph, ExplainConfig, GraphEntity, explain, explain_common, rules};
 use gala_analysis::topology::Relation;
-use gala_model::incident::{RootCause, Stage};
+use gala_model::incident::{RootCause, Stage, Text};
 use gala_store::{Labels, Sample, Series};
 
 use crate::faults::*;
@@ -89,7 +89,7 @@ fn a_neighbour_in_a_container_is_a_fault_of_the_container() {
 }
 
 #[test]
-fn one_burst_of_connections_is_told_with_its_number() {
+fn one_burst_of_connections_is_told_with_its_number_and_the_time_it_was_counted_over() {
     let mut store = build(|_, _| {}, 4, NOW_MS);
     for series in store.0.iter_mut().filter(|series| series.labels.metric().ends_with("accept_overflow")) {
         let burst = series.samples.iter_mut().find(|sample| sample.t_ms > FAULT_MS + 20_000);
@@ -100,8 +100,8 @@ fn one_burst_of_connections_is_told_with_its_number() {
     let now_ms = FAULT_MS + 30_000;
     let result = explain(&symptom, &FakeGraph::at(now_ms), &store, now_ms, rules(), &ExplainConfig::default());
     assert_eq!(result.resource.fault_category.as_ref().map(|found| found.code.as_str()), Some("S4"));
-    let text = &result.resource.summary.en;
-    assert!(text.contains("rose from 0 to 180"), "{text}");
+    let Text { en, zh } = &result.resource.summary;
+    assert!(en.contains("rose from 0 to 180 per 5 s at ") && zh.contains("从 0 升至 180（每 5 秒）"), "{en} {zh}");
 }
 
 #[test]
