@@ -223,6 +223,28 @@ fn bytes_of_a_connection_are_counted_once_at_each_end() {
 }
 
 #[test]
+fn a_connection_that_no_descriptor_holds_is_counted_too() {
+    if lacks(&[]) {
+        return;
+    }
+    let mut probe = tcp::Tcp::start(&settings());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("connecting works");
+    client.write_all(&[7; 5000]).expect("writing works");
+    let (own, port) = (format!("tgid={} ", std::process::id()), format!("server_port={port} "));
+    let parts = [own.as_str(), port.as_str(), "role=server"];
+    let mut rows = Rows::default();
+    let seen = collect_until(&mut probe, &mut rows, |rows| rows.sum(&parts, "segs_in").filter(|segments| *segments > 0.0));
+    assert!(seen.is_some(), "nobody accepted it yet");
+    assert_eq!(rows.sum(&parts, "rx_bytes"), Some(0.0), "nobody read from it yet");
+    let (mut server, _) = listener.accept().expect("accepting works");
+    server.read_exact(&mut [0; 5000]).expect("reading works");
+    let seen = collect_until(&mut probe, &mut rows, |rows| rows.sum(&parts, "rx_bytes").filter(|bytes| *bytes > 0.0));
+    assert_eq!(seen, Some(5000.0));
+}
+
+#[test]
 fn histograms_of_sub_probes_that_are_off_are_not_filled() {
     if lacks(&[]) {
         return;

@@ -9,6 +9,7 @@ use crate::kernel::HookReport;
 
 pub mod baseinfo;
 mod ended;
+mod held;
 pub mod io;
 mod orphans;
 pub mod proc;

@@ -115,8 +115,8 @@ impl Endpoint {
 pub struct Phase {
     /// Its number.
     pub walk: u32,
-    /// This network namespace where listeners of others are to be looked at, else 0.
-    pub own_net: u32,
+    /// Whether listeners are to be looked at as they are met.
+    pub look: u32,
 }
 
 #[derive(Clone, Copy, Default)]

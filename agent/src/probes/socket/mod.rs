@@ -12,6 +12,7 @@ use self::layout::{Config, Counters, Endpoint, Key, Phase, ROLE_CLIENT};
 use self::overflow::{Overflows, Totals, Waiting};
 use self::requests::Requests;
 use super::ended::Ended;
+use super::held::{self, InUse};
 use super::orphans::Orphans;
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded, Walker};
@@ -26,7 +27,7 @@ const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
 }
 
 const PROBE: &str = "socket";
-/// The walk that meets the agent's own network namespace only; those of others are met by the walk over descriptors.
+/// The walk that meets the agent's own network namespace only, for what the walk over descriptors did not meet.
 const WALK_OWN: &str = "socket_walk_own";
 /// The sub-probe that all hooks are for.
 const TCP: &str = "tcp_socket";
@@ -84,8 +85,9 @@ pub struct Socket {
     files: Option<Walker>,
     /// Walks of `files` so far.
     walks: u32,
-    /// This network namespace where `walker` meets no other one, else 0.
-    own_net: u32,
+    /// Whether `walker` meets this network namespace only.
+    own_only: bool,
+    in_use: InUse,
     endpoints: Option<MapHandle>,
     counters: Option<MapHandle>,
     settings: ProbeSettings,
@@ -107,12 +109,12 @@ impl Socket {
         });
         let everywhere = loaded.iterator("socket_walk", Some("owners")).ok();
         let own = if everywhere.is_none() { loaded.iterator(WALK_OWN, None).ok() } else { None };
-        let own_net = if own.is_some() { super::own_network_namespace() } else { 0 };
         let mut probe = Self {
             files: loaded.iterator("socket_files", None).ok(),
             walks: 0,
+            own_only: own.is_some(),
             walker: everywhere.or(own),
-            own_net,
+            in_use: InUse::default(),
             endpoints: loaded.map("endpoints").ok(),
             counters: loaded.map(".bss.counters").ok(),
             loaded,
@@ -123,19 +125,34 @@ impl Socket {
             orphans: Orphans::default(),
             seen: Counters::default(),
         };
-        if let Err(error) = probe.walk_descriptors(0) {
+        if let Err(error) = probe.walk_descriptors(false) {
             tracing::warn!("listeners older than the agent are not seen: {error:#}");
         }
         probe
     }
 
-    /// Looks who holds listeners, and at those of other network namespaces than the one given; at none if that is 0.
-    fn walk_descriptors(&mut self, own_net: u32) -> Result<()> {
-        let Some(files) = &self.files else { return Ok(()) };
+    /// Looks who holds listeners, and at these where asked.
+    fn walk_descriptors(&mut self, look: bool) -> Result<()> {
+        if self.loaded.object().is_none() {
+            return Ok(());
+        }
         self.walks += 1;
-        let phase = Phase { walk: self.walks, own_net };
+        let phase = Phase { walk: self.walks, look: look.into() };
         self.loaded.map(".bss.phase")?.update(plain::bytes(&0u32), plain::bytes(&phase), MapFlags::ANY)?;
+        let Some(files) = &self.files else { return Ok(()) };
         files.run(|_| ()).context("looking for the owners of listeners failed")
+    }
+
+    /// Looks at all listeners.
+    fn walk(&mut self, at_ms: i64) -> Result<()> {
+        if self.own_only {
+            self.walk_descriptors(true)?;
+            if self.files.is_some() && held::are_all(at_ms, self.in_use.count()) {
+                return Ok(());
+            }
+        }
+        let Some(walker) = &self.walker else { return Ok(()) };
+        walker.run(|_| ()).context("walking the listeners failed")
     }
 
     fn take(&self) -> Result<Vec<(Key, Endpoint)>> {
@@ -204,12 +221,7 @@ impl Probe for Socket {
     }
 
     fn collect(&mut self, tick: Tick, out: &mut dyn RowSink) -> Result<()> {
-        if let Some(walker) = &self.walker {
-            walker.run(|_| ()).context("walking the listeners failed")?;
-        }
-        if self.own_net != 0 {
-            self.walk_descriptors(self.own_net)?;
-        }
+        self.walk(tick.at_ms)?;
         self.seen = self.read_counters()?;
         let rows = self.take()?;
         let listeners = rows.iter().filter(|(key, _)| key.role != ROLE_CLIENT);
@@ -253,8 +265,8 @@ impl Probe for Socket {
         }
         if self.orphans.are_new() {
             // Who was not met in two walks is gone.
-            self.walk_descriptors(0)?;
-            self.walk_descriptors(0)?;
+            self.walk_descriptors(false)?;
+            self.walk_descriptors(false)?;
         }
         Ok(())
     }

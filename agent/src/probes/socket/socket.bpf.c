@@ -10,8 +10,8 @@
  *   tcp_retransmit_synack    one more SYN/ACK of a listener.
  *   kfree_skb                SYNs dropped for want of a neighbour; any other drop is left after a comparison of its reason.
  *                            Before 5.17: arp_error_report() and ndisc_error_report().
- *   iter/bpf_sk_storage_map  once a period: queue, limit and drops of each listener. Where the kernel forbids it, iter/tcp, which
- *                            meets this network namespace only; iter/task_file then runs each period for the others.
+ *   iter/bpf_sk_storage_map  once a period: queue, limit and drops of each listener. Where the kernel forbids it, iter/task_file
+ *                            runs each period, and iter/tcp if there are sockets that no descriptor holds (see tcp.bpf.c).
  *   iter/task_file           listeners older than this program, at start, and those whose process ended and left them.
  *
  * Maps. `owners`: 100 bytes a listener or TCP connection. `endpoints`: 190 bytes a row, 5120 rows, emptied each period.
@@ -110,8 +110,8 @@ static __always_inline struct owner *make_owner(const struct sock *sk)
 volatile struct {
 	/* Its number. */
 	__u32 walk;
-	/* Listeners of other network namespaces than this are looked at, too: no other walk meets them. 0: none. */
-	__u32 own_net;
+	/* Listeners are looked at as they are met: no other walk meets those of other network namespaces. */
+	__u32 look;
 } phase SEC(".bss.phase");
 
 static __always_inline void describe_listener(const struct sock *sk, struct owner *owner)
@@ -370,6 +370,15 @@ static __always_inline int walk(const struct sock *sk)
 	return 0;
 }
 
+/* Several processes may hold it, and two walks meet it. */
+static __always_inline void look_once(const struct sock *sk, struct owner *owner)
+{
+	if (owner->looked_at == phase.walk)
+		return;
+	owner->looked_at = phase.walk;
+	walk(sk);
+}
+
 SEC(WALK)
 int socket_walk(WALK_CONTEXT *ctx)
 {
@@ -377,13 +386,17 @@ int socket_walk(WALK_CONTEXT *ctx)
 }
 
 #ifndef BY_ADDRESS
-/* Where the kernel keeps programs from walking over maps. */
+/* Where the kernel keeps programs from walking over maps: what no descriptor holds. */
 SEC("?iter/tcp")
 int socket_walk_own(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
+	const struct sock *sk = common ? (const struct sock *)bpf_skc_to_tcp_sock(common) : NULL;
+	struct owner *owner = sk ? RECORD_OF(owners, sk) : NULL;
 
-	return walk(common ? (const struct sock *)bpf_skc_to_tcp_sock(common) : NULL);
+	if (owner)
+		look_once(sk, owner);
+	return 0;
 }
 #endif
 
@@ -402,10 +415,8 @@ int socket_files(struct bpf_iter__task_file *ctx)
 			return 0;
 		if (is_orphaned(owner->key.tgid, &owner->held, phase.walk, task))
 			own_by_task(owner, task);
-		if (phase.own_net && owner->key.net != phase.own_net && owner->looked_at != phase.walk) {
-			owner->looked_at = phase.walk;
-			walk(sk);
-		}
+		if (phase.look)
+			look_once(sk, owner);
 		return 0;
 	}
 	owner = make_owner(sk);

@@ -32,6 +32,8 @@ struct sock_record {
 	char comm[16];
 	/* Of a listener: see is_orphaned(). */
 	__u32 held;
+	/* The walk over descriptors that met it last. */
+	__u32 met;
 	struct totals reported;
 	struct tcp_events events;
 };

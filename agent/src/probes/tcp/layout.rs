@@ -206,8 +206,10 @@ pub struct Phase {
     pub adopt_connections: u32,
     /// Its number.
     pub walk: u32,
-    /// This network namespace where connections of others are to be accounted, else 0.
+    /// This network namespace where connections are to be accounted as they are met, else 0.
     pub own_net: u32,
+    /// Sockets of this network namespace that the walk met.
+    pub met: u32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -221,7 +223,7 @@ pub struct Counters {
 
 const _: () = {
     assert!(size_of::<Config>() == 200);
-    assert!(size_of::<Phase>() == 12);
+    assert!(size_of::<Phase>() == 16);
     assert!(size_of::<Key>() == 44);
     assert!(size_of::<Counts>() == 56);
     assert!(size_of::<Link>() == 112 + 56 * HISTOGRAMS);

@@ -14,6 +14,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use self::diag::Diag;
 use self::layout::{Config, Counters, Kept, Key, Link, PARTS, Phase, ROLE_CLIENT, ROLE_SERVER};
 use super::ended::Ended;
+use super::held::{self, InUse};
 use super::orphans::Orphans;
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded, Walker};
@@ -32,7 +33,7 @@ const fn backlog_only(programs: &'static [&'static str]) -> Step {
 }
 
 const PROBE: &str = "tcp";
-/// The walk that meets the agent's own network namespace only; those of others are met by the walk over descriptors.
+/// The walk that meets the agent's own network namespace only, for what the walk over descriptors did not meet.
 const WALK_OWN: &str = "tcp_walk_own";
 
 const BY_DIAGNOSIS: Step = Step {
@@ -121,6 +122,7 @@ pub struct Tcp {
     walks: u32,
     /// This network namespace where `walker` meets no other one, else 0.
     own_net: u32,
+    in_use: InUse,
     links: Option<MapHandle>,
     counters: Option<MapHandle>,
     settings: ProbeSettings,
@@ -146,6 +148,7 @@ impl Tcp {
         let mut probe = Self {
             walker: everywhere.or(own),
             own_net,
+            in_use: InUse::default(),
             diag: Diag::default(),
             owners: loaded.iterator("tcp_owners", None).ok(),
             walks: 0,
@@ -178,17 +181,37 @@ impl Tcp {
 
     /// First the listeners, then, their ports being known, the connections.
     fn adopt_existing(&mut self) -> Result<()> {
-        self.look_for_owners(false)?;
-        self.look_for_owners(true)
+        self.look_for_owners(false, 0)?;
+        self.look_for_owners(true, 0)?;
+        Ok(())
     }
 
-    /// Walks over all descriptors; takes up connections that nobody knew where asked.
-    fn look_for_owners(&mut self, adopt: bool) -> Result<()> {
-        let Some(owners) = &self.owners else { return Ok(()) };
+    /// Walks over all descriptors; takes up connections that nobody knew where asked. With the number of this network namespace
+    /// connections are accounted, too, and it answers how many sockets were met here.
+    fn look_for_owners(&mut self, adopt: bool, own_net: u32) -> Result<u64> {
+        if self.loaded.object().is_none() {
+            return Ok(0);
+        }
         self.walks += 1;
-        let phase = Phase { adopt_connections: adopt.into(), walk: self.walks, own_net: self.own_net };
-        self.loaded.map(".bss.phase")?.update(plain::bytes(&0u32), plain::bytes(&phase), MapFlags::ANY)?;
-        owners.run(|_| ()).context("looking for the owners of sockets failed")
+        let phase = Phase { adopt_connections: adopt.into(), walk: self.walks, own_net, met: 0 };
+        let map = self.loaded.map(".bss.phase")?;
+        map.update(plain::bytes(&0u32), plain::bytes(&phase), MapFlags::ANY)?;
+        let Some(owners) = &self.owners else { return Ok(0) };
+        owners.run(|_| ()).context("looking for the owners of sockets failed")?;
+        let phase = map.lookup(plain::bytes(&0u32), MapFlags::ANY)?.unwrap_or_default();
+        Ok(plain::read::<Phase>(&phase).map_or(0, |phase| phase.met.into()))
+    }
+
+    /// Accounts all connections.
+    fn walk(&mut self, at_ms: i64) -> Result<()> {
+        if self.own_net != 0 {
+            let met = self.look_for_owners(true, self.own_net)?;
+            if held::tell(at_ms, met, self.in_use.count()) {
+                return Ok(());
+            }
+        }
+        let Some(walker) = &self.walker else { return Ok(()) };
+        walker.run(|_| ()).context("walking the sockets failed")
     }
 
     fn read_counters(&self) -> Result<Counters> {
@@ -335,27 +358,24 @@ impl Probe for Tcp {
 
     fn collect(&mut self, tick: Tick, out: &mut dyn RowSink) -> Result<()> {
         self.names.clear();
-        let Some(walker) = &self.walker else {
+        if self.walker.is_none() {
             for (key, link) in self.diag.collect(self.settings.report_client_port)? {
                 self.push(&key, &link, out);
             }
             return Ok(());
-        };
-        walker.run(|_| ()).context("walking the sockets failed")?;
-        if self.own_net != 0 {
-            self.look_for_owners(true)?;
         }
+        self.walk(tick.at_ms)?;
         let now = self.read_counters()?;
         let guessed = now.guessed > self.seen.guessed;
         self.seen = now;
         self.take_rows(tick.at_ms, out)?;
         let orphans = self.orphans.are_new();
         if (guessed && self.own_net == 0) || orphans {
-            self.look_for_owners(true)?;
+            self.look_for_owners(true, 0)?;
         }
         if orphans {
             // Who was not met in two walks is gone.
-            self.look_for_owners(true)?;
+            self.look_for_owners(true, 0)?;
         }
         Ok(())
     }
