@@ -31,7 +31,9 @@ pub async fn guard(State(guard): State<Arc<Guard>>, request: Request<Body>, next
     let id = request_id(request.headers());
     let is_prometheus = prom::is_prometheus(request.uri().path());
     let outcome = match check(&guard, request.method(), request.uri(), request.headers()) {
-        Err(error) => Err(error),
+        Err(error) if error.status == StatusCode::MISDIRECTED_REQUEST => Err(error),
+        // Where there is no such call at all, what it was sent with does not matter.
+        Err(error) => no_such_call(request, next).await.ok_or(error),
         Ok(()) => unbroken(next.run(request)).await.map_err(|reason| {
             tracing::error!(request = id, %reason, "a fault of this program broke a request");
             let message = format!("a fault of this program broke the request; its log tells of it under {id}, please report it");
@@ -52,6 +54,19 @@ pub async fn guard(State(guard): State<Arc<Guard>>, request: Request<Body>, next
     headers.insert("x-frame-options", HeaderValue::from_static("DENY"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     response
+}
+
+/// The answer of a path that is not served or not with this method. Which it takes is asked by a method that no call takes,
+/// so that nothing of a request that is refused reaches a handler.
+async fn no_such_call(request: Request<Body>, next: Next) -> Option<Response> {
+    let method = request.method().clone();
+    let mut question = Request::new(Body::empty());
+    *question.method_mut() = Method::OPTIONS;
+    *question.uri_mut() = request.uri().clone();
+    let answer = next.run(question).await;
+    let taken = answer.headers().get(header::ALLOW).and_then(|methods| methods.to_str().ok());
+    let is_taken = taken.is_some_and(|taken| taken.split(',').any(|one| one.trim() == method.as_str()));
+    (!is_taken).then_some(answer)
 }
 
 /// Does the work; `Err` is what a panic in it said, for who asks is to get an answer and no broken connection.

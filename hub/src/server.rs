@@ -12,6 +12,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
 use gala_analysis::topology::{self, Topology};
 use gala_model::incident::RootCause;
 use gala_model::{Event, ObservationSink};
@@ -26,7 +27,7 @@ use crate::api::levels::UsualP99;
 use crate::asked::AskedBook;
 use crate::documents::{DocumentError, Documents, Shelf};
 use crate::engine::{self, Engine};
-use crate::gate::Gate;
+use crate::gate::{Gate, Rank, THREAD_PATIENCE};
 use crate::history;
 use crate::ingest::local::LocalIngest;
 use crate::listener::Listener;
@@ -42,15 +43,14 @@ const MAX_BODY_BYTES: usize = 16 << 20;
 /// A body that stands still for so long is given up.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Threads for work that blocks: the places of queries, maps, writes and changes, and some for what changes settings.
-const MAX_BLOCKING_THREADS: usize = QUERIES_AND_MORE + MAPS + WRITES + CHANGES;
-const QUERIES_AND_MORE: usize = 28;
-/// One that has nothing to do stays for so long: pages ask every few seconds, and what ended threads held in memory comes
-/// back late.
-const BLOCKING_PATIENCE: Duration = Duration::from_secs(300);
+/// Threads for work that blocks outside of the gates: the two that serve connections, and what changes settings.
+const MAX_BLOCKING_THREADS: usize = 10;
 /// Maps put together at once, and how long one waits for a place and for the answer.
 const MAPS: usize = 8;
 const MAP_TIMEOUT: Duration = Duration::from_secs(10);
+/// What pages list and draw from the store at once, and how long one waits for the answer.
+const PAGES: usize = 8;
+const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Writes of other hosts taken at once: each may hold 16 MiB and what it unpacks to; and how long one may take to come.
 const WRITES: usize = 8;
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -116,7 +116,7 @@ impl Hub {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .max_blocking_threads(MAX_BLOCKING_THREADS)
-            .thread_keep_alive(BLOCKING_PATIENCE)
+            .thread_keep_alive(THREAD_PATIENCE)
             .thread_name("gala-hub")
             .enable_all()
             .build()
@@ -267,10 +267,11 @@ pub(crate) fn open(config: &HubConfig) -> Result<Arc<HubState>, HubError> {
         stream: Stream::default(),
         agent: RwLock::new(None),
         refused: Arc::new(AtomicU64::new(0)),
-        gate: prom::QueryLimits::default().gate(),
-        maps: Gate::new(MAPS, MAP_TIMEOUT, MAP_TIMEOUT),
-        writes: Gate::new(WRITES, MAP_TIMEOUT, WRITE_TIMEOUT),
-        changes: Gate::new(CHANGES, MAP_TIMEOUT, WRITE_TIMEOUT),
+        queries: prom::QueryLimits::default().gate(),
+        maps: Gate::new(MAPS, Rank::Pages, MAP_TIMEOUT, MAP_TIMEOUT),
+        pages: Gate::new(PAGES, Rank::Pages, MAP_TIMEOUT, PAGE_TIMEOUT),
+        writes: Gate::new(WRITES, Rank::First, MAP_TIMEOUT, WRITE_TIMEOUT),
+        changes: Gate::new(CHANGES, Rank::First, MAP_TIMEOUT, WRITE_TIMEOUT),
         version: config.build.full,
         about: Arc::new(RwLock::new(about(config))),
         started: Instant::now(),
@@ -321,20 +322,31 @@ async fn no_such_method(uri: Uri) -> Response {
 
 fn application(state: Arc<HubState>, loopback_only: bool) -> Router {
     let prometheus = prom::router(state.prom_state());
+    // What watches and scrapes a Prometheus asks these.
+    let watched = Router::new()
+        .route("/-/healthy", get(api::health::healthy))
+        .route("/-/ready", get(api::health::ready))
+        .route("/-/{*rest}", any(no_such_call))
+        .route("/metrics", get(api::health::own_metrics))
+        .route("/federate", any(no_such_call))
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(state.clone());
     let api = Router::new()
         .merge(api::router().with_state(state))
         .merge(prometheus)
         .fallback(no_such_call)
         .method_not_allowed_fallback(no_such_method);
-    Router::new()
+    let served = Router::new()
+        .merge(watched)
         .nest("/api/v1", api)
-        .route("/api/v1/", axum::routing::any(no_such_call))
-        .route("/api/{*rest}", axum::routing::any(no_such_call))
+        .route("/api/v1/", any(no_such_call))
+        .route("/api/{*rest}", any(no_such_call))
         .fallback(ui::serve)
         .layer(CompressionLayer::new())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(RequestBodyTimeoutLayer::new(BODY_PATIENCE))
-        .layer(axum::middleware::from_fn_with_state(Arc::new(Guard { loopback_only }), guard))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PATIENCE));
+    // Around the router and not its calls: it asks the router which calls there are.
+    Router::new().fallback_service(served).layer(axum::middleware::from_fn_with_state(Arc::new(Guard { loopback_only }), guard))
 }
 
 /// Events of the agent: kept for the entity they speak of; an exit ends the process in the topology at once.

@@ -144,10 +144,12 @@ pub struct HubState {
     /// Samples of this process's agent that the store did not take.
     pub refused: Arc<AtomicU64>,
     pub agent: RwLock<Option<Arc<dyn AgentView>>>,
-    /// Places for everything that reads the store at length.
-    pub gate: Gate,
-    /// Places for maps, and for what other hosts write.
+    /// Places for Prometheus's queries, whoever asks them.
+    pub queries: Gate,
+    /// Places for what pages list and draw from the store, and for maps: no flood of queries keeps people from looking.
+    pub pages: Gate,
     pub maps: Gate,
+    /// Places for what other hosts write.
     pub writes: Gate,
     /// Places for what people change: it waits for the disk, which must not keep anybody from reading.
     pub changes: Gate,
@@ -173,7 +175,7 @@ impl HubState {
     /// What the Prometheus endpoints need.
     pub fn prom_state(&self) -> PromState {
         let dictionary = Arc::new(Dictionary(self.store.clone()));
-        PromState::new(self.store.clone(), dictionary, QueryLimits::default(), self.about.clone()).behind(self.gate.clone())
+        PromState::new(self.store.clone(), dictionary, QueryLimits::default(), self.about.clone()).behind(self.queries.clone())
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {

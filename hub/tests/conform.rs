@@ -49,6 +49,23 @@ fn nothing_under_api_is_a_page_and_a_refused_method_names_those_taken() {
         taken.sort_unstable();
         assert_eq!(allowed, taken, "{method} {path}");
     }
+    // The method is looked at before what comes with it.
+    for (method, path, headers, status) in [
+        ("DELETE", "/api/v1/entities?limit=x", "Content-Length: 0\r\n", 405),
+        ("POST", "/api/v1/rules", "Content-Type: text/plain\r\nContent-Length: 0\r\n", 405),
+        ("PATCH", "/api/v1/faults", "Content-Encoding: gzip\r\nContent-Length: 0\r\n", 405),
+        ("POST", "/", "Content-Length: 0\r\n", 405),
+        ("POST", "/-/ready", "Content-Length: 0\r\n", 405),
+        ("PUT", "/api/v1/nothing", "Content-Length: 0\r\n", 404),
+        ("POST", "/-/reload", "Content-Length: 0\r\n", 404),
+        ("POST", "/api/v1/faults", "Content-Length: 0\r\n", 415),
+        ("DELETE", "/api/v1/cause/rules", "Content-Length: 0\r\n", 415),
+        ("POST", "/api/v1/faults", "Origin: http://evil.example\r\nContent-Length: 0\r\n", 403),
+    ] {
+        let answer = plain(&hub, method, path, headers);
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
+        assert!(answer.json()["error"].is_string() || answer.json()["error"]["code"].is_string(), "{method} {path}");
+    }
     let head = plain(&hub, "HEAD", "/api/v1/openapi.json", "");
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     let tag = header(&head, "etag").expect("a tag");
@@ -56,6 +73,26 @@ fn nothing_under_api_is_a_page_and_a_refused_method_names_those_taken() {
     assert_eq!((again.status, again.body.as_str()), (304, ""));
     for name in ["x-request-id", "content-security-policy", "x-content-type-options"] {
         assert!(header(&again, name).is_some(), "{name}");
+    }
+}
+
+/// As those ask that watch and scrape a Prometheus.
+#[test]
+fn watchers_learn_whether_it_is_ready_and_never_get_a_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = TestHub::start(dir.path());
+    assert_eq!(plain(&hub, "GET", "/-/healthy", "").status, 200);
+    wait_for("readiness", || {
+        let (ready, health) = (plain(&hub, "GET", "/-/ready", ""), hub.get("/health"));
+        assert!(matches!(ready.status, 200 | 503), "{}", ready.body);
+        (ready.status == 200 && health.status == 200).then_some(())
+    });
+    let head = plain(&hub, "HEAD", "/-/ready", "");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    let metrics = plain(&hub, "GET", "/metrics", "");
+    assert!(metrics.status == 200 && metrics.body.contains("gala_uptime_seconds"), "{}", metrics.body);
+    for path in ["/-/nothing", "/federate?match[]=up"] {
+        assert_eq!(plain(&hub, "GET", path, "").json()["error"]["code"], "not_found", "{path}");
     }
 }
 

@@ -130,7 +130,7 @@ fn what_contradicts_itself_is_refused() {
         (format!("/entities/{entity}/metrics?from=9&to=5"), "from"),
         ("/query?query=1&query=2".to_owned(), "query"),
         ("/query_range?query=1&start=9&end=5&step=1".to_owned(), "end"),
-        ("/series?match[]=up&start=9&end=5".to_owned(), "end"),
+        ("/query_exemplars?query=up&start=9&end=5".to_owned(), "end"),
         ("/topology/vertical".to_owned(), "entity"),
         ("/query".to_owned(), "query"),
         ("/series".to_owned(), "match[]"),
@@ -214,7 +214,7 @@ fn what_is_refused_before_a_call_has_the_form_of_the_call() {
         ("POST", "/write", &own, "", 415),
         ("GET", "/label/job/values", "evil.example", "", 421),
         ("PUT", "/series", &own, "", 405),
-        ("DELETE", "/status/tsdb", &own, "", 415),
+        ("DELETE", "/status/tsdb", &own, "", 405),
         ("TRACE", "/labels", &own, "", 405),
     ] {
         let answer = ask(method, path, host, more);

@@ -295,6 +295,11 @@ async fn series_and_labels_answer_with_several_matchers() {
     let (_, body) = get("/label/U__http_2e_status/values", &[]).await;
     assert_eq!(body["data"], json!(["a \"b\"\n"]));
     assert_eq!(error_of("/series", &[]).await, (400, "bad_data".into(), "no match[] parameter provided".into()));
+    // Nothing lies between an end and a later start.
+    let never = [("match[]", "requests_total"), ("start", "100"), ("end", "10")];
+    for path in ["/series", "/labels", "/label/job/values"] {
+        assert_eq!(get(path, &never).await, (200, json!({"status": "success", "data": []})), "{path}");
+    }
     let (_, _, error) = error_of("/series", &[("match[]", "x{")]).await;
     assert_eq!(error, "invalid parameter \"match[]\": 1:3: parse error: unexpected end of input inside braces");
 }
@@ -350,7 +355,15 @@ async fn dashboards_find_what_they_ask_first() {
     for (limit, message) in [("0", "limit must be a positive number"), ("10001", "limit must not exceed 10000")] {
         assert_eq!(error_of("/status/tsdb", &[("limit", limit)]).await, (400, "bad_data".into(), message.into()));
     }
-    for path in ["/status/config", "/status/flags", "/status/runtimeinfo", "/targets", "/alertmanagers"] {
+    for path in ["/targets/metadata", "/notifications"] {
+        assert_eq!(get(path, &[]).await.1, json!({"status": "success", "data": []}), "{path}");
+    }
+    assert_eq!(get("/rules", &[("type", "alert")]).await.0, 200);
+    let refused = (400, "bad_data".into(), "invalid parameter \"type\": not supported value \"x\"".into());
+    assert_eq!(error_of("/rules", &[("type", "x")]).await, refused);
+    let (_, body) = get("/scrape_pools", &[]).await;
+    assert_eq!(body["data"], json!({"scrapePools": []}));
+    for path in ["/status/config", "/status/flags", "/status/runtimeinfo", "/status/walreplay", "/targets", "/alertmanagers"] {
         assert_eq!(get(path, &[]).await.1["status"], "success", "{path}");
     }
 }

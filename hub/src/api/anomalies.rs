@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use gala_analysis::topology::history::EntityRecord;
 use gala_analysis::topology::view::{self, Names};
@@ -16,6 +15,7 @@ use super::error::ApiError;
 use super::moment::Moment;
 use super::params::{Id, Params};
 use super::topology::spellings;
+use super::written::Written;
 use crate::anomalies::Row;
 use crate::state::HubState;
 use crate::words;
@@ -99,13 +99,18 @@ fn merged(rows: Vec<(Place, Row)>) -> Vec<(Place, Row)> {
 }
 
 /// `GET /anomalies`
-pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Written, ApiError> {
+    let worker = hub.clone();
+    Written::by(&hub.pages, move || list_of(&worker, &params)).await
+}
+
+fn list_of(hub: &HubState, params: &Params) -> Result<Value, ApiError> {
     params.only(&["from", "to", "kind", "severity", "entity", "machine", "metric", "dedup", "limit", "cursor"])?;
     let (from, to) = params.span()?;
     let dedup = params.flag("dedup", true)?;
     let kind = params.choice("kind", &[("app", "app"), ("sys", "sys")])?;
     let severity = params.choice("severity", SEVERITIES)?;
-    let entity = params.text("entity").map(|raw| spellings(&hub, raw));
+    let entity = params.text("entity").map(|raw| spellings(hub, raw));
     let is_wanted = |row: &Row| {
         row.first_ms <= to
             && kind.is_none_or(|kind| row.kind == kind)
@@ -124,11 +129,11 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     let rows = if dedup { merged(rows) } else { rows };
     let page = params.page(rows, |(place, _)| place.clone())?;
     let items: Vec<Row> = page.items.into_iter().map(|(_, row)| row).collect();
-    Ok(Json(json!({"items": items, "next_cursor": page.next_cursor})))
+    Ok(json!({"items": items, "next_cursor": page.next_cursor}))
 }
 
 /// `GET /anomalies/{event_id}`; an event of one moment may be of several metrics, `metric` chooses.
-pub async fn one(State(hub): State<Arc<HubState>>, Id(event_id): Id, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn one(State(hub): State<Arc<HubState>>, Id(event_id): Id, params: Params) -> Result<Written, ApiError> {
     params.only(&["metric"])?;
     let metric = params.text("metric").map(str::to_owned);
     let mut rows: Vec<Row> = {
@@ -145,7 +150,7 @@ pub async fn one(State(hub): State<Arc<HubState>>, Id(event_id): Id, params: Par
         _ => ApiError::not_found(format!("no event {event_id:?} is kept; `GET /api/v1/anomalies?from=` lists them")),
     })?;
     let worker = hub.clone();
-    Ok(Json(hub.gate.run(move || event(&worker, &row, &metrics)).await??))
+    Written::by(&hub.pages, move || event(&worker, &row, &metrics)).await
 }
 
 fn event(hub: &HubState, row: &Row, metrics: &[String]) -> Result<Value, ApiError> {

@@ -50,7 +50,7 @@ pub async fn ask(
     params.only(&[])?;
     let question: Question = super::params::body(&body?, "{\"entity\": id, \"metric\": name, \"time\": milliseconds or absent}")?;
     let (reader, writer) = (hub.clone(), hub.clone());
-    let asked = hub.gate.run(move || accept(&reader, &question)).await??;
+    let asked = hub.pages.run(move || accept(&reader, &question)).await??;
     let id = hub.changes.run(move || keep(&writer, asked)).await.map_err(ApiError::unsure)??;
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, format!("/api/v1/faults/{id}"))], Json(json!({"id": id}))))
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use gala_analysis::topology::history::{EntityRecord, LifeState, Snapshot};
 use gala_analysis::topology::view::{self, Direction, Names, Node};
@@ -17,6 +16,7 @@ use super::faults;
 use super::moment::Moment;
 use super::params::{Id, Params};
 use super::topology::{resolve as resolve_id, stamp};
+use super::written::Written;
 use crate::anomalies::Row;
 use crate::state::HubState;
 use crate::vocabulary;
@@ -35,8 +35,8 @@ const STATES: &[(&str, LifeState)] = &[
 ];
 
 /// `GET /entities`; every parameter that is not one of the call's own is a label filter.
-pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
-    Moment::of(&hub, params, |_, params, moment| list_of(params, moment)).await.map(Json)
+pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Written, ApiError> {
+    Moment::of(&hub, &hub.pages, params, |_, params, moment| list_of(params, moment)).await
 }
 
 fn list_of(params: &Params, moment: &Moment) -> Result<Value, ApiError> {
@@ -87,9 +87,9 @@ fn is_found(record: &EntityRecord, host: &str, words: &str) -> bool {
 }
 
 /// `GET /entities/{id}`
-pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Written, ApiError> {
     params.only(&["at"])?;
-    Moment::of(&hub, params, move |hub, _, moment| one_of(hub, moment, &id)).await.map(Json)
+    Moment::of(&hub, &hub.pages, params, move |hub, _, moment| one_of(hub, moment, &id)).await
 }
 
 fn one_of(hub: &HubState, moment: &Moment, id: &str) -> Result<Value, ApiError> {
@@ -199,9 +199,9 @@ fn relations_of(params: &Params, name: &str) -> Result<Vec<Relation>, ApiError> 
 }
 
 /// `GET /entities/{id}/edges`
-pub async fn edges(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn edges(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Written, ApiError> {
     params.only(&["relation", "direction", "at", "limit", "cursor"])?;
-    Moment::of(&hub, params, move |_, params, moment| edges_of(params, moment, &id)).await.map(Json)
+    Moment::of(&hub, &hub.pages, params, move |_, params, moment| edges_of(params, moment, &id)).await
 }
 
 fn edges_of(params: &Params, moment: &Moment, id: &str) -> Result<Value, ApiError> {
@@ -230,9 +230,9 @@ fn edges_of(params: &Params, moment: &Moment, id: &str) -> Result<Value, ApiErro
 }
 
 /// `GET /entities/{id}/neighbours`
-pub async fn neighbours(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn neighbours(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Written, ApiError> {
     params.only(&["relations", "depth", "direction", "at"])?;
-    Moment::of(&hub, params, move |_, params, moment| neighbours_of(params, moment, &id)).await.map(Json)
+    Moment::of(&hub, &hub.pages, params, move |_, params, moment| neighbours_of(params, moment, &id)).await
 }
 
 fn neighbours_of(params: &Params, moment: &Moment, id: &str) -> Result<Value, ApiError> {
@@ -247,9 +247,9 @@ fn neighbours_of(params: &Params, moment: &Moment, id: &str) -> Result<Value, Ap
 }
 
 /// `GET /entities/{id}/resolve`
-pub async fn resolve(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn resolve(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Written, ApiError> {
     params.only(&["at"])?;
-    Moment::of(&hub, params, move |_, _, moment| resolve_of(moment, &id)).await.map(Json)
+    Moment::of(&hub, &hub.pages, params, move |_, _, moment| resolve_of(moment, &id)).await
 }
 
 fn resolve_of(moment: &Moment, id: &str) -> Result<Value, ApiError> {

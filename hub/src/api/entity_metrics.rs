@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use gala_analysis::incident::Source;
 use gala_analysis::topology::history::EntityRecord;
@@ -19,6 +18,7 @@ use super::grid::{Grid, Points, last_points, mean_points, quantile_points, rate_
 use super::levels;
 use super::params::{Id, Params};
 use super::topology::{resolve, stamp};
+use super::written::Written;
 use crate::state::HubState;
 use crate::vocabulary;
 
@@ -35,7 +35,7 @@ const PAST_MS: i64 = 3_600_000;
 const PAST_STEP_MS: i64 = 60_000;
 
 /// `GET /entities/{id}/metrics`
-pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Written, ApiError> {
     params.only(&["metric", "from", "to", "step"])?;
     let to = params.millis("to")?.unwrap_or_else(gala_store::now_ms);
     let from = params.millis("from")?.unwrap_or(to - 900_000);
@@ -47,24 +47,25 @@ pub async fn metrics(State(hub): State<Arc<HubState>>, Id(id): Id, params: Param
         Some(step) => (step as i64).max(finest),
         None => ((to - from) / 240).max(5_000),
     };
-    let (worker, asked) = (hub.clone(), id.clone());
-    // What is long gone still has a past.
-    let snapshot = hub.maps.run(move || match view::resolve(&worker.snapshot(), &asked) {
-        Some(_) => worker.snapshot(),
-        None => worker.snapshot_at(Some(to)),
-    });
-    let snapshot = snapshot.await?;
-    let id = resolve(&snapshot, &id)?;
-    let record = snapshot.entities[id.as_str()].clone();
-    let wanted = params.list("metric");
-    if let Some(unknown) = wanted.iter().find(|metric| !vocabulary::is_metric(metric)) {
-        let message = format!("{unknown:?} is no metric; `GET /api/v1/meta/types` lists them");
-        return Err(ApiError::bad_request("metric", message));
-    }
     let worker = hub.clone();
-    let items = hub.gate.run(move || charts(&worker, &record, &wanted, from, to, step)).await??;
-    let (stamp, partial) = stamp(snapshot.info);
-    Ok(Json(json!({"snapshot": stamp, "partial": partial, "from": from, "to": to, "step_ms": step, "items": items})))
+    let answer = Written::by(&hub.pages, move || {
+        // What is long gone still has a past.
+        let snapshot = match view::resolve(&worker.snapshot(), &id) {
+            Some(_) => worker.snapshot(),
+            None => worker.snapshot_at(Some(to)),
+        };
+        let id = resolve(&snapshot, &id)?;
+        let record = &snapshot.entities[id.as_str()];
+        let wanted = params.list("metric");
+        if let Some(unknown) = wanted.iter().find(|metric| !vocabulary::is_metric(metric)) {
+            let message = format!("{unknown:?} is no metric; `GET /api/v1/meta/types` lists them");
+            return Err(ApiError::bad_request("metric", message));
+        }
+        let items = charts(&worker, record, &wanted, from, to, step)?;
+        let (stamp, partial) = stamp(snapshot.info);
+        Ok(json!({"snapshot": stamp, "partial": partial, "from": from, "to": to, "step_ms": step, "items": items}))
+    });
+    answer.await
 }
 
 /// Charts of an entity's metrics; of all where none is named, and then a sum and its count are one chart of their mean.

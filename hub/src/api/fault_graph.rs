@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use gala_analysis::incident::{Incident, Scope};
 use gala_analysis::topology::Snapshot;
@@ -16,6 +15,7 @@ use super::faults::{MAX_VERSION, incident, version_of};
 use super::moment::Moment;
 use super::params::{Id, Params};
 use super::topology::stamp;
+use super::written::Written;
 use crate::state::HubState;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,21 +27,21 @@ enum View {
 }
 
 /// `GET /faults/{id}/graph`
-pub async fn graph(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn graph(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Written, ApiError> {
     params.only(&["view", "at", "version"])?;
     let at_ms = params.millis("at")?;
     let version = params.count("version", 1..=MAX_VERSION)?;
     let view = params.choice("view", &[("single", View::Single), ("cross", View::Cross)])?;
     let incident = incident(&hub, &id)?;
     let worker = hub.clone();
-    let answer = hub.maps.run(move || {
+    let answer = Written::by(&hub.maps, move || {
         let result = version_of(&worker, &incident, version)?;
         let is_cross = result.resource.scope == gala_model::incident::Scope::CrossNode || incident.scope == Scope::CrossNode;
         let view = view.unwrap_or(if is_cross { View::Cross } else { View::Single });
         let moment = Moment::knowing(&worker, &incident.entity_id, at_ms.unwrap_or(incident.opened_ms));
-        Ok(Json(laid_over(&moment, &incident, &result, view)))
+        Ok(laid_over(&moment, &incident, &result, view))
     });
-    answer.await?
+    answer.await
 }
 
 fn laid_over(moment: &Moment, incident: &Incident, result: &RootCause, view: View) -> Value {

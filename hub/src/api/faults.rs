@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -19,6 +18,7 @@ use super::error::ApiError;
 use super::fault_detail::detail;
 use super::params::{Id, Params};
 use super::topology::spellings;
+use super::written::Written;
 use crate::documents::{DocumentError, Shelf};
 use crate::explain::{input_of, version_key};
 use crate::state::HubState;
@@ -70,7 +70,12 @@ fn name_of<'a>(known: Option<&'a str>, id: &'a str, given: &'a str) -> &'a str {
 }
 
 /// `GET /faults`
-pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Written, ApiError> {
+    let worker = hub.clone();
+    Written::by(&hub.pages, move || list_of(&worker, &params)).await
+}
+
+fn list_of(hub: &HubState, params: &Params) -> Result<Value, ApiError> {
     params.only(&["from", "to", "state", "scope", "entity", "category", "domain", "limit", "cursor"])?;
     let (from, to) = params.span()?;
     let from = from.unwrap_or(0);
@@ -79,7 +84,7 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     let codes: Vec<(&str, ())> = CATEGORIES.iter().map(|(code, ..)| (*code, ())).chain([("unknown", ())]).collect();
     params.choice("category", &codes)?;
     params.choice("domain", &DOMAINS.map(|level| (level, ())))?;
-    let entity = params.text("entity").map(|raw| spellings(&hub, raw));
+    let entity = params.text("entity").map(|raw| spellings(hub, raw));
     let mut found = hub.incidents();
     let explanations = hub.explanations.read();
     let resource = |incident: &Incident| explanations.get(&incident.id).map(|result| &result.resource);
@@ -97,8 +102,8 @@ pub async fn list(State(hub): State<Arc<HubState>>, params: Params) -> Result<Js
     });
     drop(explanations);
     let page = params.page(found, |incident| (Reverse(incident.opened_ms), incident.id.clone()))?;
-    let items: Vec<Value> = page.items.iter().map(|incident| row(&hub, incident)).collect();
-    Ok(Json(json!({"items": items, "next_cursor": page.next_cursor})))
+    let items: Vec<Value> = page.items.iter().map(|incident| row(hub, incident)).collect();
+    Ok(json!({"items": items, "next_cursor": page.next_cursor}))
 }
 
 /// Rows of incidents in which one of the entities suffers or is a cause, newest first.
@@ -120,7 +125,7 @@ pub fn of_entity(hub: &HubState, ids: &HashSet<String>) -> Vec<Value> {
 }
 
 /// `GET /faults/{id}`
-pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -> Result<Written, ApiError> {
     params.only(&["version"])?;
     let version = params.count("version", 1..=MAX_VERSION)?;
     let incident = incident(&hub, &id)?;
@@ -128,15 +133,15 @@ pub async fn one(State(hub): State<Arc<HubState>>, Id(id): Id, params: Params) -
 }
 
 /// An incident with one version of its explanation; an earlier one is read from the disk.
-async fn explained(hub: Arc<HubState>, incident: Arc<Incident>, version: Option<usize>) -> Result<Json<Value>, ApiError> {
+async fn explained(hub: Arc<HubState>, incident: Arc<Incident>, version: Option<usize>) -> Result<Written, ApiError> {
     let worker = hub.clone();
-    let found = hub.maps.run(move || {
+    let answer = Written::by(&hub.pages, move || {
         let result = version_of(&worker, &incident, version)?;
         let mut body = detail(&worker, &incident, &result);
         body["feedback"] = json!(verdicts(&worker, &incident));
-        Ok(Json(body))
+        Ok(body)
     });
-    found.await?
+    answer.await
 }
 
 /// An incident by its id.
@@ -158,7 +163,7 @@ pub fn version_of(hub: &HubState, incident: &Incident, asked: Option<usize>) -> 
 }
 
 /// `GET /faults/by-event/{event_id}`
-pub async fn by_event(State(hub): State<Arc<HubState>>, Id(event_id): Id, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn by_event(State(hub): State<Arc<HubState>>, Id(event_id): Id, params: Params) -> Result<Written, ApiError> {
     params.only(&["version"])?;
     let version = params.count("version", 1..=MAX_VERSION)?;
     let has = |incident: &Arc<Incident>| {

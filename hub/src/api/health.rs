@@ -29,6 +29,19 @@ pub async fn health(State(hub): State<Arc<HubState>>, params: Params) -> Result<
     Ok((code, Json(body)).into_response())
 }
 
+/// `GET /-/healthy`: the process answers.
+pub async fn healthy() -> &'static str {
+    "GALA is healthy.\n"
+}
+
+/// `GET /-/ready`: every part has begun its work.
+pub async fn ready(State(hub): State<Arc<HubState>>) -> Response {
+    match report(&hub).0 {
+        Status::Starting => (StatusCode::SERVICE_UNAVAILABLE, "GALA is starting.\n").into_response(),
+        Status::Ok | Status::Degraded => "GALA is ready.\n".into_response(),
+    }
+}
+
 /// The health answer and its overall status.
 pub fn report(hub: &HubState) -> (Status, serde_json::Value) {
     let progress = hub.progress.lock().clone();

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use gala_analysis::topology::history::{EntityRecord, LifeState, Snapshot};
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use super::error::ApiError;
 use super::levels::{HOST, ProcessKey, by_process};
 use super::params::Params;
 use super::services::{RATE, process_of};
+use super::written::Written;
 use crate::state::HubState;
 
 /// Full enough to warn, and to fail, as shares of capacity.
@@ -19,13 +19,12 @@ const NEARLY_FULL: f64 = 0.85;
 const FULL: f64 = 0.95;
 
 /// `GET /hosts`
-pub async fn hosts(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn hosts(State(hub): State<Arc<HubState>>, params: Params) -> Result<Written, ApiError> {
     params.only(&["limit", "cursor"])?;
     let worker = hub.clone();
-    let rows = hub.gate.run(move || host_rows(&worker)).await?;
     let text = |row: &Value, name: &str| row[name].as_str().unwrap_or("").to_owned();
-    let page = params.page(rows, |row| (text(row, "name"), text(row, "entity_id")))?;
-    Ok(Json(json!(page)))
+    let place = move |row: &Value| (text(row, "name"), text(row, "entity_id"));
+    Written::by(&hub.pages, move || params.page(host_rows(&worker), place)).await
 }
 
 fn host_rows(hub: &HubState) -> Vec<Value> {

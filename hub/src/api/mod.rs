@@ -19,6 +19,7 @@ pub mod params;
 pub mod rules;
 pub mod services;
 pub mod topology;
+pub mod written;
 
 use std::sync::Arc;
 

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use gala_analysis::topology::Snapshot;
 use gala_analysis::topology::view::Badges;
+use serde::Serialize;
 
 use super::error::ApiError;
 use super::params::Params;
+use super::written::Written;
+use crate::gate::Gate;
 use crate::state::HubState;
 
 pub struct Moment {
@@ -31,14 +34,15 @@ impl Moment {
 
     /// Does work on the state of the parameter `at`, off the threads that serve connections and so many at once: a map of
     /// thousands of nodes takes a while, and a past state memory.
-    pub async fn of<T: Send + 'static>(
+    pub async fn of<T: Serialize>(
         hub: &Arc<HubState>,
+        gate: &Gate,
         params: Params,
         work: impl FnOnce(&HubState, &Params, &Self) -> Result<T, ApiError> + Send + 'static,
-    ) -> Result<T, ApiError> {
+    ) -> Result<Written, ApiError> {
         let at_ms = params.millis("at")?;
         let worker = hub.clone();
-        hub.maps.run(move || work(&worker, &params, &Self::at(&worker, at_ms))).await?
+        Written::by(gate, move || work(&worker, &params, &Self::at(&worker, at_ms))).await
     }
 
     /// Anomalies of one entity.

@@ -5,7 +5,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use gala_analysis::topology::history::{EntityRecord, Snapshot};
 use gala_analysis::topology::view::Names;
@@ -17,6 +16,7 @@ use super::entities::family;
 use super::error::ApiError;
 use super::levels::{self, ProcessKey, Saturation, by_process, latency_query, over_time};
 use super::params::Params;
+use super::written::Written;
 use crate::anomalies::Row;
 use crate::state::HubState;
 
@@ -26,13 +26,15 @@ const POINTS: i64 = 30;
 const DAY_MS: i64 = 86_400_000;
 
 /// `GET /services`
-pub async fn services(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn services(State(hub): State<Arc<HubState>>, params: Params) -> Result<Written, ApiError> {
     params.only(&["limit", "cursor"])?;
     let worker = hub.clone();
-    let rows = hub.gate.run(move || service_rows(&worker)).await?;
-    let page = params.page(rows, |(place, _)| place.clone())?;
-    let items: Vec<Value> = page.items.into_iter().map(|(_, row)| row).collect();
-    Ok(Json(json!({"items": items, "next_cursor": page.next_cursor})))
+    let answer = Written::by(&hub.pages, move || {
+        let page = params.page(service_rows(&worker), |(place, _)| place.clone())?;
+        let items: Vec<Value> = page.items.into_iter().map(|(_, row)| row).collect();
+        Ok(json!({"items": items, "next_cursor": page.next_cursor}))
+    });
+    answer.await
 }
 
 /// Worst first, then by name and id.

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use gala_analysis::topology::Relation;
 use gala_analysis::topology::history::{SnapshotInfo, SnapshotState};
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::moment::Moment;
 use super::params::Params;
+use super::written::Written;
 use crate::state::HubState;
 
 /// Buckets of the change density at most.
@@ -25,28 +25,29 @@ pub fn stamp(info: SnapshotInfo) -> (Value, bool) {
 }
 
 /// `GET /topology/snapshots`
-pub async fn snapshots(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn snapshots(State(hub): State<Arc<HubState>>, params: Params) -> Result<Written, ApiError> {
     params.only(&["from", "to", "nearest", "limit", "cursor"])?;
     let (nearest, (from, to)) = (params.millis("nearest")?, params.span()?);
     let worker = hub.clone();
-    let read = hub.maps.run(move || {
+    let answer = Written::by(&hub.maps, move || {
         let topology = worker.topology.read();
         let history = topology.history();
         let rows: Vec<SnapshotInfo> = match nearest {
             Some(at) => history.snapshot_before(at).into_iter().collect(),
             None => history.snapshots(from.unwrap_or(0), to).rev().collect(),
         };
-        (rows, history.latest())
+        let latest = history.latest();
+        drop(topology);
+        let page = params.page(rows, |row| Reverse(row.ts))?;
+        let info = latest.unwrap_or(SnapshotInfo { ts: 0, state: SnapshotState::Missing, entities: 0, edges: 0 });
+        let (snapshot, partial) = stamp(info);
+        Ok(json!({"snapshot": snapshot, "partial": partial, "items": page.items, "next_cursor": page.next_cursor}))
     });
-    let (rows, latest) = read.await?;
-    let page = params.page(rows, |row| Reverse(row.ts))?;
-    let info = latest.unwrap_or(SnapshotInfo { ts: 0, state: SnapshotState::Missing, entities: 0, edges: 0 });
-    let (snapshot, partial) = stamp(info);
-    Ok(Json(json!({"snapshot": snapshot, "partial": partial, "items": page.items, "next_cursor": page.next_cursor})))
+    answer.await
 }
 
 /// `GET /topology/horizontal`
-pub async fn horizontal(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn horizontal(State(hub): State<Arc<HubState>>, params: Params) -> Result<Written, ApiError> {
     params.only(&["layer", "at", "center", "hops", "offline", "fold", "via"])?;
     let layer = params.choice("layer", LAYERS)?.unwrap_or(Layer::Process);
     let folds = [("none", Fold::None), ("container", Fold::Container), ("pod", Fold::Pod)];
@@ -58,8 +59,8 @@ pub async fn horizontal(State(hub): State<Arc<HubState>>, params: Params) -> Res
         offline: params.flag("offline", true)?,
         fold: params.choice("fold", &folds)?.unwrap_or(Fold::None),
     };
-    let answer = Moment::of(&hub, params, move |_, _, moment| horizontal_of(moment, query));
-    answer.await.map(Json)
+    let answer = Moment::of(&hub, &hub.maps, params, move |_, _, moment| horizontal_of(moment, query));
+    answer.await
 }
 
 fn horizontal_of(moment: &Moment, query: HorizontalQuery) -> Result<Value, ApiError> {
@@ -75,9 +76,9 @@ fn horizontal_of(moment: &Moment, query: HorizontalQuery) -> Result<Value, ApiEr
 }
 
 /// `GET /topology/vertical`
-pub async fn vertical(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn vertical(State(hub): State<Arc<HubState>>, params: Params) -> Result<Written, ApiError> {
     params.only(&["entity", "perspective", "at", "highlight", "expand"])?;
-    Moment::of(&hub, params, |_, params, moment| vertical_of(params, moment)).await.map(Json)
+    Moment::of(&hub, &hub.maps, params, |_, params, moment| vertical_of(params, moment)).await
 }
 
 fn vertical_of(params: &Params, moment: &Moment) -> Result<Value, ApiError> {
@@ -103,10 +104,10 @@ fn vertical_of(params: &Params, moment: &Moment) -> Result<Value, ApiError> {
 }
 
 /// `GET /topology/changes`
-pub async fn changes(State(hub): State<Arc<HubState>>, params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn changes(State(hub): State<Arc<HubState>>, params: Params) -> Result<Written, ApiError> {
     params.only(&["from", "to", "type", "buckets", "limit", "cursor"])?;
     let worker = hub.clone();
-    hub.maps.run(move || changes_of(&worker, &params)).await?.map(Json)
+    Written::by(&hub.maps, move || changes_of(&worker, &params)).await
 }
 
 fn changes_of(hub: &HubState, params: &Params) -> Result<Value, ApiError> {

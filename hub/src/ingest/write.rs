@@ -35,7 +35,7 @@ pub async fn remote_write(State(hub): State<Arc<HubState>>, request: Request) ->
         Err(_) => return too_slow(),
     };
     let worker = hub.clone();
-    let result = tokio::task::spawn_blocking(move || {
+    let result = hub.writes.spawn(move || {
         let result = gala_store::remote_write::ingest(&worker.store, &body);
         drop(place);
         result

@@ -24,7 +24,7 @@ use parking_lot::RwLock;
 
 pub use answer::refused;
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Rank};
 use crate::room::Room;
 
 /// Answers to queries that are made and not sent yet, all together. The program itself takes as much.
@@ -71,7 +71,7 @@ pub struct QueryLimits {
 
 impl QueryLimits {
     pub(crate) fn gate(&self) -> Gate {
-        Gate::new(self.concurrency, self.queue_timeout, self.timeout)
+        Gate::new(self.concurrency, Rank::Queries, self.queue_timeout, self.timeout)
     }
 }
 
@@ -136,7 +136,7 @@ pub fn is_prometheus(path: &str) -> bool {
     PATHS.contains(&path) || path.starts_with("/label/") || path.starts_with("/status/")
 }
 
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 17] = [
     "/query",
     "/query_range",
     "/query_exemplars",
@@ -151,6 +151,9 @@ const PATHS: [&str; 14] = [
     "/alerts",
     "/alertmanagers",
     "/targets",
+    "/targets/metadata",
+    "/scrape_pools",
+    "/notifications",
 ];
 
 /// All routes, relative to `/api/v1`.
@@ -170,10 +173,14 @@ pub fn router(state: PromState) -> Router {
         .route("/alerts", get(status::alerts))
         .route("/alertmanagers", get(status::alertmanagers))
         .route("/targets", get(status::targets))
+        .route("/targets/metadata", get(status::none))
+        .route("/scrape_pools", get(status::scrape_pools))
+        .route("/notifications", get(status::none))
         .route("/status/buildinfo", get(status::buildinfo))
         .route("/status/runtimeinfo", get(status::runtimeinfo))
         .route("/status/flags", get(status::flags))
         .route("/status/config", get(status::config))
         .route("/status/tsdb", get(status::tsdb))
+        .route("/status/walreplay", get(status::walreplay))
         .with_state(state)
 }

@@ -96,8 +96,8 @@ impl Job {
         let asked = Instant::now();
         let place = state.gate.place().await?;
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
-        let (flag, room) = (stop.0.clone(), state.room.clone());
-        let done = tokio::task::spawn_blocking(move || {
+        let (flag, room, gate) = (stop.0.clone(), state.room.clone(), state.gate.clone());
+        let done = gate.spawn(move || {
             let begun = Instant::now();
             let options = Options {
                 lookback_ms: self.lookback_ms,
@@ -115,7 +115,7 @@ impl Job {
         drop(stop);
         let held = room.take(size_of(&answer)).await?;
         // A large answer takes its time to be written, which is work too.
-        let written = tokio::task::spawn_blocking(move || {
+        let written = gate.spawn(move || {
             let response = query_answer(&answer, timings, held);
             drop(place);
             response
@@ -127,7 +127,10 @@ impl Job {
 /// There are no exemplars; the query must be one all the same.
 pub async fn exemplars(params: Params) -> Response {
     let check = || -> Result<()> {
-        params.time_range()?;
+        let range = params.time_range()?;
+        if range.to_ms < range.from_ms {
+            return Err(bad_parameter("end", "end timestamp must not be before start timestamp"));
+        }
         promql::parse(params.get("query")).map(|_| ()).map_err(|error| bad_parameter("query", error))
     };
     answer(check().map(|()| success("[]", &[], &[])))

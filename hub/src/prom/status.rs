@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::answer::{Refusal, success, success_of};
+use super::answer::{Refusal, bad_parameter, success, success_of};
 use super::params::Params;
 use super::{PromState, time};
 
@@ -14,7 +14,12 @@ const PROMETHEUS_LEVEL: &str = "3.14.0";
 const TOP: usize = 10;
 const MAX_TOP: usize = 10_000;
 
-pub async fn rules() -> Response {
+/// There are none of either type.
+pub async fn rules(params: Params) -> Response {
+    match params.get("type") {
+        "" | "alert" | "record" => {}
+        other => return bad_parameter("type", format!("not supported value {other:?}")).into_response(),
+    }
     success("{\"groups\":[]}", &[], &[])
 }
 
@@ -29,6 +34,20 @@ pub async fn alertmanagers() -> Response {
 /// Nothing is scraped: samples are pushed.
 pub async fn targets() -> Response {
     success("{\"activeTargets\":[],\"droppedTargets\":[],\"droppedTargetCounts\":{}}", &[], &[])
+}
+
+pub async fn scrape_pools() -> Response {
+    success("{\"scrapePools\":[]}", &[], &[])
+}
+
+/// Metadata of targets and notices to people: there are neither.
+pub async fn none() -> Response {
+    success("[]", &[], &[])
+}
+
+/// The store has read its log before the port opens.
+pub async fn walreplay() -> Response {
+    success("{\"min\":0,\"max\":0,\"current\":0}", &[], &[])
 }
 
 pub async fn buildinfo(State(state): State<PromState>) -> Response {
