@@ -10,11 +10,12 @@
 #include "watch.h"
 #include <bpf/bpf_helpers.h>
 
-/* Who ran on a CPU, from when; until the next one's start. */
+/* Who ran on a CPU while others waited for it: slices after which it fell idle kept nobody waiting. */
 #define SLICES 16
 
 struct slice {
 	__u64 from;
+	__u64 until;
 	__u32 tgid;
 	__u32 kernel;
 	char comm[16];
@@ -77,7 +78,7 @@ static __noinline int charge(struct watched *watch, struct slice *slice, __u64 n
 /* Goes back through the CPU's slices until the wait is covered and charges each to who ran in it. */
 static __noinline int blame(struct watched *watch, __u64 wait, __u64 now)
 {
-	__u64 since = now - wait, end = now, begin;
+	__u64 since = now - wait, begin;
 	struct slices *recent;
 	struct slice *slice;
 	__u32 zero = 0;
@@ -87,17 +88,16 @@ static __noinline int blame(struct watched *watch, __u64 wait, __u64 now)
 		return 0;
 	for (__u32 back = 1; back <= SLICES; back++) {
 		slice = &recent->ring[(recent->next - back) % SLICES];
-		if (!slice->from || end <= since)
+		if (slice->until <= since)
 			break;
 		begin = slice->from > since ? slice->from : since;
-		if (slice->tgid && end > begin)
-			charge(watch, slice, end - begin);
-		end = slice->from;
+		if (slice->until > begin)
+			charge(watch, slice, slice->until - begin);
 	}
 	return 0;
 }
 
-static __always_inline void note_slice(struct task_struct *next, __u64 now)
+static __always_inline void note_slice(struct task_struct *prev, __u64 from, __u64 until)
 {
 	__u32 zero = 0;
 	struct slices *recent = bpf_map_lookup_elem(&slices, &zero);
@@ -106,10 +106,11 @@ static __always_inline void note_slice(struct task_struct *next, __u64 now)
 	if (!recent)
 		return;
 	slice = &recent->ring[recent->next++ % SLICES];
-	slice->from = now;
-	slice->tgid = next->tgid;
-	slice->kernel = !is_user(next);
-	__builtin_memcpy(slice->comm, next->comm, sizeof(slice->comm));
+	slice->from = from;
+	slice->until = until;
+	slice->tgid = prev->tgid;
+	slice->kernel = !is_user(prev);
+	__builtin_memcpy(slice->comm, prev->comm, sizeof(slice->comm));
 }
 
 #endif

@@ -52,14 +52,6 @@ static __noinline int count_long(__u32 kind, __u64 ns)
 	return 0;
 }
 
-static __always_inline void count_wait(struct watched *watch, __u32 kind, __u64 ns)
-{
-	kind &= OFF_KINDS - 1;
-	watch->waits.counts[kind]++;
-	if (ns > config.edges[0])
-		count_long(kind, ns);
-}
-
 /* The thread's account of a CPU, a new one where there is room. */
 static __always_inline struct cpu_share *share_of(struct watched *watch, __u32 cpu)
 {
@@ -77,89 +69,138 @@ static __always_inline struct cpu_share *share_of(struct watched *watch, __u32 c
 	return NULL;
 }
 
-static __always_inline void leave(struct task_struct *prev, bool preempted, __u64 now, __u32 cpu)
+/* Into its account of the CPU it ran on last. */
+static __noinline int settle_share(struct watched *watch, struct times *times)
+{
+	struct cpu_share *share;
+
+	if (!watch || !times || !times->ran_ns)
+		return 0;
+	share = share_of(watch, times->cpu);
+	if (share)
+		share->ran_ns += times->ran_ns;
+	times->ran_ns = 0;
+	return 0;
+}
+
+/* Since when the thread that leaves ran. */
+static __always_inline __u64 arrival(struct task_struct *prev, __u64 now)
 {
 	struct task_struct___sched *sched = (void *)prev;
-	struct watched *watch = watch_of(prev);
-	struct cpu_share *share;
-	__u64 arrived;
-	__u32 state;
+	__u64 arrived = now;
 
-	if (!watch)
-		return;
-	if (bpf_core_field_exists(sched->sched_info)) {
+	if (bpf_core_field_exists(sched->sched_info))
 		arrived = sched->sched_info.last_arrival;
-		share = share_of(watch, cpu);
-		if (share && arrived && now > arrived)
-			share->ran_ns += now - arrived;
-	}
-	watch->off_at = now;
-	watch->settled_ns = 0;
-	state = preempted ? 0 : task_state(prev);
-	if (!state) {
-		watch->kind = OFF_RUNQ;
+	return arrived && arrived < now ? arrived : now;
+}
+
+static __always_inline void leave(struct task_struct *prev, bool preempted, __u64 now, __u64 arrived)
+{
+	__u32 cpu = bpf_get_smp_processor_id(), state;
+	struct times *times = times_of(prev);
+
+	if (!times)
 		return;
+	if (times->cpu != cpu) {
+		settle_share(watch_of(prev), times);
+		times->cpu = cpu;
 	}
-	if (BPF_CORE_READ_BITFIELD(prev, in_iowait))
-		watch->kind = OFF_IO;
+	times->ran_ns += now - arrived;
+	times->off_at = now;
+	times->settled_ns = 0;
+	state = preempted ? 0 : task_state(prev);
+	if (!state)
+		times->kind = OFF_RUNQ;
+	else if (BPF_CORE_READ_BITFIELD(prev, in_iowait))
+		times->kind = OFF_IO;
 	else
-		watch->kind = state & TASK_STATE_UNINTERRUPTIBLE ? OFF_BLOCK : OFF_SLEEP;
+		times->kind = state & TASK_STATE_UNINTERRUPTIBLE ? OFF_BLOCK : OFF_SLEEP;
 }
 
 /* Adds what is not yet counted of a sleep that lasted `asleep` so far. The thread is still inside the call it sleeps in, so its
  * registers still hold the number. */
-static __always_inline void add_sleep(struct task_struct *task, struct watched *watch, __u64 asleep)
+static __always_inline void add_sleep(struct task_struct *task, struct times *times, __u64 asleep)
 {
-	__u64 fresh = asleep > watch->settled_ns ? asleep - watch->settled_ns : 0;
-	__u8 class;
+	__u64 fresh = asleep > times->settled_ns ? asleep - times->settled_ns : 0;
+	struct watched *watch;
+	__u32 class;
 
-	watch->settled_ns = asleep;
-	if (watch->kind != OFF_SLEEP || fresh >= CLASS_FLOOR_NS) {
+	times->settled_ns = asleep;
+	if (times->kind != OFF_SLEEP || fresh >= CLASS_FLOOR_NS) {
 		class = sleep_class(task);
 		if (class < WAIT_CLASSES)
-			watch->waits.class_ns[class] += fresh;
+			times->class_ns[class] += fresh;
 	}
-	if (watch->kind == OFF_IO) {
-		watch->waits.io_ns += fresh;
-		RAISE(watch->waits.io_max_ns, asleep);
-	} else if (watch->kind == OFF_BLOCK) {
-		watch->waits.block_ns += fresh;
+	if (times->kind == OFF_SLEEP) {
+		times->sleep_ns += fresh;
+		return;
+	}
+	watch = watch_of(task);
+	if (!watch)
+		return;
+	if (times->kind == OFF_IO) {
+		watch->io_ns += fresh;
+		RAISE(watch->io_max_ns, asleep);
 	} else {
-		watch->waits.sleep_ns += fresh;
+		watch->block_ns += fresh;
 	}
 }
 
-static __always_inline void arrive(struct task_struct *next, __u64 now, __u32 cpu)
+/* A wait for the CPU that is worth telling who ran meanwhile. */
+static __noinline int long_wait(struct watched *watch, __u64 wait, __u64 now)
 {
-	struct task_struct___sched *sched = (void *)next;
-	struct watched *watch = watch_of(next);
 	struct cpu_share *share;
-	__u64 queued, wait = 0, off, asleep;
 
 	if (!watch)
+		return 0;
+	share = share_of(watch, bpf_get_smp_processor_id());
+	if (share)
+		share->waited_ns += wait;
+	if (wait > config.edges[0])
+		count_long(OFF_RUNQ, wait);
+	return blame(watch, wait, now);
+}
+
+/* Of a stretch of uninterruptible sleep that is over. */
+static __noinline int count_stretch(struct watched *watch, __u32 kind)
+{
+	if (!watch)
+		return 0;
+	if (kind == OFF_IO)
+		watch->io_count++;
+	else
+		watch->block_count++;
+	return 0;
+}
+
+static __always_inline void arrive(struct task_struct *next, __u64 now)
+{
+	struct task_struct___sched *sched = (void *)next;
+	struct times *times = times_of(next);
+	__u64 queued, wait = 0, off, asleep;
+
+	if (!times)
 		return;
 	if (bpf_core_field_exists(sched->sched_info) && bpf_core_field_exists(sched->se.cfs_rq->rq)) {
 		queued = sched->sched_info.last_queued;
 		wait = queued && now > queued ? now - queued : 0;
 	}
-	RAISE(watch->waits.runq_max_ns, wait);
-	count_wait(watch, OFF_RUNQ, wait);
-	if (wait >= config.preempt_floor_ns) {
-		share = share_of(watch, cpu);
-		if (share)
-			share->waited_ns += wait;
-		blame(watch, wait, now);
-	}
-	if (!watch->off_at || now <= watch->off_at)
+	RAISE(times->runq_max_ns, wait);
+	if (wait >= config.preempt_floor_ns)
+		long_wait(watch_of(next), wait, now);
+	if (!times->off_at || now <= times->off_at)
 		return;
-	off = now - watch->off_at;
-	watch->off_at = 0;
+	off = now - times->off_at;
+	times->off_at = 0;
+	RAISE(times->off_max_ns, off);
+	if (times->kind == OFF_RUNQ)
+		return;
 	asleep = off > wait ? off - wait : 0;
-	RAISE(watch->waits.off_max_ns, off);
-	if (watch->kind == OFF_RUNQ)
-		return;
-	count_wait(watch, watch->kind, asleep);
-	add_sleep(next, watch, asleep);
+	if (asleep > config.edges[0])
+		count_long(times->kind, asleep);
+	if (times->kind != OFF_SLEEP)
+		count_stretch(watch_of(next), times->kind);
+	add_sleep(next, times, asleep);
 }
 
 /* The clock of the run queue a task is on, as sched_info uses it. Reached through the task's own group, for the symbol
