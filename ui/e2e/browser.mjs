@@ -70,6 +70,42 @@ export function rawTimes(page) {
   });
 }
 
+/** Words drawn over other words, outside of pictures and of what floats. */
+export function overlaps(page) {
+  return page.evaluate(() => {
+    const main = document.querySelector("main");
+    const range = document.createRange();
+    /** What is left of a box inside of all that cuts it off. */
+    const clipped = (rect, element) => {
+      let { left, top, right, bottom } = rect;
+      for (let outer = element; outer && outer !== main; outer = outer.parentElement) {
+        if (getComputedStyle(outer).overflowX === "visible") continue;
+        const box = outer.getBoundingClientRect();
+        [left, right] = [Math.max(left, box.left), Math.min(right, box.right)];
+        [top, bottom] = [Math.max(top, box.top), Math.min(bottom, box.bottom)];
+      }
+      return { left, top, right, bottom };
+    };
+    const words = [];
+    const walk = document.createTreeWalker(main, NodeFilter.SHOW_TEXT);
+    for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+      const element = node.parentElement;
+      if (!node.data.trim() || element.closest("svg, .sr, .side, textarea, select") || !element.checkVisibility()) continue;
+      range.selectNodeContents(node);
+      for (const rect of range.getClientRects())
+        words.push({ node, text: node.data.trim().slice(0, 30), ...clipped(rect, element) });
+    }
+    const meet = (a, b) =>
+      a.node !== b.node &&
+      Math.min(a.right, b.right) - Math.max(a.left, b.left) > 3 &&
+      Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 5;
+    return words
+      .flatMap((one, index) => words.slice(index + 1).flatMap((other) => (meet(one, other) ? [[one.text, other.text]] : [])))
+      .slice(0, 3)
+      .map(([one, other]) => `"${one}" and "${other}" are drawn over each other`);
+  });
+}
+
 /** Looking at contrast takes most of the time, and hangs on theme and width alone. */
 const RULES = {
   all: { rules: { "target-size": { enabled: true } } },

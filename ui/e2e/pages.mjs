@@ -1,5 +1,5 @@
 // Every page in both themes and languages, wide and narrow; and what its address keeps.
-import { axe, rawTimes, settle, tabOrder } from "./browser.mjs";
+import { axe, overlaps, rawTimes, settle, tabOrder } from "./browser.mjs";
 
 const WIDE = { width: 1366, height: 850 };
 const NARROW = { width: 390, height: 844 };
@@ -73,6 +73,10 @@ export async function addresses(test, base, { name, path }) {
       await page.goto(asked);
       await settle(page);
       if (words(await heading()) !== words(after)) problems.push(`a link shows something else: "${before}", then "${after}"`);
+    }
+    for (const { width, height } of [WIDE, NARROW]) {
+      await page.setViewportSize({ width, height });
+      problems.push(...(await overlaps(page)).map((one) => `${width}: ${one}`));
     }
     if (page.url() !== url) problems.push(`the address changed from ${url} to ${page.url()}`);
     for (const part of ["range=30m", "table=1"]) if (!page.url().includes(part)) problems.push(`${part} was lost`);

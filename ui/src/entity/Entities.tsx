@@ -148,6 +148,7 @@ export default function Entities() {
                     sorted: sort === "state",
                     head: head("state", t("map.state")),
                     width: "120px",
+                    narrow: "76px",
                     cell: (one) => (
                       <>
                         <State state={ofEntity(one)} label="" /> {t(`state.${ofEntity(one)}`)}
@@ -158,6 +159,7 @@ export default function Entities() {
                     sorted: sort === "name",
                     head: head("name", t("map.entity")),
                     width: "minmax(240px, 2fr)",
+                    narrow: "minmax(0, 2fr)",
                     cell: (one) => {
                       const names = namesOf(one);
                       return (
@@ -174,23 +176,28 @@ export default function Entities() {
                     sorted: sort === "type",
                     head: head("type", t("map.type")),
                     width: "140px",
+                    narrow: null,
                     cell: (one) => <span className="dim">{one.type}</span>,
                   },
                   {
                     sorted: sort === "host",
-                    head: head("host", t("layer.host")),
+                    head: head("host", t("entities.host")),
                     width: "minmax(120px, 1fr)",
+                    narrow: "minmax(0, 1fr)",
                     cell: (one) => one.host_name,
                   },
                   {
                     head: t("entities.anomalies"),
                     width: "90px",
+                    narrow: null,
                     num: true,
                     cell: (one) => (one.badges.anomalies > 0 ? num(one.badges.anomalies) : "–"),
                   },
                   {
                     head: t("entities.gone"),
                     width: "150px",
+                    narrow: null,
+                    num: true,
                     cell: (one) => (one.offline_at ? <Time ms={one.offline_at} /> : "–"),
                   },
                 ]}

@@ -317,33 +317,61 @@ function Relations({ detail }: { detail: EntityDetail }) {
                   {
                     head: t("entity.direction"),
                     width: "90px",
+                    narrow: "68px",
                     cell: (edge) => t(edge.from === id ? "entity.calls" : "entity.called_by"),
                   },
-                  { head: t("entity.peer"), width: "minmax(200px, 1.4fr)", cell: (edge) => name(other(edge, id)) },
-                  { head: t("map.connections"), width: "90px", num: true, cell: (edge) => num(edge.attributes.connections) },
-                  { head: t("now.rate"), width: "90px", num: true, cell: (edge) => num(edge.attributes.rate_per_s) },
+                  {
+                    head: t("entity.peer"),
+                    width: "minmax(200px, 1.4fr)",
+                    narrow: "minmax(0, 1fr)",
+                    cell: (edge) => name(other(edge, id)),
+                  },
+                  {
+                    head: t("map.connections"),
+                    width: "90px",
+                    narrow: null,
+                    num: true,
+                    cell: (edge) => num(edge.attributes.connections),
+                  },
+                  {
+                    head: t("now.rate"),
+                    width: "90px",
+                    narrow: "52px",
+                    num: true,
+                    cell: (edge) => num(edge.attributes.rate_per_s),
+                  },
                   {
                     head: t("entity.latency"),
                     width: "100px",
+                    narrow: "64px",
                     num: true,
                     cell: (edge) => num(edge.attributes.latency_p99_ms ?? edge.attributes.latency_p95_ms),
                   },
                   {
                     head: t("entity.sent"),
                     width: "100px",
+                    narrow: null,
                     num: true,
                     cell: (edge) => withUnit(edge.attributes.bytes_tx, "bytes"),
                   },
                   {
                     head: t("entity.received"),
                     width: "100px",
+                    narrow: null,
                     num: true,
                     cell: (edge) => withUnit(edge.attributes.bytes_rx, "bytes"),
                   },
-                  { head: t("now.errors"), width: "70px", num: true, cell: (edge) => portion(edge.attributes.error_ratio) },
+                  {
+                    head: t("now.errors"),
+                    width: "70px",
+                    narrow: null,
+                    num: true,
+                    cell: (edge) => portion(edge.attributes.error_ratio),
+                  },
                   {
                     head: t("map.state"),
                     width: "80px",
+                    narrow: null,
                     cell: (edge) => t(edge.state === "offline" ? "state.gone" : "map.live"),
                   },
                 ]}
@@ -360,12 +388,19 @@ function Relations({ detail }: { detail: EntityDetail }) {
                   {
                     head: t("map.entity"),
                     width: "minmax(240px, 2fr)",
+                    narrow: "minmax(0, 2fr)",
                     cell: (node) => <EntityName id={node.id} type={node.type} name={node.name} />,
                   },
-                  { head: t("map.type"), width: "140px", cell: (node) => <span className="dim">{node.type}</span> },
+                  {
+                    head: t("map.type"),
+                    width: "140px",
+                    narrow: "90px",
+                    cell: (node) => <span className="dim">{node.type}</span>,
+                  },
                   {
                     head: t("map.state"),
                     width: "140px",
+                    narrow: "84px",
                     cell: (node) => (
                       <>
                         <State state={ofEntity(node)} label="" /> {t(`state.${ofEntity(node)}`)}

@@ -241,11 +241,13 @@ function Values({ result, unit }: { result: PromResult; unit: string }) {
         {
           head: t("explore.series"),
           width: "minmax(320px, 1fr)",
+          narrow: "minmax(0, 1fr)",
           cell: (row) => <code title={seriesName(row.metric)}>{seriesName(row.metric)}</code>,
         },
         {
           head: [t("anomalies.value"), unit].filter(Boolean).join(", "),
           width: "160px",
+          narrow: "110px",
           num: true,
           cell: (row) => (row.value ? row.value[1] : (row.values ?? []).map(([, value]) => value).join(" ")),
         },

@@ -66,14 +66,15 @@ export function Graph({
     const axis = { stroke: color("--ink-3"), font, grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
     let told = false;
     const dates = () => ({ now: Date.now(), span: shown.current.to - shown.current.from, brief: true });
-    /** Of the widest label; before there are any, of the least. */
-    const widthOf = (u: uPlot, labels: string[] | null) => {
+    const measured = (u: uPlot, texts: string[]) => {
       u.ctx.save();
       u.ctx.font = font;
-      const widest = Math.max(LEAST_AXIS, ...(labels ?? []).map((text) => u.ctx.measureText(text).width));
+      const widest = Math.max(0, ...texts.map((text) => u.ctx.measureText(text).width));
       u.ctx.restore();
-      return Math.ceil(widest) + AXIS_SPACE;
+      return Math.ceil(widest);
     };
+    /** Of the widest label; before there are any, of the least. */
+    const widthOf = (u: uPlot, labels: string[] | null) => Math.max(LEAST_AXIS, measured(u, labels ?? [])) + AXIS_SPACE;
     const plot = new uPlot(
       {
         width: element.clientWidth,
@@ -88,7 +89,13 @@ export function Graph({
             size: 26,
             grid: { show: false },
             space: () => (isDated(shown.current.from, shown.current.to, dates()) ? DATED_SPACE : TIME_SPACE),
-            values: (_, splits) => splits.map((at) => clock(at * 1000, { ...dates(), seconds: dates().span < 600_000 })),
+            values: (u, splits) => {
+              const texts = splits.map((at) => clock(at * 1000, { ...dates(), seconds: dates().span < 600_000 }));
+              const { from, to } = shown.current;
+              const room = (at: number) => ((to / 1000 - at) / ((to - from) / 1000)) * element.clientWidth;
+              // One that would be cut off at the right is left out.
+              return texts.map((text, index) => (room(splits[index]!) < measured(u, [text]) / 2 ? "" : text));
+            },
           },
           { ...axis, size: widthOf, values: (_, splits) => axisLabels(splits) },
         ],

@@ -57,7 +57,8 @@ export function Anomalies() {
       ),
     [all, kind, type, host, loud],
   );
-  const timeWidth = rows.some((row) => isDated(row.first_ms, row.time_ms, { now: time.now })) ? "128px" : "62px";
+  const isLong = rows.some((row) => isDated(row.first_ms, row.time_ms, { now: time.now }));
+  const timeWidth = isLong ? "128px" : "62px";
   const choose = (name: string, value: string) =>
     setParams((old) => {
       const next = new URLSearchParams(old);
@@ -116,11 +117,13 @@ export function Anomalies() {
                 {
                   head: t("anomalies.time"),
                   width: timeWidth,
+                  narrow: isLong ? timeWidth : "58px",
                   cell: (row) => <Time ms={row.time_ms} />,
                 },
                 {
                   head: t("anomalies.first"),
                   width: timeWidth,
+                  narrow: null,
                   cell: (row) => (
                     <span className="dim">
                       <Time ms={row.first_ms} />
@@ -130,12 +133,14 @@ export function Anomalies() {
                 {
                   head: t("anomalies.count"),
                   width: "44px",
+                  narrow: null,
                   num: true,
                   cell: (row) => <span title={row.event_ids.join("\n")}>{num(row.count)}</span>,
                 },
                 {
                   head: t("anomalies.entity"),
                   width: "minmax(190px, 1fr)",
+                  narrow: "minmax(110px, 1.2fr)",
                   cell: (row) => (
                     <span className="ste">
                       <State state={ofSeverity(row.severity)} label={t(`severity.${row.severity}`)} />
@@ -154,6 +159,7 @@ export function Anomalies() {
                 {
                   head: t("anomalies.metric"),
                   width: "minmax(140px, .7fr)",
+                  narrow: "minmax(96px, 1fr)",
                   cell: (row) => (
                     <To className="lnk" to={chartOf(row)} title={row.metric_id}>
                       {metricName(row.metric_id, row.entity_type)}
@@ -163,12 +169,14 @@ export function Anomalies() {
                 {
                   head: t("anomalies.value"),
                   width: "84px",
+                  narrow: null,
                   num: true,
                   cell: (row) => withUnit(row.value, unitOf(row.metric_id, row.unit)),
                 },
                 {
                   head: t("anomalies.desc"),
                   width: "minmax(180px, 1.2fr)",
+                  narrow: null,
                   cell: (row) => (
                     <span title={plain(row.desc)}>
                       <Rich text={say(row.desc)} />
@@ -178,11 +186,13 @@ export function Anomalies() {
                 {
                   head: t("anomalies.event"),
                   width: "96px",
+                  narrow: null,
                   cell: (row) => <CopyId id={row.event_id} shown={shortId(row.event_id, 13)} />,
                 },
                 {
                   head: <span className="sr">{t("ask.why")}</span>,
                   width: "64px",
+                  narrow: "52px",
                   cell: (row) =>
                     row.incident_id ? (
                       <To className="lnk" to={`/incidents/${encodeURIComponent(row.incident_id)}`}>

@@ -240,7 +240,9 @@ export default function MapPage() {
         <section aria-labelledby="map-h">
           <h2 id="map-h" className="ph">
             {t("map.who")}{" "}
-            {picture ? <small>{t("map.counts", { shown: num(picture.nodes.length), folded: num(picture.folded) })}</small> : null}
+            {picture && !twin ? (
+              <small>{t("map.counts", { shown: num(picture.nodes.length), folded: num(picture.folded) })}</small>
+            ) : null}
           </h2>
           <Answer of={answer} lines={10}>
             {(data) =>
@@ -275,7 +277,7 @@ export default function MapPage() {
               </small>
             ) : null}
           </h2>
-          {root === null ? (
+          {root === null && answer.data?.nodes.length === 0 ? null : root === null ? (
             <Empty title={t("map.nothing_chosen")}>{t("map.nothing_chosen_help")}</Empty>
           ) : (
             <Answer of={stack} lines={10}>

@@ -195,7 +195,7 @@ function ChartTable({ series, label, unit = "", from, to }: ChartProps) {
           <th scope="col">{t("chart.time")}</th>
           {shown.map((one) => (
             <th key={one.label} scope="col" className="num">
-              {one.label || t("chart.value")}
+              {shown.length > 1 && one.label ? one.label : t("chart.value")}
             </th>
           ))}
         </tr>

@@ -1,13 +1,15 @@
 // A table of thousands: only the rows in sight are in the page. A grid, so that columns keep their width while rows come and go.
 // Arrows up and down move between rows; an open side panel follows.
 import { useWindowVirtualizer } from "@tanstack/react-virtual";
-import { type ReactNode, useEffect, useRef, useState } from "react";
+import { type CSSProperties, type ReactNode, useEffect, useRef, useState } from "react";
 import { usePanel } from "./panel";
 
 export interface Column<T> {
   head: ReactNode;
   /** A grid track, e.g. `120px`, `minmax(160px, 1fr)`. */
   width: string;
+  /** Its track on a narrow screen, if another; null leaves the column out. */
+  narrow?: string | null;
   num?: boolean;
   /** Set where the rows stand in the order of this column. */
   sorted?: boolean;
@@ -75,18 +77,23 @@ export function VirtualTable<T>({
     virtual.scrollToIndex(next, { align: "auto" });
     setMoves((old) => old + 1);
   };
-  const template = columns.map((column) => column.width).join(" ");
+  const tracks = {
+    "--tracks": columns.map((column) => column.width).join(" "),
+    "--narrow": columns.flatMap(({ narrow, width }) => (narrow === null ? [] : [narrow ?? width])).join(" "),
+  } as CSSProperties;
+  const classOf = ({ num, narrow }: Column<T>) =>
+    [num ? "num" : "", narrow === null ? "wide" : ""].filter(Boolean).join(" ") || undefined;
   return (
     <div className="scroll vt" tabIndex={0} role="region" aria-label={label} onKeyDown={onKeyDown}>
-      <div role="table" aria-label={label} aria-rowcount={rows.length + 1}>
+      <div role="table" aria-label={label} aria-rowcount={rows.length + 1} style={tracks}>
         <div role="rowgroup">
-          <div role="row" aria-rowindex={1} className="vth" style={{ gridTemplateColumns: template }}>
+          <div role="row" aria-rowindex={1} className="vth">
             {columns.map((column, index) => (
               <span
                 key={index}
                 role="columnheader"
                 aria-sort={column.sorted ? "ascending" : undefined}
-                className={column.num ? "num" : undefined}
+                className={classOf(column)}
               >
                 {column.head}
               </span>
@@ -103,10 +110,10 @@ export function VirtualTable<T>({
                 data-row={item.index}
                 aria-rowindex={item.index + 2}
                 className="vtr"
-                style={{ gridTemplateColumns: template, height: ROW_PX, transform: `translateY(${item.start - offset}px)` }}
+                style={{ height: ROW_PX, transform: `translateY(${item.start - offset}px)` }}
               >
                 {columns.map((column, index) => (
-                  <span key={index} role="cell" className={column.num ? "num" : undefined}>
+                  <span key={index} role="cell" className={classOf(column)}>
                     {column.cell(row)}
                   </span>
                 ))}

@@ -48,6 +48,7 @@ export const entity = {
   "entities.find": ["Name, host, id", "名称、主机、标识"],
   "entities.by_type": ["Type", "类型"],
   "entities.all_types": ["all types", "全部类型"],
+  "entities.host": ["host", "主机"],
   "entities.anomalies": ["anomalies", "异常"],
   "entities.gone": ["gone since", "消失于"],
   "entities.none": ["No entity.", "没有实体。"],

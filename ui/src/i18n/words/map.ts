@@ -41,9 +41,15 @@ export const map = {
     "五个层带中的 {{nodes}} 个节点,由应用至主机",
   ],
   "map.empty": ["Nothing stands here.", "此处为空。"],
-  "map.empty_process": ["No process was seen at this time.", "此时未见到进程。"],
+  "map.empty_process": [
+    "No process was seen at this time. Processes appear some seconds after `gala up` or `gala agent` starts on a host.",
+    "此时未见到进程。在主机上启动 `gala up` 或 `gala agent` 几秒后,进程即会出现。",
+  ],
   "map.empty_application": ["Applications appear when their processes talk to each other.", "当进程相互通信时,应用会出现。"],
-  "map.empty_host": ["No host reported at this time.", "此时没有主机上报。"],
+  "map.empty_host": [
+    "No host reported at this time. Start `gala up` here, or `gala agent --hub` on another host.",
+    "此时没有主机上报。请在此运行 `gala up`,或在其他主机上运行 `gala agent --hub`。",
+  ],
   "map.empty_stack": ["Nothing was known below it at this time.", "此时其下没有已知内容。"],
   "map.nothing_chosen": ["Nothing is chosen.", "未选择。"],
   "map.nothing_chosen_help": ["Choose a node on the left.", "请在左侧选择一个节点。"],
