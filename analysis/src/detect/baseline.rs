@@ -52,8 +52,9 @@ pub struct Band {
 pub struct Excess {
     /// From the middle, in usual spreads.
     pub spreads: f64,
-    /// From the edge of the band, in logarithms.
+    /// From the edge of the band, in logarithms, and in the number's own unit.
     pub margin: f64,
+    pub beyond: f64,
     /// The usual spread, in logarithms.
     pub spread: f64,
 }
@@ -277,6 +278,7 @@ impl Baseline {
             return (value < scaled.low && absolute).then(|| Excess {
                 spreads: (scaled.middle - value) / scaled.spread,
                 margin: scaled.low - value,
+                beyond: scaled.low.exp() - value.exp(),
                 spread: scaled.spread,
             });
         }
@@ -290,6 +292,7 @@ impl Baseline {
         (value > high && absolute).then(|| Excess {
             spreads: (value - scaled.middle) / scaled.spread,
             margin: value - high,
+            beyond: value.exp() - high.exp(),
             spread: scaled.spread,
         })
     }

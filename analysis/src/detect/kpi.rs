@@ -31,8 +31,9 @@ const LASTING: u32 = 10;
 const WELL_SHARE: f64 = 0.05;
 const WELL_FACTOR: f64 = 3.0;
 /// The band's end is no more exact than this: what lies less far beyond it, in logarithms, is no anomaly, however long; what
-/// is not clear must lie twice as far.
+/// is not clear must lie twice as far. Nor is what lies less than so much of the smallest excess that matters beyond it.
 const MATERIAL: f64 = 0.05;
+const MATERIAL_FLOORS: f64 = 0.5;
 /// Readings that say what is usual until there is a band.
 const EARLY: u32 = 12;
 /// A stall is so far beyond the band, in logarithms, and so many times the smallest excess that matters; told of where samples
@@ -52,6 +53,10 @@ const SCARCE_FROM_MS: f64 = 30_000.0;
 /// Steps longer than so many intervals are pauses; of what is reported only when it happens, so are those of a minute.
 const PAUSE_STEPS: f64 = 4.0;
 const REST_STEP_MS: f64 = 60_000.0;
+/// What comes at a pace comes again within so many times the longest of the last steps, also where each step is twice the one
+/// before; what has no pace, or none that is known, within so much more than what is calm.
+const SLOWING: f64 = 2.5;
+const REST_MS: i64 = 60_000;
 /// Intervals without a sample after which it is gone.
 const GONE_INTERVALS: f64 = 2.5;
 
@@ -265,6 +270,16 @@ impl Kpi {
         gone_ms.max((GONE_INTERVALS * self.state.interval_ms) as i64)
     }
 
+    /// Silent for longer, what is reported only when it happens is over.
+    pub(super) fn over_after_ms(&self, calm_ms: i64) -> i64 {
+        let most_ms = calm_ms + REST_MS;
+        // What a single report tells of comes as it likes.
+        let Some(trouble) = self.state.trouble.filter(|_| self.policy.at_once.is_none()) else { return most_ms };
+        let times: Vec<i64> = self.state.last.iter().map(|recent| recent.t_ms).filter(|t_ms| *t_ms >= trouble.onset_ms).collect();
+        let longest_ms = times.windows(2).map(|pair| pair[1] - pair[0]).max();
+        longest_ms.map_or(most_ms, |step_ms| ((SLOWING * step_ms as f64) as i64).clamp(calm_ms, most_ms))
+    }
+
     /// Milliseconds until it is, at the pace seen so far; `None` while the pace is unknown.
     pub fn warm_in_ms(&self) -> Option<i64> {
         let missing = self.policy.from_sample.saturating_sub(self.state.samples);
@@ -457,7 +472,8 @@ impl Kpi {
             self.outside = 0;
             return self.calm(reading.t_ms, patience);
         };
-        if self.state.trouble.is_none() && excess.margin < MATERIAL {
+        let is_material = excess.margin >= MATERIAL && excess.beyond >= MATERIAL_FLOORS * self.policy.floor;
+        if self.state.trouble.is_none() && !is_material {
             self.outside = 0;
             return None;
         }
@@ -567,7 +583,7 @@ fn is_rest(policy: &Policy, value: f64) -> bool {
 fn stands_out(policy: &Policy, baseline: &Baseline, early: f64, value: f64, thin: bool, point: Point) -> Option<Excess> {
     let beyond = baseline.excess(point, policy, thin);
     let Some(limit) = policy.limit else { return beyond };
-    let certain = Excess { spreads: policy.spreads, margin: f64::INFINITY, spread: 0.0 };
+    let certain = Excess { spreads: policy.spreads, margin: f64::INFINITY, beyond: f64::INFINITY, spread: 0.0 };
     let over = if policy.falls { value <= limit } else { value >= limit };
     if !over {
         return None;
@@ -575,7 +591,9 @@ fn stands_out(policy: &Policy, baseline: &Baseline, early: f64, value: f64, thin
     if let Some(band) = baseline.band().filter(|_| baseline.learnt() >= KNOWN_BAND) {
         // Near its end a share cannot grow by a factor; one more step of what matters counts.
         let nearer = policy.factor < 1.1 && value - band.middle >= policy.floor;
-        return beyond.map(|excess| Excess { margin: f64::INFINITY, ..excess }).or(nearer.then_some(certain));
+        return beyond
+            .map(|excess| Excess { margin: f64::INFINITY, beyond: f64::INFINITY, ..excess })
+            .or(nearer.then_some(certain));
     }
     if policy.absent_is_zero {
         // What never was otherwise is how this host lives.

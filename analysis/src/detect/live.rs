@@ -30,8 +30,6 @@ const MAX_RELATED: usize = 32;
 const STALE_NEWS_MS: i64 = 90_000;
 /// An incident keeps its host from learning for so long; what lasts longer may be how it is from now on.
 const HOLD_BACK_MS: i64 = 900_000;
-/// Who fails seldom may be silent for so long between two failures.
-const REST_MS: i64 = 60_000;
 /// Version of the saved state; of the one before only the incidents are read.
 const STATE_VERSION: u32 = 2;
 
@@ -387,7 +385,8 @@ impl Detector {
             let mut own = Vec::new();
             entry.kpi.settle(now_ms, patience, &mut own);
             // What is reported only when it happens is over when it is not reported.
-            if entry.role.policy.absent_is_zero && now_ms - entry.kpi.state.last_ms > patience.calm_ms + REST_MS {
+            let silent_ms = now_ms - entry.kpi.state.last_ms;
+            if entry.role.policy.absent_is_zero && silent_ms > entry.kpi.over_after_ms(patience.calm_ms) {
                 own.extend(entry.kpi.calm(now_ms, patience));
             }
             if entry.kpi.state.trouble.is_some() && now_ms - entry.kpi.state.last_ms > gone_after_ms {

@@ -179,7 +179,7 @@ fn everything_that_one_fault_does_is_one_incident_named_after_what_users_feel() 
     };
     host.run_with(600, &mut |host| report(host, lost, cpu));
     (lost, cpu) = (400.0, 95.0);
-    host.services.iter_mut().for_each(|service| service.latency_ns *= 6.0);
+    host.services.iter_mut().for_each(|service| service.latency_ns *= 8.0);
     host.run_with(60, &mut |host| report(host, lost, cpu));
     assert_eq!(host.opened.len(), 1);
     let incident = host.detector.incidents().next().unwrap().clone();

@@ -119,3 +119,52 @@ fn a_service_that_gets_faster_or_idle_is_no_incident() {
     host.run(900);
     assert_eq!(host.opened, []);
 }
+
+/// What an ordinary day brings, packed into two hours: a log is rotated, cron runs, packages are upgraded, a large file is
+/// copied, a new version is deployed. Answers the incidents that came of it.
+fn ordinary(seed: u64) -> Vec<String> {
+    let mut host = busy_host();
+    host.random.0 ^= 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed);
+    host.run_with(1_800, &mut background);
+    let usual: Vec<f64> = host.services.iter().map(|service| service.latency_ns).collect();
+    let slower = |host: &mut Host, seconds: i64, times: [f64; 2]| {
+        let times = [times[0], times[1], times[1], times[1]];
+        let slowed = usual.iter().zip(times).map(|(usual, times)| usual * times);
+        host.services.iter_mut().zip(slowed).for_each(|(service, slowed)| service.latency_ns = slowed);
+        host.run_with(seconds, &mut background);
+        host.services.iter_mut().zip(&usual).for_each(|(service, usual)| service.latency_ns = *usual);
+    };
+    for round in 0..4 {
+        // A log is rotated: a tenth of one report's requests waits for the disk.
+        for service in &mut host.services {
+            (service.slow, service.slow_ns) = (0.1, 40_000_000.0);
+        }
+        host.run_with(5, &mut background);
+        host.services.iter_mut().for_each(|service| service.slow = 0.0);
+        host.run_with(295, &mut background);
+        // Cron: a few seconds of a processor.
+        slower(&mut host, 10, [2.5; 2]);
+        host.run_with(290, &mut background);
+        // Packages are upgraded, then a large file is copied: minutes in which everything takes a little longer, and what
+        // takes 90 us twice as long.
+        slower(&mut host, 120, [1.3; 2]);
+        host.run_with(300, &mut background);
+        slower(&mut host, 300, [2.0, 1.4]);
+        host.run_with(300, &mut background);
+        // A new version is deployed, and fills its caches.
+        let tgid = 11 + 10 * round;
+        host.services[0] = Service::new(tgid, 5_000.0, 300_000.0);
+        host.run_with(20, &mut background);
+        host.services[0].latency_ns = 90_000.0;
+        host.run_with(160, &mut background);
+    }
+    let after_s = |at_ms: i64| (at_ms - crate::host::START_MS) / 1_000;
+    let opened = host.opened.iter();
+    opened.map(|(at_ms, incident)| format!("seed {seed}, {} s: {}", after_s(*at_ms), incident.summary.en)).collect()
+}
+
+#[test]
+fn an_ordinary_day_has_no_incident() {
+    let found: Vec<String> = (0..3).flat_map(ordinary).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}

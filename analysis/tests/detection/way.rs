@@ -49,6 +49,29 @@ fn a_pause_does_not_keep_what_comes_after_it_open() {
 }
 
 #[test]
+fn a_client_that_fails_no_more_is_over_when_it_would_have_tried_again() {
+    // Tries in every report, or twice a minute; gone for good, or back a moment before it is over.
+    for (pace_s, over_s) in [(5, 60), (30, 75)] {
+        for pause_s in [over_s - 5, 600] {
+            let mut host = Host::new(Vec::new());
+            host.run_with(120, &mut |host| attempts(host, "200", "shop", 8.0, 0.0));
+            let fail = |host: &mut Host| host.run_with(5, &mut |host| attempts(host, "200", "shop", 0.0, 40.0));
+            for _ in 0..5 {
+                host.run(pace_s - 5);
+                fail(&mut host);
+            }
+            let last_ms = host.now_ms;
+            assert_eq!((host.opened.len(), host.open()), (1, 1), "a try every {pace_s} s");
+            host.run(pause_s);
+            fail(&mut host);
+            let closed_after_s: Vec<i64> = host.closed.iter().map(|at_ms| (at_ms - last_ms) / 1_000).collect();
+            let is_right = |after_s: &[i64]| if pause_s < 600 { after_s.is_empty() } else { after_s == [over_s + 2] };
+            assert!(is_right(&closed_after_s), "a try every {pace_s} s, a pause of {pause_s} s: {closed_after_s:?}");
+        }
+    }
+}
+
+#[test]
 fn a_longer_way_is_found_at_the_end_that_asks() {
     // A client that waits for its answers asks less then: 125 times a second, or 50.
     for segments in [625.0, 250.0] {
