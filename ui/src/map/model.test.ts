@@ -98,6 +98,25 @@ describe("processes that are gone", () => {
   });
 });
 
+describe("trays of services", () => {
+  it("hold what talks; what talks to nobody, and what is gone, is folded by host", () => {
+    const [client, server] = [proc(1, "web"), proc(2, "redis-server")];
+    const alone = [proc(3, "bash"), proc(4, "cron"), proc(5, "agetty")];
+    const ended = [proc(6, "cc1", "offline"), proc(7, "as", "offline")].map((one) => ({ ...one, offline_at: NOW - 3_600_000 }));
+    const picture = horizontal(answer([client, server, ...alone, ...ended], [call(client, server), call(ended[0]!, server)]), {
+      ...OPTIONS,
+      by: "service",
+    });
+    expect(picture.nodes.map((node) => [node.name, node.count]).sort()).toEqual([
+      ["gone", 2],
+      ["other", 3],
+      ["redis-server", 1],
+      ["web", 1],
+    ]);
+    expect(picture.placed.trays.map((tray) => tray.group).sort()).toEqual(["host-a", "redis-server", "web"]);
+  });
+});
+
 describe("very many processes", () => {
   const hosts = ["a", "b", "c", "d"];
   const nodes = Array.from({ length: 1200 }, (_, index) => {

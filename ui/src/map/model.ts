@@ -252,18 +252,22 @@ function foldAlike(
   const isRecent = (one: Entity) => one.offline_at !== null && moment - one.offline_at < RECENT_MS;
   const recent = new Map<string, number>();
   for (const one of entities)
-    if (isGone(one) && isRecent(one)) recent.set(groupOf(one, by), (recent.get(groupOf(one, by)) ?? 0) + 1);
+    if (isGone(one) && isRecent(one)) recent.set(groupOf(one, "host"), (recent.get(groupOf(one, "host")) ?? 0) + 1);
+  /** Trays of services and units hold what talks; the rest stands in the tray of its host. */
+  const groups = new Map<string, string>();
   const buckets = new Map<string, Entity[]>();
   for (const one of [...entities].sort((a, b) => (a.id < b.id ? -1 : 1))) {
-    const group = groupOf(one, by);
-    const lonely = !peers.has(one.id) && ofEntity(one) !== "crit" && ofEntity(one) !== "warn";
+    const host = groupOf(one, "host");
+    const lonely = !peers.has(one.id) && one.type === "proc" && ofEntity(one) !== "crit" && ofEntity(one) !== "warn";
     const signature = [...(peers.get(one.id) ?? [])].sort().join(",");
-    const isPast = isGone(one) && !isGoneShown && !open.has(`gone:${group}`) && (!isRecent(one) || recent.get(group)! > MAX_GONE);
+    const isPast = isGone(one) && !isGoneShown && !open.has(`gone:${host}`) && (!isRecent(one) || recent.get(host)! > MAX_GONE);
+    const group = isPast || lonely ? host : groupOf(one, by);
+    groups.set(one.id, group);
     const key = pinned.has(one.id)
       ? `one:${one.id}`
       : isPast
         ? `gone:${group}`
-        : lonely && one.type === "proc"
+        : lonely
           ? `other:${group}`
           : `alike:${group}:${one.type}:${namesOf(one).name}:${one.state === "offline"}:${signature}`;
     buckets.set(key, [...(buckets.get(key) ?? []), one]);
@@ -273,7 +277,7 @@ function foldAlike(
   const put = (id: string, members: Entity[], word: Folded["word"]) => {
     const one = members[0]!;
     const name = namesOf(one).name;
-    nodes.set(id, { id, group: groupOf(one, by), name, sort: `${word ? 1 : 0}${name}${one.id}`, word, members });
+    nodes.set(id, { id, group: groups.get(one.id)!, name, sort: `${word ? 1 : 0}${name}${one.id}`, word, members });
     for (const member of members) of.set(member.id, id);
   };
   for (const [key, members] of buckets) {
@@ -281,7 +285,7 @@ function foldAlike(
     if (open.has(key) || members.length < (word ? 2 : from)) for (const one of members) put(one.id, [one], null);
     else put(key, members, word);
   }
-  if (nodes.size > MAX_VISIBLE) foldTrays(entities, by, pinned, open, nodes, of);
+  if (nodes.size > MAX_VISIBLE) foldTrays(entities, groups, pinned, open, nodes, of);
   const merged = new Map<string, { edge: Edge; all: Edge[]; from: string; to: string }>();
   for (const edge of edges) {
     const [a, b] = [of.get(edge.from)!, of.get(edge.to)!];
@@ -310,7 +314,7 @@ function foldAlike(
 /** Puts one node in place of each tray that is not opened. */
 function foldTrays(
   entities: readonly Entity[],
-  by: GroupBy,
+  groups: ReadonlyMap<string, string>,
   pinned: ReadonlySet<string>,
   open: ReadonlySet<string>,
   nodes: Map<string, Folded>,
@@ -318,7 +322,7 @@ function foldTrays(
 ): void {
   const trays = new Map<string, Entity[]>();
   for (const one of entities) {
-    const group = groupOf(one, by);
+    const group = groups.get(one.id)!;
     if (!pinned.has(one.id) && !open.has(`tray:${group}`)) trays.set(group, [...(trays.get(group) ?? []), one]);
   }
   for (const [group, members] of trays) {
