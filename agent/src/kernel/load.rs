@@ -89,13 +89,27 @@ pub struct Walker {
 impl Walker {
     /// Runs the program over everything there is; what it prints is handed to `take` in pieces.
     pub fn run(&self, mut take: impl FnMut(&[u8])) -> Result<()> {
+        self.read(&mut [0; 8192], |piece| {
+            take(piece);
+            true
+        })
+    }
+
+    /// Runs the program until it prints something.
+    pub fn run_until_printed(&self) -> Result<()> {
+        // The kernel goes on until it has as much as is asked for.
+        self.read(&mut [0; 1], |_| false)
+    }
+
+    /// Goes on while `take` wants more.
+    fn read(&self, buffer: &mut [u8], mut take: impl FnMut(&[u8]) -> bool) -> Result<()> {
         use std::io::Read;
         let mut iterator = libbpf_rs::Iter::new(&self.link).context("starting a BPF iterator failed")?;
-        let mut buffer = [0; 8192];
         loop {
-            match iterator.read(&mut buffer) {
+            match iterator.read(buffer) {
                 Ok(0) => return Ok(()),
-                Ok(length) => take(&buffer[..length]),
+                Ok(length) if take(&buffer[..length]) => {}
+                Ok(_) => return Ok(()),
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => {}
                 Err(error) => return Err(error).context("reading a BPF iterator failed"),
             }

@@ -41,10 +41,9 @@ impl InUse {
     }
 }
 
-/// Tells how many were met at descriptors for the report of a time; answers whether those are all.
-pub fn tell(at_ms: i64, met: u64, in_use: Option<u64>) -> bool {
+/// Tells how many were met at descriptors for the report of a time.
+pub fn tell(at_ms: i64, met: u64) {
     *FOUND.lock() = Some(Found { at_ms, met });
-    in_use.is_some_and(|in_use| in_use <= met)
 }
 
 /// Whether the probe that told last had met all of those that are in use now.

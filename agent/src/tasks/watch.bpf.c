@@ -18,7 +18,7 @@
  * Hooks
  *   iter/task               the walk: 0.9 us a thread and period.
  *   sched_switch            20 ns a switch between two user threads, 40 ns where what ran meanwhile took all of the second-level
- *                           cache; some 150 ns more where a wait is charged.
+ *                           cache; some 200 ns where a wait is charged.
  *   task_newtask            3 us a thread created: its storage is allocated.
  *   sched_process_exit      0.4 us a thread ended.
  *   vfs_fsync_range and the system calls (or ext4_sync_file_*), mm_vmscan_direct_reclaim_*, mark_victim: rare events.

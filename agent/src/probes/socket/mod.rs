@@ -152,7 +152,8 @@ impl Socket {
             }
         }
         let Some(walker) = &self.walker else { return Ok(()) };
-        walker.run(|_| ()).context("walking the listeners failed")
+        let walked = if self.own_only { walker.run_until_printed() } else { walker.run(|_| ()) };
+        walked.context("walking the listeners failed")
     }
 
     fn take(&self) -> Result<Vec<(Key, Endpoint)>> {

@@ -11,7 +11,8 @@
  *   kfree_skb                SYNs dropped for want of a neighbour; any other drop is left after a comparison of its reason.
  *                            Before 5.17: arp_error_report() and ndisc_error_report().
  *   iter/bpf_sk_storage_map  once a period: queue, limit and drops of each listener. Where the kernel forbids it, iter/task_file
- *                            runs each period, and iter/tcp if there are sockets that no descriptor holds (see tcp.bpf.c).
+ *                            runs each period, and iter/tcp, up to the first connection, if there are sockets that no descriptor
+ *                            holds (see tcp.bpf.c).
  *   iter/task_file           listeners older than this program, at start, and those whose process ended and left them.
  *
  * Maps. `owners`: 100 bytes a listener or TCP connection. `endpoints`: 190 bytes a row, 5120 rows, emptied each period.
@@ -386,7 +387,10 @@ int socket_walk(WALK_CONTEXT *ctx)
 }
 
 #ifndef BY_ADDRESS
-/* Where the kernel keeps programs from walking over maps: what no descriptor holds. */
+static const char end_of_listeners = '.';
+
+/* Where the kernel keeps programs from walking over maps: what no descriptor holds. Listeners come first, and what is printed
+ * ends the walk: the many places for connections are left out. */
 SEC("?iter/tcp")
 int socket_walk_own(struct bpf_iter__tcp *ctx)
 {
@@ -394,7 +398,9 @@ int socket_walk_own(struct bpf_iter__tcp *ctx)
 	const struct sock *sk = common ? (const struct sock *)bpf_skc_to_tcp_sock(common) : NULL;
 	struct owner *owner = sk ? RECORD_OF(owners, sk) : NULL;
 
-	if (owner)
+	if (sk && GET(sk, __sk_common.skc_state) != TCP_LISTEN)
+		bpf_seq_write(ctx->meta->seq, &end_of_listeners, sizeof(end_of_listeners));
+	else if (owner)
 		look_once(sk, owner);
 	return 0;
 }

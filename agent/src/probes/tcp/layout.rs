@@ -210,6 +210,8 @@ pub struct Phase {
     pub own_net: u32,
     /// Sockets of this network namespace that the walk met.
     pub met: u32,
+    /// Sockets that only the table of connections holds and of which there is nothing to account.
+    pub passed_over: u32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -223,7 +225,7 @@ pub struct Counters {
 
 const _: () = {
     assert!(size_of::<Config>() == 200);
-    assert!(size_of::<Phase>() == 16);
+    assert!(size_of::<Phase>() == 20);
     assert!(size_of::<Key>() == 44);
     assert!(size_of::<Counts>() == 56);
     assert!(size_of::<Link>() == 112 + 56 * HISTOGRAMS);

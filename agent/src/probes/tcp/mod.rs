@@ -109,6 +109,8 @@ pub const OBJECTS: &[ObjectSpec] = &[
 
 /// Most rows of one period; further links are counted as lost.
 pub const MAX_LINKS: u32 = 4096;
+/// Reports for which the walk over the table of connections may be left out: what it passed over may have changed by then.
+const MAX_SPARED: u32 = 12;
 /// Rows taken from the kernel in one call.
 const BATCH: u32 = 256;
 
@@ -123,6 +125,9 @@ pub struct Tcp {
     /// This network namespace where `walker` meets no other one, else 0.
     own_net: u32,
     in_use: InUse,
+    /// Sockets that `walker` passed over when it last ran, and reports since then.
+    passed_over: u64,
+    spared: u32,
     links: Option<MapHandle>,
     counters: Option<MapHandle>,
     settings: ProbeSettings,
@@ -149,6 +154,8 @@ impl Tcp {
             walker: everywhere.or(own),
             own_net,
             in_use: InUse::default(),
+            passed_over: 0,
+            spared: 0,
             diag: Diag::default(),
             owners: loaded.iterator("tcp_owners", None).ok(),
             walks: 0,
@@ -193,25 +200,36 @@ impl Tcp {
             return Ok(0);
         }
         self.walks += 1;
-        let phase = Phase { adopt_connections: adopt.into(), walk: self.walks, own_net, met: 0 };
+        let phase = Phase { adopt_connections: adopt.into(), walk: self.walks, own_net, met: 0, passed_over: 0 };
         let map = self.loaded.map(".bss.phase")?;
         map.update(plain::bytes(&0u32), plain::bytes(&phase), MapFlags::ANY)?;
         let Some(owners) = &self.owners else { return Ok(0) };
         owners.run(|_| ()).context("looking for the owners of sockets failed")?;
-        let phase = map.lookup(plain::bytes(&0u32), MapFlags::ANY)?.unwrap_or_default();
-        Ok(plain::read::<Phase>(&phase).map_or(0, |phase| phase.met.into()))
+        Ok(self.phase()?.met.into())
+    }
+
+    fn phase(&self) -> Result<Phase> {
+        let phase = self.loaded.map(".bss.phase")?.lookup(plain::bytes(&0u32), MapFlags::ANY)?.unwrap_or_default();
+        plain::read(&phase).context("the phase of the tcp object has another size")
     }
 
     /// Accounts all connections.
     fn walk(&mut self, at_ms: i64) -> Result<()> {
-        if self.own_net != 0 {
-            let met = self.look_for_owners(true, self.own_net)?;
-            if held::tell(at_ms, met, self.in_use.count()) {
-                return Ok(());
-            }
-        }
         let Some(walker) = &self.walker else { return Ok(()) };
-        walker.run(|_| ()).context("walking the sockets failed")
+        if self.own_net == 0 {
+            return walker.run(|_| ()).context("walking the sockets failed");
+        }
+        let met = self.look_for_owners(true, self.own_net)?;
+        held::tell(at_ms, met);
+        let are_all = self.in_use.count().is_some_and(|in_use| in_use <= met + self.passed_over);
+        if are_all && self.spared < MAX_SPARED {
+            self.spared += 1;
+            return Ok(());
+        }
+        self.spared = 0;
+        self.walker.iter().try_for_each(|walker| walker.run(|_| ())).context("walking the sockets failed")?;
+        self.passed_over = self.phase()?.passed_over.into();
+        Ok(())
     }
 
     fn read_counters(&self) -> Result<Counters> {

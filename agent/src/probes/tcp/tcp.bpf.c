@@ -75,6 +75,8 @@ volatile struct {
 	__u32 own_net;
 	/* Sockets of this network namespace that the walk met. */
 	__u32 met;
+	/* Sockets that only the table of connections holds and of which there is nothing to account. */
+	__u32 passed_over;
 } phase SEC(".bss.phase");
 
 static __always_inline void own_by_current(struct sock_record *rec)
@@ -240,7 +242,13 @@ int tcp_walk_own(struct bpf_iter__tcp *ctx)
 	struct sock *sk = common ? (struct sock *)bpf_skc_to_tcp_sock(common) : NULL;
 	struct sock_record *rec = sk ? RECORD_OF(socks, sk) : NULL;
 
-	return rec && meet(sk, rec) ? walk(sk) : 0;
+	if (!sk)
+		return 0;
+	if (!rec || (rec->met != phase.walk && !is_connection(rec)))
+		phase.passed_over++;
+	else if (meet(sk, rec))
+		walk(sk);
+	return 0;
 }
 #endif
 
