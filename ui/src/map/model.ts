@@ -230,7 +230,7 @@ function foldAlike(
   edges: readonly Edge[],
   moment: number,
   pinned: ReadonlySet<string>,
-  { by, open, gone: isGoneShown }: HorizontalOptions,
+  { layer, by, open, gone: isGoneShown }: HorizontalOptions,
 ) {
   const byId = new Map(entities.map((one) => [one.id, one]));
   const peers = new Map<string, Set<string>>();
@@ -248,7 +248,7 @@ function foldAlike(
     note(edge.to, `<${kind(edge.from)}`);
   }
   const from = entities.length > MANY ? 2 : FOLD_FROM;
-  const isGone = (one: Entity) => one.state === "offline" && one.type === "proc" && one.badges.anomalies === 0;
+  const isGone = (one: Entity) => layer === "process" && one.state === "offline" && one.badges.anomalies === 0;
   const isRecent = (one: Entity) => one.offline_at !== null && moment - one.offline_at < RECENT_MS;
   const recent = new Map<string, number>();
   for (const one of entities)
