@@ -31,7 +31,7 @@ static BROWSER: Mutex<()> = Mutex::new(());
 fn run_cases(only: &[&str], hub: Option<&str>) {
     let _turn = BROWSER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut node = Command::new("node");
-    node.arg("e2e/run.mjs").args(only.iter().flat_map(|text| ["--only", text])).current_dir(ui()).env_remove("GALA_URL");
+    node.arg("e2e/run.mjs").args(only.iter().flat_map(|text| ["--only", *text])).current_dir(ui()).env_remove("GALA_URL");
     if let Some(hub) = hub {
         node.env("GALA_URL", hub);
     }
