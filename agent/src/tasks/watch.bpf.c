@@ -267,7 +267,8 @@ static __always_inline void take_watch(struct watched *watch, struct times *time
 		record.flags |= TASK_CULPRITS;
 }
 
-/* Stretches off CPU that are over, by kind. The kernel counts how often a thread left the CPU. */
+/* Stretches off CPU that are over, by kind. The kernel counts how often a thread left the CPU: one that is not off came once
+ * more. */
 static __always_inline void count_stretches(struct task_struct *task, struct watched *watch, struct times *times)
 {
 	__u64 *counts = record.waits.counts, goes_on = times && times->off_at, others;
@@ -276,7 +277,7 @@ static __always_inline void count_stretches(struct task_struct *task, struct wat
 	counts[OFF_BLOCK] = watch ? watch->block_count : 0;
 	others = counts[OFF_IO] + counts[OFF_BLOCK] + (goes_on && times->kind != OFF_RUNQ);
 	counts[OFF_SLEEP] = task->nvcsw > others ? task->nvcsw - others : 0;
-	counts[OFF_RUNQ] = task->nvcsw + task->nivcsw - goes_on;
+	counts[OFF_RUNQ] = task->nvcsw + task->nivcsw + !goes_on;
 }
 
 /* Takes up threads older than this program. */

@@ -113,12 +113,12 @@ static __always_inline struct times *times_of(struct task_struct *task)
 	return watch ? &watch->times : NULL;
 }
 
-/* Two threads may take it at once: then it is that of the later one. */
+/* Two threads may take it at once: then it is that of the later one. An earlier task at that address has ended. */
 static __always_inline void take_seat(struct task_struct *task)
 {
 	struct seat *seat = seat_of(task);
 
-	if (seat->task)
+	if (seat->task && seat->task != (__u64)task)
 		return;
 	__builtin_memset(&seat->times, 0, sizeof(seat->times));
 	seat->task = (__u64)task;
