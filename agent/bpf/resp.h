@@ -421,6 +421,66 @@ static __always_inline void resp_open(struct resp_parser *parser, struct resp_pi
 	}
 }
 
+/* Arguments of a command that resp_whole() looks at. */
+#define RESP_FEW 8
+
+/* Whether the stream is between two commands. */
+static __always_inline bool resp_rests(const struct resp_parser *parser)
+{
+	return !(parser->arguments | parser->skip | parser->carried | parser->word | parser->in_line | parser->broken);
+}
+
+/*
+ * Whether a piece of `size` bytes is one command, from its first byte to its last, of few arguments below 100 bytes: nearly
+ * all are, and that takes no calls. Answers the length of its name, 0 where it takes the steps to tell.
+ */
+static __always_inline __u32 resp_whole(const struct resp_piece *piece, __u32 size)
+{
+	const __u8 *line = &piece->bytes[RESP_CARRY];
+	__u32 arguments = line[1] - '0', name = line[5] - '0', pos = RESP_CARRY + 8 + name + 2;
+
+	if (line[0] != '*' || line[2] != '\r' || line[4] != '$' || line[6] != '\r')
+		return 0;
+	/* A longer name takes a look at more than eight letters. */
+	if (arguments < 1 || arguments > RESP_FEW || name < 1 || name > 7)
+		return 0;
+	for (__u32 i = 1; i < RESP_FEW && i < arguments; i++) {
+		__u32 first, second;
+
+		if (pos > RESP_CARRY + RESP_CHUNK)
+			return 0;
+		line = &piece->bytes[pos];
+		first = line[1] - '0';
+		second = line[2] - '0';
+		if (line[0] != '$' || first > 9)
+			return 0;
+		if (line[2] == '\r')
+			pos += 4 + first + 2;
+		else if (second <= 9 && line[3] == '\r')
+			pos += 5 + 10 * first + second + 2;
+		else
+			return 0;
+	}
+	/* What lies behind the piece only looks like arguments: with those it ends too far. */
+	return pos == RESP_CARRY + size ? name : 0;
+}
+
+/* Takes what resp_whole() found; false where its name wants the steps' closer look. */
+static __always_inline bool resp_take(struct resp_parser *parser, const struct resp_piece *piece, __u32 name)
+{
+	const __u8 *bytes = &piece->bytes[RESP_CARRY + 8];
+
+	if (resp_first(*(const __u64 *)bytes, name) != parser->raw_name) {
+		resp_name(parser, bytes, name);
+		parser->word = 0;
+		if (!parser->raw_name)
+			return false;
+	}
+	parser->lost = 0;
+	parser->complete++;
+	return true;
+}
+
 /* Whether bytes at the start of a stream may be those of a command, as far as they go. */
 static __always_inline bool resp_begins(const __u8 *bytes, __u32 length)
 {

@@ -400,6 +400,67 @@ fn words_that_are_no_commands_do_not_keep_those_that_are_from_being_counted() {
     redis.counted(&mut probe, "ECHO", 1.0);
 }
 
+#[test]
+fn a_command_asked_for_often_is_counted_in_one_sum_before_and_after_it_got_its_place() {
+    const BATCHES: usize = 60;
+    const BATCH: usize = 100;
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let mut stream = redis.connect();
+    let mut ask_for_many = || {
+        for _ in 0..BATCHES {
+            stream.write_all(&GET.repeat(BATCH)).expect("writing works");
+            // Nil, five bytes each.
+            stream.read_exact(&mut [0; 5 * BATCH]).expect("reading works");
+        }
+    };
+    // It gets its place with the report that tells of the first ones.
+    for round in 1..=3 {
+        ask_for_many();
+        let wanted = (round * BATCHES * BATCH) as f64;
+        let rows = redis.counted(&mut probe, "GET", wanted);
+        assert_eq!(redis.number(&rows, "GET", "requests_total"), Some(wanted));
+        let row = rows.all("sli", &[("tgid", &redis.server.id().to_string()), ("method", "GET")])[0];
+        assert_eq!(row.histogram("latency_nsec").expect("a distribution").count() as f64, wanted);
+    }
+}
+
+#[test]
+fn commands_of_every_shape_are_counted_once() {
+    let Some(redis) = Redis::start() else { return };
+    let mut probe = sli::Sli::start(&settings());
+    let mut stream = redis.connect();
+    stream.set_nodelay(true).expect("an option that exists");
+    let long = "v".repeat(150);
+    ask(&mut stream, SET);
+    // The rest of a command where one of the same shape lay before.
+    for piece in [8, 20, SET.len() - 1] {
+        stream.write_all(&SET[..piece]).expect("writing works");
+        std::thread::yield_now();
+        ask(&mut stream, &SET[piece..]);
+    }
+    ask(&mut stream, &command(&["SET", "k", &long]));
+    ask(&mut stream, &command(&["SET", "k", "$1\r\nv\r\n*2\r\n$3\r\nGET\r\n"]));
+    // Names of seven and eight letters, eight and nine arguments.
+    ask(&mut stream, &command(&["PERSIST", "k"]));
+    ask(&mut stream, &command(&["GETRANGE", "k", "0", "1"]));
+    ask(&mut stream, &command(&["DEL", "1", "2", "3", "4", "5", "6", "7"]));
+    ask(&mut stream, &command(&["MSET", "1", "2", "3", "4", "5", "6", "7", "8"]));
+    ask(&mut stream, &command(&["PING"]));
+    // One and a half, and the other half.
+    let echo = command(&["ECHO", "x"]);
+    ask(&mut stream, &[echo.as_slice(), &echo[..12]].concat());
+    ask(&mut stream, &echo[12..]);
+    ask(&mut stream, b"TIME\r\n");
+    ask(&mut stream, &command(&["STRLEN", "k"]));
+    let rows = redis.counted(&mut probe, "STRLEN", 1.0);
+    let expected = [("SET", 6), ("PERSIST", 1), ("GETRANGE", 1), ("DEL", 1), ("MSET", 1), ("PING", 1), ("ECHO", 2), ("TIME", 1)];
+    for (method, count) in expected {
+        assert_eq!(redis.number(&rows, method, "requests_total"), Some(f64::from(count)), "{method}");
+    }
+    assert_eq!(redis.number(&rows, "GET", "requests_total"), None, "a value is no command");
+}
+
 /// The mean latency that `redis-benchmark` tells of its GETs, ns; `None` with a word where it tells none.
 fn benchmark_gets(redis: &Redis, clients: u32, requests: u32) -> Option<f64> {
     let [port, clients, requests] = [redis.port.into(), clients, requests].map(|number: u32| number.to_string());

@@ -11,6 +11,7 @@ const BUCKETS: usize = EDGES + 1;
 /// Edges as the kernel side searches them: a power of two.
 const PADDED: usize = 32;
 const METHOD: usize = 12;
+pub const PLACES: usize = 16;
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -33,6 +34,21 @@ pub struct Key {
     pub server_port: u16,
     pub family: u16,
     pub method: [u8; METHOD],
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Place {
+    pub key: Key,
+    pub taken: u32,
+}
+
+impl Place {
+    pub const FREE: Self = Self { key: Key { tgid: 0, server_port: 0, family: 0, method: [0; METHOD] }, taken: 0 };
+
+    pub fn is_free(&self) -> bool {
+        self.taken == 0
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -136,6 +152,7 @@ pub fn method(bytes: [u8; METHOD]) -> String {
 const _: () = {
     assert!(size_of::<Config>() == 256);
     assert!(size_of::<Key>() == 20);
+    assert!(size_of::<Place>() == 24);
     assert!(size_of::<Requests>() == 256);
     assert!(size_of::<Connection>() == 88);
     assert!(LATENCY_EDGES_NS.len() == EDGES);
@@ -145,6 +162,8 @@ const _: () = {
 unsafe impl Plain for Config {}
 // SAFETY: as above.
 unsafe impl Plain for Key {}
+// SAFETY: as above.
+unsafe impl Plain for [Place; PLACES] {}
 // SAFETY: as above.
 unsafe impl Plain for Requests {}
 // SAFETY: as above.

@@ -14,12 +14,14 @@ use gala_model::tables::sli::{RedisMaxSli, RedisSli, Sli as SliRow};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use self::layout::{Config, Connection, Counters, Key, Requests, method};
+use self::places::{OFTEN, Places};
 use super::{Loss, Probe, ProbeSettings, RowSink, Tick};
 use crate::kernel::load::{self, Loaded, Walker};
 use crate::kernel::plain::address;
 use crate::kernel::{HookReport, HookSpec, ObjectSpec, Rung, Step, plain};
 
 mod layout;
+mod places;
 
 const fn step(rung: Rung, programs: &'static [&'static str]) -> Step {
     Step { rung, programs, lacks: "" }
@@ -124,6 +126,7 @@ pub struct Sli {
     walker: Option<Walker>,
     files: Option<Walker>,
     methods: Option<MapHandle>,
+    places: Option<Places>,
     counters: Option<MapHandle>,
     settings: ProbeSettings,
     seen: Counters,
@@ -146,6 +149,7 @@ impl Sli {
             walker: loaded.iterator("sli_walk", Some("conns")).or_else(|_| loaded.iterator("sli_walk_own", None)).ok(),
             files: loaded.iterator("sli_files", None).ok(),
             methods: loaded.map("methods").ok(),
+            places: Places::of(&loaded).ok(),
             counters: loaded.map(".bss.counters").ok(),
             loaded,
             settings: settings.clone(),
@@ -199,12 +203,23 @@ impl Sli {
             let Some(key) = plain::read::<Key>(&bytes) else { continue };
             if !*living.entry(key.tgid).or_insert_with(|| exists(key.tgid)) {
                 gone.push(key);
-            } else if let Some(sums) = sums_of(map, &bytes)? {
+            } else if let Some(mut sums) = sums_of(map, &bytes)? {
+                if let Some(places) = &self.places
+                    && let Some(at_its_place) = places.sums_of(&key)?
+                {
+                    sums.add(&at_its_place);
+                }
                 counted.insert(key);
                 rows.push((key, sums));
             }
         }
         gone.extend(in_the_way(&rows, &self.asked));
+        if let Some(places) = &mut self.places {
+            for key in often_asked(&rows, &self.asked) {
+                places.give(key)?;
+            }
+            gone.iter().try_for_each(|key| places.take_back(key))?;
+        }
         for key in gone {
             // Somebody else's removal is as good.
             let _ = map.delete(plain::bytes(&key));
@@ -328,6 +343,12 @@ fn in_the_way(rows: &[(Key, Requests)], before: &HashMap<Key, u64>) -> Vec<Key> 
     idle.into_iter().map(|(_, key)| key).collect()
 }
 
+/// Commands asked for often since the last report.
+fn often_asked(rows: &[(Key, Requests)], before: &HashMap<Key, u64>) -> Vec<Key> {
+    let since = |key: &Key, sums: &Requests| sums.requests.saturating_sub(before.get(key).copied().unwrap_or(0));
+    rows.iter().filter(|(key, sums)| since(key, sums) >= OFTEN).map(|(key, _)| *key).collect()
+}
+
 /// What all processors counted under a key; `None` when it went meanwhile.
 fn sums_of(map: &MapHandle, key: &[u8]) -> Result<Option<Requests>> {
     let values = map.lookup_percpu(key, MapFlags::ANY).context("reading the sums of the ksli probe failed")?;
@@ -429,6 +450,19 @@ mod tests {
         assert_eq!(in_the_way(&rows[2..], &before), []);
         before.insert(rows[0].0, 0);
         assert_eq!(in_the_way(&rows, &before), [rows[1].0, rows[2].0], "the first one was asked for since");
+    }
+
+    #[test]
+    fn a_command_is_asked_for_often_by_what_came_since_the_last_report() {
+        let row = |requests| {
+            let mut sums = Requests::none([1; 16]);
+            sums.requests = requests;
+            (key(7, b"GET"), sums)
+        };
+        let before = HashMap::from_iter([(key(7, b"GET"), 1_000_000)]);
+        assert_eq!(often_asked(&[row(1_000_000 + OFTEN - 1)], &before), []);
+        assert_eq!(often_asked(&[row(1_000_000 + OFTEN)], &before), [key(7, b"GET")]);
+        assert_eq!(often_asked(&[row(OFTEN)], &HashMap::default()), [key(7, b"GET")]);
     }
 
     #[test]

@@ -60,6 +60,22 @@ static long follow_piece(__u32 index, struct packet *packet)
 	return 0;
 }
 
+/* Takes a packet that is one whole command; false, with nothing changed, where it takes a closer look. */
+static __always_inline bool follow_whole(struct packet *packet)
+{
+	struct resp_parser *parser = &packet->conn->parser;
+	__u32 zero = 0, length = packet->length, name;
+	struct resp_piece *piece;
+
+	if (length > RESP_CHUNK || !resp_rests(parser))
+		return false;
+	piece = bpf_map_lookup_elem(&pieces, &zero);
+	if (!piece || bpf_dynptr_read(piece->bytes + RESP_CARRY, length, &packet->bytes, packet->offset, 0))
+		return false;
+	name = resp_whole(piece, length);
+	return name && resp_take(parser, piece, name);
+}
+
 /* What lay out of order became readable without passing here. Inside an argument nothing is missed by that; else true. */
 static __always_inline bool jump(struct conn *conn, __u32 to)
 {
@@ -112,7 +128,7 @@ int BPF_PROG(sli_packet, struct sock *sk, struct sk_buff *skb)
 	cb = bpf_rdonly_cast(skb->cb, bpf_core_type_id_kernel(struct tcp_skb_cb));
 	if (conn->answered && !before(cb->ack_seq, conn->answer_end)) {
 		now = bpf_ktime_get_ns();
-		finish(conn, tp, now);
+		finish_here(conn, tp, now);
 	}
 	end = cb->end_seq - (cb->tcp_flags & 1);
 	from = cb->seq;
@@ -151,9 +167,7 @@ int BPF_PROG(sli_packet, struct sock *sk, struct sk_buff *skb)
 		resp_reset(&conn->parser);
 	if (conn->answered | conn->waiting)
 		precede(conn, tp);
-	if (packet.length <= RESP_CHUNK)
-		follow_piece(0, &packet);
-	else
+	if (!follow_whole(&packet))
 		bpf_loop(SLI_PIECES, follow_piece, &packet, 0);
 	if (conn->parser.broken)
 		broke(conn);

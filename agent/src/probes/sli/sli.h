@@ -7,6 +7,8 @@
 #define SLI_BUCKETS (SLI_EDGES + 1)
 #define SLI_PADDED 32
 #define SLI_METHOD 12
+/* Looked at one by one. */
+#define SLI_PLACES 16
 
 struct sli_config {
 	/* Upper bounds of the latency buckets, nanoseconds; the last ones beyond anything. */
@@ -20,6 +22,12 @@ struct sli_key {
 	__u16 family;
 	char method[SLI_METHOD];
 };
+
+/* Where one command asked for often is counted. Words are compared. */
+struct sli_place {
+	struct sli_key key;
+	__u32 taken;
+} __attribute__((aligned(8)));
 
 /* Since the program started; user space never resets it. */
 struct sli_requests {
@@ -60,6 +68,7 @@ struct sli_connection {
 };
 
 _Static_assert(sizeof(struct sli_key) == 20, "layout of sli_key");
+_Static_assert(sizeof(struct sli_place) == 24, "layout of sli_place");
 _Static_assert(sizeof(struct sli_requests) == 256, "layout of sli_requests");
 _Static_assert(sizeof(struct sli_connection) == 88, "layout of sli_connection");
 
