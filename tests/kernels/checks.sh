@@ -168,6 +168,22 @@ check_connection() {
 
 executed() { redis-cli info commandstats | tr -d '\r' | sed -n "s/^cmdstat_$1:calls=\([0-9]*\),.*/\1/p"; }
 
+# Clients of their own that wait in the kernel for an answer: the reading of others must be seen all the same.
+start_waiting() {
+  waiting=
+  for _ in 1 2 3 4; do
+    redis-cli blpop nothing 0 > /dev/null 2>&1 &
+    waiting="$waiting $!"
+  done
+  until_true sh -c "redis-cli info clients | grep -q blocked_clients:4" || fail "four clients that wait do not"
+}
+
+# shellcheck disable=SC2086
+end_waiting() {
+  kill $waiting
+  wait $waiting 2>/dev/null
+}
+
 answers_seen() { redis-cli ping > /dev/null 2>&1 && seen sli_requests_total method=PING; }
 
 check_redis() {
@@ -177,10 +193,14 @@ check_redis() {
   of_redis="tgid=$redis server_port=6379"
   # Counted from here on.
   until_true answers_seen
+  start_waiting
   redis-benchmark -q -c 5 -n 300 -t get,set > /dev/null 2>&1
+  # Values that come in several packets and are read in several calls.
+  redis-benchmark -q -c 2 -n 20 -d 100000 -t set > /dev/null 2>&1
   redis-benchmark -q -c 2 -n 320 -P 16 -t lpush > /dev/null 2>&1
   redis-cli set text 1 > /dev/null
   redis-cli lpush text 1 > /dev/null
+  end_waiting
   # shellcheck disable=SC2086
   {
     for command in get set lpush; do

@@ -31,7 +31,7 @@ enum verdict {
 };
 
 enum {
-	/* `next` is valid. */
+	/* `next` is valid where packets are followed. */
 	FOLLOWING = 1,
 	/* At least one command came to its end. */
 	PROVEN = 2,

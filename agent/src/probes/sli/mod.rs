@@ -71,12 +71,7 @@ pub const OBJECTS: &[ObjectSpec] = &[
                 ladder: &[
                     first_commands(Rung::Fexit, &["sli_read_old", "sli_arrival"]),
                     first_commands(Rung::Fexit, &["sli_read", "sli_arrival"]),
-                    // The kernel follows few returns at once, and reads that wait for bytes use them up.
-                    Step {
-                        rung: Rung::Kprobe,
-                        programs: &["sli_read_enters", "sli_read_returns", "sli_arrival"],
-                        lacks: "of many commands read at once some fifty are counted, and reads are missed while others wait",
-                    },
+                    first_commands(Rung::Kprobe, &["sli_read_enters", "sli_copied", "sli_arrival"]),
                 ],
             },
             HookSpec {

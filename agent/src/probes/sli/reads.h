@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * The lower rung, for kernels whose programs may not read packets: requests are followed in the buffer that the application
- * read them into, when its call returns. Packets are only timed.
+ * read them into, when its call returns or, by kprobes, with each packet that it takes. Packets are only timed.
  */
 #ifndef GALA_READS_H
 #define GALA_READS_H
@@ -87,7 +87,8 @@ static long read_step(__u32 index, struct reading *reading)
 	return 0;
 }
 
-static __always_inline void follow_read(struct conn *conn, __u64 bytes, __u32 count)
+/* A function of its own: what its caller keeps in registers would make each step of the loop another one to verify. */
+static __noinline int follow_read(struct conn *conn, __u64 bytes, __u32 count)
 {
 	struct reading reading = { .run.parser = &conn->parser };
 	__u32 zero = 0;
@@ -95,7 +96,7 @@ static __always_inline void follow_read(struct conn *conn, __u64 bytes, __u32 co
 	reading.run.piece = bpf_map_lookup_elem(&pieces, &zero);
 	reading.rest = bpf_map_lookup_elem(&rests, &zero);
 	if (!reading.run.piece || !reading.rest)
-		return;
+		return 0;
 	reading.rest->at = bytes;
 	reading.rest->left = count;
 	reading.run.piece->pos = reading.run.piece->end = 0;
@@ -110,22 +111,23 @@ static __always_inline void follow_read(struct conn *conn, __u64 bytes, __u32 co
 		COUNT(counters.gaps);
 		resp_reset(&conn->parser);
 	}
+	return 0;
 }
 
-/* `count` bytes were read. */
-static __always_inline void was_read(struct sock *sk, const struct msghdr *msg, int flags, int count)
+/*
+ * `count` bytes were read; `msg` is NULL where nobody knows whereto. `goes_on` says that the same call has read others before,
+ * so that nothing follows from no answer in between.
+ */
+static __always_inline void was_read(struct sock *sk, struct conn *conn, const struct msghdr *msg, __u32 count, bool goes_on)
 {
-	struct conn *conn = conn_of(sk);
 	__u8 start[2 * RESP_CARRY] = {};
 	__u64 first, last, now, bytes;
 	__u32 complete;
 
-	if (!conn || conn->verdict == OTHER || count <= 0 || flags & MSG_PEEK)
-		return;
 	first = conn->first_at;
 	last = conn->last_at;
 	conn->first_at = 0;
-	bytes = last_user_bytes(msg, count);
+	bytes = msg ? last_user_bytes(msg, count) : 0;
 	if (!bytes) {
 		COUNT(counters.gaps);
 		resp_reset(&conn->parser);
@@ -163,13 +165,16 @@ static __always_inline void was_read(struct sock *sk, const struct msghdr *msg, 
 		if (conn->answered && tp)
 			finish(conn, tp, 0);
 		now = bpf_ktime_get_ns();
-		/* One command is there with its last packet, the first of several with the first. */
-		if (complete == 1)
+		/*
+		 * One command is there with its last packet, the first of several with the first; which that was is forgotten
+		 * when bytes before these were read since.
+		 */
+		if (complete == 1 || !first)
 			first = last;
 		conn->sched = first && first < now ? now - first : 0;
 		conn->arrived = now;
 		conn->flags = (conn->flags | READ) & ~PASSED;
-	} else {
+	} else if (!goes_on) {
 		conn->flags |= PASSED;
 	}
 	conn->waiting += complete;
@@ -205,10 +210,18 @@ int BPF_PROG(sli_arrival, struct sock *sk, struct sk_buff *skb)
 	return 0;
 }
 
+static __always_inline void call_returned(struct sock *sk, const struct msghdr *msg, int flags, int count)
+{
+	struct conn *conn = conn_of(sk);
+
+	if (conn && conn->verdict != OTHER && count > 0 && !(flags & MSG_PEEK))
+		was_read(sk, conn, msg, count, false);
+}
+
 SEC("?fexit/tcp_recvmsg")
 int BPF_PROG(sli_read, struct sock *sk, struct msghdr *msg, size_t size, int flags, int *length, int count)
 {
-	was_read(sk, msg, flags, count);
+	call_returned(sk, msg, flags, count);
 	return 0;
 }
 
@@ -216,16 +229,21 @@ int BPF_PROG(sli_read, struct sock *sk, struct msghdr *msg, size_t size, int fla
 SEC("?fexit/tcp_recvmsg")
 int BPF_PROG(sli_read_old, struct sock *sk, struct msghdr *msg, size_t size, int no_wait, int flags, int *length, int count)
 {
-	was_read(sk, msg, flags, count);
+	call_returned(sk, msg, flags, count);
 	return 0;
 }
 
 #ifdef BY_ADDRESS
 
-/* Arguments of a call under way, by thread. A return that was missed leaves one behind: the oldest go. */
+/*
+ * The last call of a thread. Its return has no hook: the kernel follows few of those at once, and each read that waits for
+ * bytes would take one.
+ */
 struct call {
 	__u64 sk;
 	__u64 msg;
+	/* Whether bytes were read by it. */
+	__u64 begun;
 };
 
 struct {
@@ -246,17 +264,36 @@ int BPF_KPROBE(sli_read_enters, struct sock *sk, struct msghdr *msg)
 	return 0;
 }
 
-/* A look ahead (MSG_PEEK) is not told from reading here: the flags' place among the arguments changed. */
-SEC("?kretprobe/tcp_recvmsg")
-int BPF_KRETPROBE(sli_read_returns, int count)
+/* Bytes were copied: those of one packet, or of several that the kernel had put together. */
+SEC("?tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(sli_copied, struct sock *sk)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
-	struct call *call = bpf_map_lookup_elem(&calls, &thread);
+	struct conn *conn = conn_of(sk);
+	struct msghdr *msg = NULL;
+	bool goes_on = false;
+	struct tcp_sock *tp;
+	struct call *call;
+	__u32 copied, count;
 
-	if (!call)
+	if (!conn || conn->verdict == OTHER)
 		return 0;
-	was_read((struct sock *)call->sk, (struct msghdr *)call->msg, 0, count);
-	bpf_map_delete_elem(&calls, &thread);
+	tp = tcp_sock_of(sk);
+	if (!tp)
+		return 0;
+	copied = GET(tp, copied_seq);
+	/* A look ahead (MSG_PEEK) copies and moves nothing. */
+	if (!before(conn->next, copied))
+		return 0;
+	count = copied - conn->next;
+	conn->next = copied;
+	call = bpf_map_lookup_elem(&calls, &thread);
+	if (call && call->sk == (__u64)sk) {
+		msg = (struct msghdr *)call->msg;
+		goes_on = call->begun;
+		call->begun = 1;
+	}
+	was_read(sk, conn, msg, count, goes_on);
 	return 0;
 }
 

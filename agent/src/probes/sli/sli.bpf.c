@@ -162,6 +162,7 @@ static __always_inline struct conn *make_conn(struct sock *sk, __u32 tgid, __u8 
 	conn->fd = -1;
 	conn->server_port = ends.local_port;
 	conn->client_port = ends.remote_port;
+	conn->next = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
 	conn->family = ends.family;
 	__builtin_memcpy(conn->server, ends.local, 16);
 	__builtin_memcpy(conn->client, ends.remote, 16);
