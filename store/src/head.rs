@@ -104,6 +104,8 @@ pub struct Head {
     /// Number of the log segment being written; 0 without a log.
     pub segment: u32,
     pub counters: Counters,
+    /// Counts up when samples leave the head or slots change hands: who reads in parts begins anew.
+    pub turn: u64,
     /// Samples of one append on their way to the log.
     batch: Vec<wal::LoggedSample>,
 }
@@ -124,6 +126,7 @@ impl Head {
             max_series,
             segment: 0,
             counters: Counters::default(),
+            turn: 0,
             batch: Vec::new(),
         }
     }
@@ -288,6 +291,7 @@ impl Head {
 
     /// Lets go of frozen chunks once a block serves them.
     pub fn thaw(&mut self) {
+        self.turn += 1;
         self.iter_mut().for_each(|series| series.frozen = None);
     }
 
@@ -307,6 +311,7 @@ impl Head {
                     .is_some_and(|series| series.open.is_empty() && series.frozen.is_none() && series.touched_s < silent_since_s)
             })
             .collect();
+        self.turn += 1;
         for slot in silent {
             let Some(series) = self.slots[slot as usize].take() else { continue };
             if let Ok(entry) = self.by_labels.find_entry(series.fingerprint, |&other| other == slot) {

@@ -5,10 +5,13 @@ use crate::open::set_aside;
 use crate::store::Damage;
 use crate::{Cardinality, Labels, Matcher, Sample, Series, SeriesRead, Store, StoreError, TimeRange};
 use ahash::AHashMap;
+use parking_lot::RwLockReadGuard;
 use std::sync::Arc;
 
 /// Heap bytes of decoded block indexes kept between queries.
 const INDEX_CACHE_BYTES: usize = 16 << 20;
+/// Series of the head read between two looks whether somebody waits to write: some hundred microseconds.
+const SERIES_AT_ONCE: usize = 32;
 
 /// A series being gathered; samples of blocks come before those of the head.
 struct Gathered {
@@ -37,7 +40,8 @@ impl Gathering {
 }
 
 impl Store {
-    /// Head part of a query, and the blocks that belong to exactly that state of the head.
+    /// Head part of a query, and the blocks that belong to exactly that state of the head. Who waits to write is let in
+    /// between series, for everybody who wants to read waits behind him.
     fn gather_head(
         &self,
         matchers: &[Matcher],
@@ -45,14 +49,25 @@ impl Store {
         gathering: &mut Gathering,
         mut visit: impl FnMut(&mut Gathering, usize, &crate::head::HeadSeries) -> Result<(), StoreError>,
     ) -> Result<Vec<Arc<Block>>, StoreError> {
-        let head = self.head.read();
-        for slot in head.postings.select(matchers) {
-            let Some(series) = head.get(slot).filter(|series| series.has_samples(range)) else { continue };
-            let index = gathering.entry(series.fingerprint, |labels| *labels == series.labels, || series.labels.clone());
-            visit(gathering, index, series)?;
+        let mut head = self.head.read();
+        'anew: loop {
+            let turn = head.turn;
+            for (count, slot) in head.postings.select(matchers).into_iter().enumerate() {
+                if count % SERIES_AT_ONCE == SERIES_AT_ONCE - 1 {
+                    RwLockReadGuard::bump(&mut head);
+                    if head.turn != turn {
+                        // What was read may be in a block by now.
+                        *gathering = Gathering::default();
+                        continue 'anew;
+                    }
+                }
+                let Some(series) = head.get(slot).filter(|series| series.has_samples(range)) else { continue };
+                let index = gathering.entry(series.fingerprint, |labels| *labels == series.labels, || series.labels.clone());
+                visit(gathering, index, series)?;
+            }
+            let blocks = self.blocks.read().clone();
+            return Ok(blocks.iter().filter(|block| block.overlaps(range)).cloned().collect());
         }
-        let blocks = self.blocks.read().clone();
-        Ok(blocks.iter().filter(|block| block.overlaps(range)).cloned().collect())
     }
 
     pub(crate) fn index_of(&self, block: &Block) -> Option<Arc<BlockIndex>> {
@@ -187,5 +202,63 @@ impl SeriesRead for Store {
 
     fn cardinality(&self, top: usize) -> Result<Cardinality, StoreError> {
         Ok(self.count_labels(top))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{SeriesWrite, StoreOptions};
+
+    const SERIES: usize = 200;
+    const ALL: TimeRange = TimeRange { from_ms: 0, to_ms: i64::MAX };
+
+    fn labels(number: usize) -> Labels {
+        Labels::new([("__name__", "m"), ("n", &format!("{number:03}"))])
+    }
+
+    /// How many samples one read of all series finds while somebody writes from its first series on, and how many series it
+    /// looked at.
+    fn read_while(write: impl Fn(&Store) + Send + Sync) -> (usize, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreOptions::new(dir.path())).unwrap();
+        let now = crate::store::now_ms();
+        let rows: Vec<_> = (0..SERIES).map(|number| (store.resolve(&labels(number)).unwrap(), now - 1000, 1.0)).collect();
+        assert_eq!(store.append(&rows).unwrap().samples as usize, SERIES);
+        let (mut gathering, mut looked_at) = (Gathering::default(), 0);
+        std::thread::scope(|scope| {
+            let (store, write) = (&store, &write);
+            store
+                .gather_head(&[], ALL, &mut gathering, |gathering, index, series| {
+                    if looked_at == 0 {
+                        scope.spawn(move || write(store));
+                        // Nobody else can read once it waits.
+                        while store.head.try_read().is_some() {
+                            std::thread::yield_now();
+                        }
+                    }
+                    looked_at += 1;
+                    series.read(ALL, &mut gathering.series[index].from_head);
+                    Ok(())
+                })
+                .unwrap();
+        });
+        (gathering.series.iter().map(|series| series.from_head.len()).sum(), looked_at)
+    }
+
+    #[test]
+    fn who_waits_to_write_is_let_in_between_series() {
+        let found = read_while(|store| {
+            let row = (store.resolve(&labels(SERIES - 1)).unwrap(), crate::store::now_ms(), 2.0);
+            store.append(&[row]).unwrap();
+        });
+        assert_eq!(found, (SERIES + 1, SERIES), "what was written meanwhile is read with the last series");
+    }
+
+    #[test]
+    fn what_may_have_moved_into_a_block_is_read_anew() {
+        let (samples, looked_at) = read_while(|store| store.head.write().expire(0));
+        assert_eq!(samples, SERIES, "none is read twice");
+        assert!(looked_at > SERIES, "{looked_at}");
     }
 }
