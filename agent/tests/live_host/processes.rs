@@ -1,6 +1,7 @@
 //! Processes: who waits for whom, how they end, what they hold.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use gala_agent::probes;
@@ -43,6 +44,42 @@ fn processes_that_share_a_cpu_wait_for_each_other_by_name_and_amount() {
     assert!(all <= delay * 1.1 + 30e6, "{all} ns charged of {delay} waited");
     let worst = rows.all("proc_preempt", &[("tgid", &victim_pid)])[0];
     assert!(worst.has(&[("by_tgid", &hog.pid())]), "the hog comes first: {:?}", worst.labels);
+}
+
+/// How often a thread went to sleep of itself, by its `status`.
+fn voluntary_switches(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
+}
+
+#[test]
+fn every_sleep_is_in_the_distribution_of_its_period() {
+    let mut probe = probes::proc::start(&settings()).unwrap();
+    if !works(&*probe, "sched_switch") {
+        return;
+    }
+    let Ok(sleeper) = Command::new("python3").args(["-c", "import time\nwhile True: time.sleep(0.0001)"]).spawn() else {
+        return skip("python3 is not installed");
+    };
+    let sleeper = Burner(sleeper);
+    let status = format!("/proc/{}/status", sleeper.pid());
+    let switches = || voluntary_switches(&fs::read_to_string(&status).unwrap());
+    let begun = switches();
+    wait_for("it sleeps", || switches() > begun + 100);
+    collect(&mut *probe, Duration::from_secs(1));
+    let before = switches();
+    wait_for("400 sleeps", || switches() >= before + 400);
+    // One may go on.
+    let over = switches() - before - 1;
+    let rows = collect(&mut *probe, Duration::from_secs(1));
+    let row = rows.all("sli_cpu_node_histogram", &[])[0];
+    let counted = |field| row.histogram(field).map_or(0, |histogram| histogram.count());
+    let (sleeps, arrivals) = (counted("cpu_sleep_histo"), counted("cpu_rundelay_histo"));
+    assert!(sleeps >= over && arrivals >= over, "{sleeps} sleeps and {arrivals} arrivals, {over} of them known");
+    let threads = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read_dir(entry.path().join("task")).ok());
+    let statuses = threads.flatten().flatten().filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    let of_all_time: u64 = statuses.map(|status| voluntary_switches(&status)).sum();
+    assert!(sleeps < of_all_time / 2, "{sleeps} of {of_all_time} since the threads began");
 }
 
 #[test]
