@@ -195,8 +195,6 @@ check_redis() {
   until_true answers_seen
   start_waiting
   redis-benchmark -q -c 5 -n 300 -t get,set > /dev/null 2>&1
-  # Values that come in several packets and are read in several calls.
-  redis-benchmark -q -c 2 -n 20 -d 100000 -t set > /dev/null 2>&1
   redis-benchmark -q -c 2 -n 320 -P 16 -t lpush > /dev/null 2>&1
   redis-cli set text 1 > /dev/null
   redis-cli lpush text 1 > /dev/null
@@ -217,6 +215,13 @@ check_redis() {
     same "limit of the accept queue, against ss" "$(last endpoint_tcp_accept_queue_limit $of_redis server_ip=0.0.0.0)" \
       "$(ss -4ltnH '( sport = :6379 )' | awk '{print $3}')"
   }
+}
+
+# Values that come in several packets and are read in several calls.
+check_long_values() {
+  redis-benchmark -q -c 2 -n 20 -d 100000 -t set > /dev/null 2>&1
+  until_true totals "$(executed set)" sli_requests_total method=SET "tgid=$redis"
+  same "requests of SET, long values among them" "$(last sli_requests_total method=SET "tgid=$redis")" "$(executed set)"
 }
 
 # Slow on purpose, so that the stages are told apart.
@@ -341,6 +346,7 @@ export GALA_WITHOUT_RUNGS=fexit
 check_hooks ksli
 start_agent
 check_redis
+check_long_values
 check_stopped
 end_redis
 stop_agent
