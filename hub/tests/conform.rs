@@ -157,6 +157,40 @@ fn incidents_are_told_while_detection_is_at_work() {
     drop(at_work);
 }
 
+/// A flood of queries takes their places only.
+#[test]
+fn pages_are_told_while_every_place_of_a_query_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    write_story(dir.path());
+    let hub = TestHub::start(dir.path());
+    let id = wait_for("the incident", || Some(items(&hub.json("/faults")).first()?["id"].as_str()?.to_owned()));
+    let event = items(&hub.json("/anomalies"))[0]["event_id"].as_str().unwrap().to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let soon = std::time::Duration::from_millis(50);
+    let queries = &hub.hub().state().queries;
+    let mut taken = Vec::new();
+    while let Ok(place) = runtime.block_on(async { tokio::time::timeout(soon, queries.place()).await }) {
+        taken.push(place.unwrap());
+    }
+    assert_eq!(taken.len(), 20);
+    let requests = requests_id();
+    for path in [
+        "/health",
+        "/services",
+        "/hosts",
+        "/faults",
+        &format!("/faults/{id}"),
+        "/anomalies",
+        &format!("/anomalies/{event}"),
+        "/entities",
+        &format!("/entities/{requests}"),
+        &format!("/entities/{requests}/metrics"),
+        "/topology/horizontal",
+    ] {
+        assert_eq!(hub.get(path).status, 200, "{path}");
+    }
+}
+
 #[test]
 fn verdicts_are_bounded_and_told_again_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
