@@ -35,10 +35,10 @@
  * of them; user space removes those of processes that ended. `often`: 4 KiB a processor for the few asked for most.
  * `owners`: 60 bytes a listening port.
  *
- * Cost of a request on one host, as the kernel measures it: 0.6 us with warm caches, 0.75 to 0.9 us where client and server have
- * a processor each, for four runs (two at each end), of which 65 ns a run are the measuring itself. What is left are calls into
- * the kernel, dear where it guards its returns: reading the packet 0.11 us, an answer's first byte 0.08 (not of short ones), two
- * looks at the clock and two at the socket's record 0.07 each. 5 ns each packet and write at any other socket.
+ * Cost of a request on one host, as the kernel measures it: 0.5 to 0.6 us for four runs (two at each end), 0.75 to 0.9 on a machine
+ * that compiles meanwhile; of it 65 ns a run are the measuring itself. What is left are calls into the kernel, dear where it
+ * guards its returns: reading the packet 0.11 us, an answer's first byte 0.08 (not of short ones), two looks at the clock and two
+ * at the socket's record 0.07 each. 5 ns each packet and write at any other socket.
  *
  * Blind spots. Encrypted connections, Unix sockets, connections that never sent but lines of text. Bytes that arrived out of
  * order, or with the end of a handshake, are not seen: commands in them are missed, counted as gaps. An acknowledgement that
