@@ -334,6 +334,7 @@ start_agent
 check_host
 check_connection
 check_redis
+check_long_values
 check_stages
 check_stopped
 check_processes

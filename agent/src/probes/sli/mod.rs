@@ -32,8 +32,7 @@ const PROBE: &str = "ksli";
 const FILES: HookSpec = HookSpec { hook: "task_file", ladder: &[step(Rung::Iterator, &["sli_files"])] };
 
 /// What the probe hooks: with records at sockets, and for older kernels and kprobes with records by address (`records.h`).
-/// Requests are followed in the packets where programs may read them, else in what the application reads. That function had
-/// an argument more until 5.18: newer kernels refuse the first of both programs.
+/// Requests are followed in the packets where programs may read them, else in what the application reads.
 pub const OBJECTS: &[ObjectSpec] = &[
     ObjectSpec {
         probe: PROBE,
@@ -43,8 +42,7 @@ pub const OBJECTS: &[ObjectSpec] = &[
                 hook: "tcp_probe",
                 ladder: &[
                     step(Rung::TpBtf, &["sli_packet"]),
-                    step(Rung::Fexit, &["sli_read_old", "sli_arrival"]),
-                    step(Rung::Fexit, &["sli_read", "sli_arrival"]),
+                    step(Rung::Fexit, &["sli_read_enters", "sli_copied", "sli_arrival"]),
                 ],
             },
             HookSpec {
@@ -69,9 +67,8 @@ pub const OBJECTS: &[ObjectSpec] = &[
             HookSpec {
                 hook: "tcp_probe",
                 ladder: &[
-                    first_commands(Rung::Fexit, &["sli_read_old", "sli_arrival"]),
-                    first_commands(Rung::Fexit, &["sli_read", "sli_arrival"]),
-                    first_commands(Rung::Kprobe, &["sli_read_enters", "sli_copied", "sli_arrival"]),
+                    first_commands(Rung::Fexit, &["sli_read_enters", "sli_copied", "sli_arrival"]),
+                    first_commands(Rung::Kprobe, &["sli_read_called", "sli_copied", "sli_arrival"]),
                 ],
             },
             HookSpec {

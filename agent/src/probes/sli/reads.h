@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * The lower rung, for kernels whose programs may not read packets: requests are followed in the buffer that the application
- * read them into, when its call returns or, by kprobes, with each packet that it takes. Packets are only timed.
+ * read them into, with each packet that it takes. Packets are only timed.
  */
 #ifndef GALA_READS_H
 #define GALA_READS_H
@@ -210,31 +210,6 @@ int BPF_PROG(sli_arrival, struct sock *sk, struct sk_buff *skb)
 	return 0;
 }
 
-static __always_inline void call_returned(struct sock *sk, const struct msghdr *msg, int flags, int count)
-{
-	struct conn *conn = conn_of(sk);
-
-	if (conn && conn->verdict != OTHER && count > 0 && !(flags & MSG_PEEK))
-		was_read(sk, conn, msg, count, false);
-}
-
-SEC("?fexit/tcp_recvmsg")
-int BPF_PROG(sli_read, struct sock *sk, struct msghdr *msg, size_t size, int flags, int *length, int count)
-{
-	call_returned(sk, msg, flags, count);
-	return 0;
-}
-
-/* Whether it may wait was an argument of its own until 5.18. */
-SEC("?fexit/tcp_recvmsg")
-int BPF_PROG(sli_read_old, struct sock *sk, struct msghdr *msg, size_t size, int no_wait, int flags, int *length, int count)
-{
-	call_returned(sk, msg, flags, count);
-	return 0;
-}
-
-#ifdef BY_ADDRESS
-
 /*
  * The last call of a thread. Its return has no hook: the kernel follows few of those at once, and each read that waits for
  * bytes would take one.
@@ -253,16 +228,30 @@ struct {
 	__type(value, struct call);
 } calls SEC(".maps");
 
-SEC("?kprobe/tcp_recvmsg")
-int BPF_KPROBE(sli_read_enters, struct sock *sk, struct msghdr *msg)
+static __always_inline void keep_call(const struct sock *sk, const struct msghdr *msg)
 {
 	struct call call = { .sk = (__u64)sk, .msg = (__u64)msg };
 	__u64 thread = bpf_get_current_pid_tgid();
 
 	if (is_served(sk))
 		bpf_map_update_elem(&calls, &thread, &call, BPF_ANY);
+}
+
+SEC("?fentry/tcp_recvmsg")
+int BPF_PROG(sli_read_enters, struct sock *sk, struct msghdr *msg)
+{
+	keep_call(sk, msg);
 	return 0;
 }
+
+#ifdef BY_ADDRESS
+SEC("?kprobe/tcp_recvmsg")
+int BPF_KPROBE(sli_read_called, struct sock *sk, struct msghdr *msg)
+{
+	keep_call(sk, msg);
+	return 0;
+}
+#endif
 
 /* Bytes were copied: those of one packet, or of several that the kernel had put together. */
 SEC("?tp_btf/tcp_rcv_space_adjust")
@@ -296,7 +285,5 @@ int BPF_PROG(sli_copied, struct sock *sk)
 	was_read(sk, conn, msg, count, goes_on);
 	return 0;
 }
-
-#endif
 
 #endif
