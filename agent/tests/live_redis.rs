@@ -402,8 +402,9 @@ fn words_that_are_no_commands_do_not_keep_those_that_are_from_being_counted() {
 
 #[test]
 fn a_command_asked_for_often_is_counted_in_one_sum_before_and_after_it_got_its_place() {
-    const BATCHES: usize = 60;
-    const BATCH: usize = 100;
+    const BATCHES: usize = 150;
+    // Older kernels follow some fifty commands of one read.
+    const BATCH: usize = 40;
     let Some(redis) = Redis::start() else { return };
     let mut probe = sli::Sli::start(&settings());
     let mut stream = redis.connect();

@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 /// comes back late.
 pub const THREAD_PATIENCE: Duration = Duration::from_secs(300);
 
+const MOST_NICE: i32 = 19;
+
 /// How far the work of a gate stands behind everything else, as niceness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
@@ -36,7 +38,8 @@ impl Rank {
     /// Puts the calling thread there, for good.
     fn take(self) {
         if self != Self::First
-            && let Err(error) = rustix::process::setpriority_process(None, self.niceness())
+            && let Err(error) = rustix::process::getpriority_process(None)
+                .and_then(|own| rustix::process::setpriority_process(None, (own + self.niceness()).min(MOST_NICE)))
         {
             tracing::debug!(%error, "a thread of the hub keeps its priority");
         }
@@ -191,7 +194,7 @@ mod tests {
         let own = nice();
         for rank in [Rank::First, Rank::Pages, Rank::Queries] {
             let gate = Gate::new(2, rank, second, second);
-            assert_eq!(gate.run(nice).await, Ok(own.max(rank.niceness())), "{rank:?}");
+            assert_eq!(gate.run(nice).await, Ok((own + rank.niceness()).min(MOST_NICE)), "{rank:?}");
         }
         assert_eq!(tokio::task::spawn_blocking(nice).await.unwrap(), own, "nobody else's thread is touched");
     }

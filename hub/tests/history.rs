@@ -24,8 +24,8 @@ fn the_past_is_answered_after_a_restart() {
     let then = now_ms();
     let edges = hub.json(&format!("/entities/{}/edges", process_id("4711")));
     assert!(edges["items"].as_array().unwrap().iter().any(|edge| edge["relation"] == "runs_on"), "{edges}");
-    // It goes on for a while: an end is dated by the last sample.
-    put_process(&hub, now_ms(), "4711", "100");
+    // It goes on for a while, even if all this took no millisecond: an end is dated by the last sample.
+    put_process(&hub, now_ms().max(then + 1), "4711", "100");
     wait_for("a sample after that", || {
         let last = hub.json(&format!("/entities/{}", process_id("4711")))["last_seen_ms"].as_i64()?;
         (last > then).then_some(())

@@ -100,6 +100,8 @@ pub struct Head {
     forgotten_ms: i64,
     /// Samples in open chunks: what the next block will hold.
     pub open_samples: u64,
+    /// Newest time that was ever appended.
+    pub newest_ms: i64,
     pub max_series: usize,
     /// Number of the log segment being written; 0 without a log.
     pub segment: u32,
@@ -123,6 +125,7 @@ impl Head {
             block_tails: AHashMap::new(),
             forgotten_ms: i64::MIN,
             open_samples: 0,
+            newest_ms: i64::MIN,
             max_series,
             segment: 0,
             counters: Counters::default(),
@@ -257,6 +260,7 @@ impl Head {
                 continue;
             }
             series.last_t_ms = t_ms;
+            self.newest_ms = self.newest_ms.max(t_ms);
             series.last_bits = Some(value.to_bits());
             series.touched_s = touched_s;
             series.open.push(t_ms, value);
@@ -466,6 +470,7 @@ impl Replay for HeadReplay<'_> {
         };
         if t_ms > series.last_t_ms {
             series.last_t_ms = t_ms;
+            self.head.newest_ms = self.head.newest_ms.max(t_ms);
             series.last_bits = Some(value.to_bits());
             series.open.push(t_ms, value);
             self.head.open_samples += 1;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::block::{Block, BlockIndex};
 use crate::head::Head;
-use crate::{Cardinality, Labels, Matcher, Store, StoreError, TimeRange};
+use crate::query::Gathering;
+use crate::{Cardinality, Matcher, Store, StoreError, TimeRange};
 
 /// The label whose values are the metric names: asked for by every query editor.
 const METRIC: &str = "__name__";
@@ -14,14 +15,16 @@ const METRIC: &str = "__name__";
 impl Store {
     pub(crate) fn find_label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError> {
         let mut names: BTreeSet<String> = BTreeSet::new();
-        let blocks = self.look(range, |head| {
-            if matchers.is_empty() {
+        let blocks = if matchers.is_empty() {
+            self.look(range, |head| {
                 names.extend(head.postings.names_with(|slot| has_samples(head, slot, range)).map(str::to_owned));
-                return;
-            }
-            let found: BTreeSet<&str> = matching(head, matchers, range).flat_map(Labels::iter).map(|(name, _)| name).collect();
+            })
+        } else {
+            let (found, blocks) = self.matching(matchers, range)?;
+            let found: BTreeSet<&str> = found.series.iter().flat_map(|one| one.labels.iter()).map(|(name, _)| name).collect();
             names.extend(found.into_iter().map(str::to_owned));
-        });
+            blocks
+        };
         for block in &blocks {
             if matchers.is_empty() && is_within(block, range) {
                 names.extend(self.names_of(block).labels.iter().map(ToString::to_string));
@@ -40,14 +43,16 @@ impl Store {
         range: TimeRange,
     ) -> Result<Vec<String>, StoreError> {
         let mut values: BTreeSet<String> = BTreeSet::new();
-        let blocks = self.look(range, |head| {
-            if matchers.is_empty() {
+        let blocks = if matchers.is_empty() {
+            self.look(range, |head| {
                 values.extend(head.postings.values_with(name, |slot| has_samples(head, slot, range)).map(str::to_owned));
-                return;
-            }
-            let found: BTreeSet<&str> = matching(head, matchers, range).filter_map(|labels| labels.get(name)).collect();
+            })
+        } else {
+            let (found, blocks) = self.matching(matchers, range)?;
+            let found: BTreeSet<&str> = found.series.iter().filter_map(|one| one.labels.get(name)).collect();
             values.extend(found.into_iter().map(str::to_owned));
-        });
+            blocks
+        };
         for block in &blocks {
             if name == METRIC && matchers.is_empty() && is_within(block, range) {
                 values.extend(self.names_of(block).metrics.iter().map(ToString::to_string));
@@ -66,6 +71,13 @@ impl Store {
         let range = head.range();
         (counts.oldest_ms, counts.newest_ms) = (range.map(|range| range.0), range.map(|range| range.1));
         counts
+    }
+
+    /// Label sets of the head's series that match and have samples in the range, and the blocks that belong to them.
+    fn matching(&self, matchers: &[Matcher], range: TimeRange) -> Result<(Gathering, Vec<Arc<Block>>), StoreError> {
+        let mut found = Gathering::default();
+        let blocks = self.gather_head(matchers, range, &mut found, |_, _, _, _| Ok(()))?;
+        Ok((found, blocks))
     }
 
     /// Looks at the head and answers the blocks that belong to exactly that state of it.
@@ -96,12 +108,6 @@ pub(crate) struct BlockNames {
 
 fn has_samples(head: &Head, slot: u32, range: TimeRange) -> bool {
     head.get(slot).is_some_and(|series| series.has_samples(range))
-}
-
-/// Label sets of the head's series that match and have samples in the range.
-fn matching<'a>(head: &'a Head, matchers: &[Matcher], range: TimeRange) -> impl Iterator<Item = &'a Labels> {
-    let selected = head.postings.select(matchers).into_iter().filter_map(|slot| head.get(slot));
-    selected.filter(move |series| series.has_samples(range)).map(|series| &series.labels)
 }
 
 fn is_within(block: &Block, range: TimeRange) -> bool {

@@ -14,15 +14,15 @@ const INDEX_CACHE_BYTES: usize = 16 << 20;
 const SERIES_AT_ONCE: usize = 32;
 
 /// A series being gathered; samples of blocks come before those of the head.
-struct Gathered {
-    labels: Labels,
+pub(crate) struct Gathered {
+    pub labels: Labels,
     samples: Vec<Sample>,
     from_head: Vec<Sample>,
 }
 
 #[derive(Default)]
-struct Gathering {
-    series: Vec<Gathered>,
+pub(crate) struct Gathering {
+    pub series: Vec<Gathered>,
     by_fingerprint: AHashMap<u64, Vec<u32>>,
     total: usize,
 }
@@ -41,17 +41,19 @@ impl Gathering {
 
 impl Store {
     /// Head part of a query, and the blocks that belong to exactly that state of the head. Who waits to write is let in
-    /// between series, for everybody who wants to read waits behind him.
-    fn gather_head(
+    /// between series, for everybody who wants to read waits behind him; what he writes that is newer than all there was is
+    /// left out, so that a report is seen of all series or of none. The range that is left goes to `visit`.
+    pub(crate) fn gather_head(
         &self,
         matchers: &[Matcher],
         range: TimeRange,
         gathering: &mut Gathering,
-        mut visit: impl FnMut(&mut Gathering, usize, &crate::head::HeadSeries) -> Result<(), StoreError>,
+        mut visit: impl FnMut(&mut Gathering, usize, &crate::head::HeadSeries, TimeRange) -> Result<(), StoreError>,
     ) -> Result<Vec<Arc<Block>>, StoreError> {
         let mut head = self.head.read();
         'anew: loop {
             let turn = head.turn;
+            let within = TimeRange { to_ms: range.to_ms.min(head.newest_ms), ..range };
             for (count, slot) in head.postings.select(matchers).into_iter().enumerate() {
                 if count % SERIES_AT_ONCE == SERIES_AT_ONCE - 1 {
                     RwLockReadGuard::bump(&mut head);
@@ -61,9 +63,9 @@ impl Store {
                         continue 'anew;
                     }
                 }
-                let Some(series) = head.get(slot).filter(|series| series.has_samples(range)) else { continue };
+                let Some(series) = head.get(slot).filter(|series| series.has_samples(within)) else { continue };
                 let index = gathering.entry(series.fingerprint, |labels| *labels == series.labels, || series.labels.clone());
-                visit(gathering, index, series)?;
+                visit(gathering, index, series, within)?;
             }
             let blocks = self.blocks.read().clone();
             return Ok(blocks.iter().filter(|block| block.overlaps(range)).cloned().collect());
@@ -120,11 +122,17 @@ impl SeriesRead for Store {
     ) -> Result<Option<Vec<Series>>, StoreError> {
         let mut gathering = Gathering::default();
         let too_many = || StoreError::TooManySamples { limit: max_samples };
-        let blocks = self.gather_head(matchers, range, &mut gathering, |gathering, index, series| {
+        let mut is_stopped = false;
+        let gathered = self.gather_head(matchers, range, &mut gathering, |gathering, index, series, range| {
+            is_stopped = !go_on();
             series.read(range, &mut gathering.series[index].from_head);
             gathering.total += gathering.series[index].from_head.len();
-            if gathering.total > max_samples { Err(too_many()) } else { Ok(()) }
-        })?;
+            if is_stopped || gathering.total > max_samples { Err(too_many()) } else { Ok(()) }
+        });
+        if is_stopped {
+            return Ok(None);
+        }
+        let blocks = gathered?;
         for block in &blocks {
             let Some(index) = self.index_of(block) else { continue };
             let mut reader = BlockReader::new(block, &index);
@@ -173,7 +181,7 @@ impl SeriesRead for Store {
 
     fn series(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>, StoreError> {
         let mut gathering = Gathering::default();
-        let blocks = self.gather_head(matchers, range, &mut gathering, |_, _, _| Ok(()))?;
+        let blocks = self.gather_head(matchers, range, &mut gathering, |_, _, _, _| Ok(()))?;
         for block in &blocks {
             let Some(index) = self.index_of(block) else { continue };
             for series in index.select(matchers) {
@@ -217,19 +225,19 @@ mod tests {
         Labels::new([("__name__", "m"), ("n", &format!("{number:03}"))])
     }
 
-    /// How many samples one read of all series finds while somebody writes from its first series on, and how many series it
-    /// looked at.
-    fn read_while(write: impl Fn(&Store) + Send + Sync) -> (usize, usize) {
+    /// How many samples one read of all series finds while somebody writes from its first series on, how many there were when
+    /// it came to each, and how many series it looked at.
+    fn read_while(write: impl Fn(&Store) + Send + Sync) -> (usize, usize, usize) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(StoreOptions::new(dir.path())).unwrap();
         let now = crate::store::now_ms();
         let rows: Vec<_> = (0..SERIES).map(|number| (store.resolve(&labels(number)).unwrap(), now - 1000, 1.0)).collect();
         assert_eq!(store.append(&rows).unwrap().samples as usize, SERIES);
-        let (mut gathering, mut looked_at) = (Gathering::default(), 0);
+        let (mut gathering, mut looked_at, mut there) = (Gathering::default(), 0, Vec::new());
         std::thread::scope(|scope| {
             let (store, write) = (&store, &write);
             store
-                .gather_head(&[], ALL, &mut gathering, |gathering, index, series| {
+                .gather_head(&[], ALL, &mut gathering, |gathering, index, series, range| {
                     if looked_at == 0 {
                         scope.spawn(move || write(store));
                         // Nobody else can read once it waits.
@@ -238,26 +246,27 @@ mod tests {
                         }
                     }
                     looked_at += 1;
-                    series.read(ALL, &mut gathering.series[index].from_head);
+                    series.read(ALL, &mut there);
+                    series.read(range, &mut gathering.series[index].from_head);
                     Ok(())
                 })
                 .unwrap();
         });
-        (gathering.series.iter().map(|series| series.from_head.len()).sum(), looked_at)
+        (gathering.series.iter().map(|series| series.from_head.len()).sum(), there.len(), looked_at)
     }
 
     #[test]
-    fn who_waits_to_write_is_let_in_between_series() {
+    fn who_waits_to_write_is_let_in_between_series_and_what_he_writes_is_left_out() {
         let found = read_while(|store| {
             let row = (store.resolve(&labels(SERIES - 1)).unwrap(), crate::store::now_ms(), 2.0);
             store.append(&[row]).unwrap();
         });
-        assert_eq!(found, (SERIES + 1, SERIES), "what was written meanwhile is read with the last series");
+        assert_eq!(found, (SERIES, SERIES + 1, SERIES), "it was written before the last series was read");
     }
 
     #[test]
     fn what_may_have_moved_into_a_block_is_read_anew() {
-        let (samples, looked_at) = read_while(|store| store.head.write().expire(0));
+        let (samples, _, looked_at) = read_while(|store| store.head.write().expire(0));
         assert_eq!(samples, SERIES, "none is read twice");
         assert!(looked_at > SERIES, "{looked_at}");
     }

@@ -76,6 +76,9 @@ export async function addresses(test, base, { name, path }) {
     }
     for (const { width, height } of [WIDE, NARROW]) {
       await page.setViewportSize({ width, height });
+      await settle(page);
+      // What is drawn by its size follows a frame after the window.
+      await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
       problems.push(...(await overlaps(page)).map((one) => `${width}: ${one}`));
     }
     if (page.url() !== url) problems.push(`the address changed from ${url} to ${page.url()}`);

@@ -2,6 +2,7 @@
 // are then skipped and said so). `--only TEXT`, also more than once, runs the cases whose name holds a text; `--shots` keeps a
 // picture of every look, without it only of what fails. Exit code 1 when a case fails.
 import { mkdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { access, unwatched } from "./access.mjs";
 import { launch, openPage } from "./browser.mjs";
@@ -12,8 +13,8 @@ import { states } from "./states.mjs";
 import { truths } from "./truths.mjs";
 
 const SHOTS = fileURLToPath(new URL("./shots/", import.meta.url));
-/** Cases at once: many wait for the clock of the interface, and two processors draw pages for about this many. */
-const LANES = 4;
+/** Cases at once: many wait for the clock of the interface, and each processor draws pages for about two. */
+const LANES = Math.max(1, Math.min(4, 2 * availableParallelism()));
 const SLOWEST = 5;
 const only = process.argv.flatMap((word, at, all) => (word === "--only" ? [all[at + 1]] : []));
 const shots = process.argv.includes("--shots") ? SHOTS : null;
@@ -30,18 +31,20 @@ let skipped = 0;
 const testAt = (base) => async (name, options, body) => {
   if (only.length > 0 && !only.some((text) => name.includes(text))) return;
   const begun = performance.now();
-  const opened = await openPage(browser, base, options);
   const problems = [];
+  let opened;
   let answer;
+  // What goes wrong here, also in opening and closing, is this case's: other lanes go on.
   try {
+    opened = await openPage(browser, base, options);
     answer = await body(opened.page, problems);
   } catch (error) {
     problems.push(error.message.split("\n").slice(0, 6).join("\n  "));
   }
-  problems.push(...new Set(opened.faults));
+  problems.push(...new Set(opened?.faults ?? []));
   if (problems.length > 0)
-    await opened.page.screenshot({ path: `${SHOTS}failed-${name.replace(/[^\w-]+/g, "_")}.png` }).catch(() => {});
-  await opened.close();
+    await opened?.page.screenshot({ path: `${SHOTS}failed-${name.replace(/[^\w-]+/g, "_")}.png` }).catch(() => {});
+  await opened?.close().catch((error) => problems.push(error.message));
   took.push({ name, seconds: (performance.now() - begun) / 1000 });
   if (problems.length > 0) {
     failed++;
@@ -82,6 +85,10 @@ await Promise.all(
 
 await browser.close();
 for (const one of fixtures) one.close();
+for (const text of only.filter((text) => !took.some(({ name }) => name.includes(text)))) {
+  failed++;
+  process.stdout.write(`FAILED: no case is named "${text}"\n`);
+}
 took.sort((a, b) => b.seconds - a.seconds);
 for (const { name, seconds } of took.slice(0, SLOWEST)) process.stdout.write(`${seconds.toFixed(1)} s: ${name}\n`);
 process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);

@@ -300,7 +300,8 @@ int walk_watched(struct bpf_iter__task *context)
 		if (watch && times) {
 			settle(task, times);
 			take_watch(watch, times);
-		} else {
+		} else if (task->mm) {
+			/* What has ended leaves nobody to give it back. */
 			new_watch(task);
 		}
 	}

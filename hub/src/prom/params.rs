@@ -48,7 +48,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// What stands in one place; a parameter of one value must not say two things there.
 fn read(text: &[u8]) -> Result<Vec<(String, String)>> {
     let pairs = form::parse(text).map_err(|error| bad_parameter(&error.name, &error))?;
-    match form::contradiction(&pairs, |name| name == "match[]") {
+    match form::contradiction(&pairs, |name| name.ends_with("[]")) {
         Some(name) => Err(bad_parameter(name, "it is given twice with different values; give one")),
         None => Ok(pairs),
     }

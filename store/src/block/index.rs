@@ -234,7 +234,7 @@ impl BlockIndex {
     pub fn touches(&self, series: u32, range: TimeRange) -> bool {
         self.columns(series).any(|column| {
             let bounds = self.time_of(column).1;
-            bounds.min_t_ms <= range.to_ms && bounds.max_t_ms >= range.from_ms
+            range.from_ms <= range.to_ms && bounds.min_t_ms <= range.to_ms && bounds.max_t_ms >= range.from_ms
         })
     }
 

@@ -15,8 +15,6 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-#define MSG_PEEK 2
-
 /*
  * Steps through what one call read. Kernels before 5.17 have no bpf_loop() and verify each step of a loop: enough for some 50
  * commands; further ones of the same read are a gap.
@@ -129,7 +127,8 @@ static __always_inline void was_read(struct sock *sk, struct conn *conn, const s
 	conn->first_at = 0;
 	bytes = msg ? last_user_bytes(msg, count) : 0;
 	if (!bytes) {
-		COUNT(counters.gaps);
+		if (conn->verdict == RESP)
+			COUNT(counters.gaps);
 		resp_reset(&conn->parser);
 		return;
 	}
@@ -212,7 +211,7 @@ int BPF_PROG(sli_arrival, struct sock *sk, struct sk_buff *skb)
 
 /*
  * The last call of a thread. Its return has no hook: the kernel follows few of those at once, and each read that waits for
- * bytes would take one.
+ * bytes would take one. So what a thread splices from a socket that it has read before is looked for in that read's buffer.
  */
 struct call {
 	__u64 sk;
@@ -228,12 +227,13 @@ struct {
 	__type(value, struct call);
 } calls SEC(".maps");
 
-static __always_inline void keep_call(const struct sock *sk, const struct msghdr *msg)
+static __always_inline void keep_call(struct sock *sk, const struct msghdr *msg)
 {
 	struct call call = { .sk = (__u64)sk, .msg = (__u64)msg };
 	__u64 thread = bpf_get_current_pid_tgid();
+	struct conn *conn = conn_of(sk);
 
-	if (is_served(sk))
+	if (conn && conn->verdict != OTHER)
 		bpf_map_update_elem(&calls, &thread, &call, BPF_ANY);
 }
 
