@@ -248,7 +248,11 @@ fn sections_replace_and_absent_ones_keep() {
     let answer = rest.get("tcp");
     assert!(answer.contains(r#""proc_id":[7],"proc_name":[]"#) && answer.contains(r#""custom_labels":{"app":"a""#), "{answer}");
     assert_eq!(rest.put("tcp", r#"{"blacklist":{}}"#), (200, SUCCESS.into()));
-    assert!(rest.get("tcp").starts_with(r#"{"blacklist":{},"cmd""#));
+    let answer = rest.get("tcp");
+    assert!(answer.starts_with(r#"{"blacklist":{"custom_labels":{"app":"a","zone":"b"}},"cmd""#), "{answer}");
+    let changed = answer.replace("\"report_period\":60", "\"report_period\":30");
+    assert_eq!(rest.put("tcp", changed.trim()), (200, SUCCESS.into()));
+    assert_eq!(rest.get("tcp"), changed, "labels in force are shown and kept");
 }
 
 #[test]
@@ -272,6 +276,20 @@ fn every_answer_is_accepted_back() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_accepted_without_effect_is_warned_of_beside_the_answer() {
+    let rest = Rest::new();
+    let warning = |json: &str| {
+        let reply = rest.ask("PUT", "/tcp", format!("json={json}").as_bytes());
+        assert_eq!((reply.status, reply.body.as_str()), (200, SUCCESS));
+        reply.head.lines().find_map(|line| line.strip_prefix("warning: ")).map(str::to_owned)
+    };
+    assert_eq!(warning(r#"{"blacklist":{},"cmd":{"probe":["tcp_rtt"]}}"#), None);
+    let told = warning(r#"{"cmd":{"probe":["tcp_rtt","tcp_delay"]},"params":{"cluster_ip_backend":2}}"#);
+    assert_eq!(told.as_deref(), Some("299 gala \"without effect in this version: tcp_delay, cluster_ip_backend\""));
+    assert_eq!(warning(r#"{"cmd":{"probe":["tcp_rtt"]},"params":{"cluster_ip_backend":0}}"#), None);
 }
 
 #[test]

@@ -186,7 +186,7 @@ pub fn agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) 
         cpu_cores: (percent / 100.0 * cores).max(0.1),
         memory_bytes: bytes("budget_memory", &text(&options.budget_memory, "budget_memory", "80MiB"))?,
     };
-    Ok(AgentConfig {
+    let mut config = AgentConfig {
         metrics_listen: address("metrics_listen", &text(&options.metrics_listen, "metrics_listen", "127.0.0.1:8888"))?,
         rest_listen: address("rest_listen", &text(&options.rest_listen, "rest_listen", "127.0.0.1:9999"))?,
         metrics_required: is_chosen(&options.metrics_listen, "metrics_listen"),
@@ -202,7 +202,9 @@ pub fn agent_config(common: &Common, options: &AgentOptions, file: &FileConfig) 
         notes: file.notes.clone(),
         keep: common.keeps_configuration(file),
         ..AgentConfig::default()
-    })
+    };
+    config.style.bucket_series = options.metrics_buckets || file.option("metrics_buckets") == Some("true");
+    Ok(config)
 }
 
 pub fn hub_config(common: &Common, options: &HubOptions, file: &FileConfig, topology_period: Duration) -> Result<HubConfig> {

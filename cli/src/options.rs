@@ -50,6 +50,9 @@ pub struct AgentOptions {
     /// Prometheus exporter, `off` for none [default: 127.0.0.1:8888]
     #[arg(long, env = "GALA_METRICS_LISTEN", value_name = "ADDR:PORT", value_parser = address_text)]
     pub metrics_listen: Option<String>,
+    /// Histograms at the exporter also as `NAME_bucket` and `NAME_count`
+    #[arg(long, env = "GALA_METRICS_BUCKETS", value_parser = BoolishValueParser::new())]
+    pub metrics_buckets: bool,
     /// REST API, `off` for none [default: 127.0.0.1:9999]
     #[arg(long, env = "GALA_REST_LISTEN", value_name = "ADDR:PORT", value_parser = address_text)]
     pub rest_listen: Option<String>,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use gala_analysis::detect::AnomalyRow;
+use gala_analysis::topology::Snapshot;
 use gala_analysis::topology::view::Badges;
 use gala_model::Severity;
 use parking_lot::RwLock;
@@ -27,7 +28,7 @@ pub struct Row {
     pub time_ms: i64,
     pub first_ms: i64,
     pub count: usize,
-    /// `app` is what users feel, `sys` is evidence.
+    /// `app` is what users feel, `sys` is of the system under them.
     pub kind: String,
     pub entity_id: String,
     pub entity_name: String,
@@ -54,7 +55,7 @@ impl Row {
             time_ms: row.last_ms,
             first_ms: row.onset_ms,
             count: 1,
-            kind: if row.kpi { "app" } else { "sys" }.to_owned(),
+            kind: if row.class == gala_analysis::incident::Class::App { "app" } else { "sys" }.to_owned(),
             entity_id: row.entity_id.clone(),
             entity_name: row.entity_name.clone(),
             entity_type: row.entity_type.clone(),
@@ -208,13 +209,17 @@ impl AnomalyLog {
         open.chain(self.ended.values().filter(move |row| (row.first_ms..=row.time_ms).contains(&at_ms)))
     }
 
-    /// Anomalies per entity at a moment.
-    pub fn badges_at(&self, at_ms: i64) -> HashMap<String, Badges> {
+    /// Anomalies per entity at a moment. What is more than evidence counts at all its entity is a part of, too: maps show
+    /// processes, applications and hosts, and what is wrong with their parts is wrong with them.
+    pub fn badges_at(&self, at_ms: i64, snapshot: &Snapshot) -> HashMap<String, Badges> {
         let mut badges: HashMap<String, Badges> = HashMap::new();
         for row in self.at(at_ms) {
-            let badge = badges.entry(row.entity_id.clone()).or_default();
-            badge.anomalies += 1;
-            badge.severity = badge.severity.max(Some(row.severity));
+            let wholes = if row.severity > Severity::Info { snapshot.wholes(&row.entity_id) } else { Vec::new() };
+            for id in std::iter::once(row.entity_id.as_str()).chain(wholes.iter().map(|whole| &*whole.id)) {
+                let badge = badges.entry(id.to_owned()).or_default();
+                badge.anomalies += 1;
+                badge.severity = badge.severity.max(Some(row.severity));
+            }
         }
         badges
     }

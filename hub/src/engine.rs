@@ -199,7 +199,7 @@ impl Loop {
         let mut log = self.hub.anomalies.write();
         let news = log.update(&abnormal, |machine| names.host_name(machine), now_ms);
         // Before the log may be read again: who sees a row sees its badge.
-        self.hub.progress.lock().anomalies = Arc::new(log.badges_at(now_ms));
+        self.hub.progress.lock().anomalies = Arc::new(log.badges_at(now_ms, &snapshot));
         drop(log);
         for row in &news {
             self.hub.stream.send(Topic::Anomaly, row);

@@ -129,6 +129,9 @@ fn anomalies_are_filtered_by_machine_and_entity_in_any_spelling_and_told_when_th
     let suffix = requests_id().strip_prefix(MACHINE).unwrap().to_owned();
     assert!(of(&format!("entity={uuid}{suffix}")) > 0, "the id without its address is the same entity");
     wait_for("the incident", || (!items(&hub.json(&format!("/faults?entity={uuid}{suffix}"))).is_empty()).then_some(()));
+    let of_process = |tgid: &str| items(&hub.json(&format!("/faults?entity={}", process_id(tgid)))).len();
+    assert!(of_process("4711") > 0, "its requests are slow");
+    assert_eq!(of_process("99"), 0);
 
     // What is over stays told with the entity.
     hub.hub().state().anomalies.write().update(&[], |_| "", common::now_ms());
@@ -225,6 +228,12 @@ fn the_catalogue_is_stamped_like_the_topology_it_is_of() {
     for path in ["/meta/types", "/meta/relations", "/topology/snapshots", "/entities"] {
         let answer = hub.json(path);
         assert!(answer["snapshot"]["ts"].as_i64() > Some(0) && answer["partial"].is_boolean(), "{path}: {}", answer["snapshot"]);
+    }
+    // Each relation that is drawn has its rule.
+    let rules = hub.json("/meta/relations?limit=1000");
+    let is_known = |relation: &str, to: &str| items(&rules).iter().any(|rule| rule["relation"] == *relation && rule["to"] == *to);
+    for (relation, to) in [("uses", "disk"), ("connect", "proc"), ("connect", "external"), ("belongs_to", "proc")] {
+        assert!(is_known(relation, to), "{relation} {to}");
     }
 }
 

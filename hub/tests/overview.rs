@@ -175,6 +175,17 @@ fn a_state_is_told_of_what_is_judged_and_is_the_same_everywhere() {
     let check = slow["checks"].as_array().unwrap().iter().find(|check| check["metric"] == row["metric_id"]).unwrap();
     assert_eq!(check["state"], state, "{check}");
     assert_eq!(slow["entity"]["badges"]["severity"], row["severity"]);
+    // What is wrong with the requests is wrong with their process, its application and its host: every layer of the map shows it.
+    let of_machine = |rest: &str| format!("{}_{rest}", common::MACHINE);
+    let wholes = [process_id("4711"), of_machine("appinstance_4711"), of_machine("host")];
+    for (layer, id) in ["process", "application", "host"].into_iter().zip(wholes) {
+        let badges = wait_for("the mark on the map", || {
+            let map = hub.json(&format!("/topology/horizontal?layer={layer}"));
+            let badges = map["nodes"].as_array()?.iter().find(|node| node["id"] == *id)?["badges"].clone();
+            (badges["severity"] == row["severity"]).then_some(badges)
+        });
+        assert!(badges["anomalies"].as_u64() > Some(0), "{layer}: {badges}");
+    }
     let charts = hub.json(&format!("/entities/{requests}/metrics?metric={}", row["metric_id"].as_str().unwrap()));
     assert_eq!(charts["items"][0]["state"], state, "{charts}");
     let service = hub.json("/services")["items"][0].clone();
@@ -191,6 +202,27 @@ fn a_state_is_told_of_what_is_judged_and_is_the_same_everywhere() {
     let young = wait_for("the new process", || Some(hub.get(&path)).filter(|answer| answer.status == 200)).json();
     assert_eq!(young["checks"], serde_json::json!([]), "{young}");
     assert_eq!(young["entity"]["badges"], serde_json::json!({"anomalies": 0, "severity": null, "judged": false}));
+}
+
+/// A disk that fills up is the system's trouble, though it opens an incident like what users feel.
+#[test]
+fn what_the_system_suffers_is_no_anomaly_of_an_application() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = TestHub::start(dir.path());
+    let mount = [("MountOn", "/data"), ("Fsname", "/dev/sdb"), ("Fstype", "ext4")];
+    let begun_ms = now_ms();
+    for (ago_ms, used) in [(9_000, 50.0), (6_000, 50.0), (3_000, 99.7)] {
+        hub.put(begun_ms - ago_ms, &[("gala_gopher_fs_UsePer", &mount, used)]);
+    }
+    let full = |kind: &str| {
+        let rows = hub.json(&format!("/anomalies?kind={kind}"));
+        rows["items"].as_array()?.iter().find(|row| row["metric_id"] == "gala_gopher_fs_UsePer").cloned()
+    };
+    let row = wait_for("the full file system", || full("sys"));
+    assert!(full("app").is_none(), "{row}");
+    let event = hub.json(&format!("/anomalies/{}", row["event_id"].as_str().unwrap()));
+    assert_eq!(event["raw"]["Attributes"]["event_type"], "sys", "{event}");
+    assert!(event["raw"]["Body"].as_str().unwrap().contains("System Failure"), "{event}");
 }
 
 #[test]

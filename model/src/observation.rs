@@ -1,5 +1,5 @@
 //! What leaves the agent: observations (a row with its owner's labels and a time) and events; one trait for both,
-//! served in one process by a channel and apart by remote write and OTLP logs.
+//! served in one process by a channel and apart, of observations so far, by remote write.
 
 use std::sync::Arc;
 

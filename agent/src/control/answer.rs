@@ -8,18 +8,21 @@ use serde_json::Value;
 pub struct Answer {
     pub status: u16,
     pub body: String,
+    /// What was accepted and has no effect; empty where all has.
+    pub warning: String,
 }
 
 impl Answer {
-    /// Scripts compare the text, so it is always the same; what was accepted without effect is in the ledger.
-    pub fn success() -> Self {
-        Self { status: 200, body: "{ \"result\": \"success\", \"message\":\"New config takes effect\" }\n".to_owned() }
+    /// Scripts compare the text, so it is always the same; what was accepted without effect is in a header and the ledger.
+    pub fn success(warning: String) -> Self {
+        let body = "{ \"result\": \"success\", \"message\":\"New config takes effect\" }\n".to_owned();
+        Self { status: 200, body, warning }
     }
 
     /// Upstream's form, blanks included, the text escaped.
     pub fn failed(status: u16, message: &str) -> Self {
         let message = Value::from(message);
-        Self { status, body: format!("{{ \"result\": \"failed\", \"message\":{message} }}\n") }
+        Self { status, body: format!("{{ \"result\": \"failed\", \"message\":{message} }}\n"), warning: String::new() }
     }
 
     /// The same with a member of ours behind upstream's two, where upstream's words leave out place or fix.
@@ -28,7 +31,8 @@ impl Answer {
             return Self::failed(400, refusal.message());
         }
         let (message, detail) = (Value::from(refusal.message()), Value::from(refusal.detail()));
-        Self { status: 400, body: format!("{{ \"result\": \"failed\", \"message\":{message}, \"detail\":{detail} }}\n") }
+        let body = format!("{{ \"result\": \"failed\", \"message\":{message}, \"detail\":{detail} }}\n");
+        Self { status: 400, body, warning: String::new() }
     }
 
     pub fn not_found() -> Self {

@@ -7,7 +7,7 @@ use crate::runtime::sampler::StartProbe;
 /// Which kinds of objects a probe's observation range may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observes {
-    /// The range is ignored.
+    /// No range has to be given.
     Nothing,
     Processes,
     Containers,

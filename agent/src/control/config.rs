@@ -48,18 +48,17 @@ impl ProbeConfig {
         let shown = PARAMS.iter().map(|param| (param, self.param(param)));
         let shown = shown.filter(|(param, value)| param.is_shown_for(entry.name, value));
         let params: Map<String, Value> = shown.map(|(param, value)| (param.name.to_owned(), value)).collect();
+        // Alphabetical whether or not the map keeps the order of insertion. Labels are in force with either list.
+        let listed: BTreeMap<String, Value> = self.objects_answer().into_iter().chain(self.labels_answer()).collect();
+        let listed: Map<String, Value> = listed.into_iter().collect();
         let mut answer = Map::new();
         if self.mode == Mode::Black {
-            answer.insert("blacklist".into(), self.objects_answer().into());
+            answer.insert("blacklist".into(), listed.clone().into());
         }
         answer.insert("cmd".into(), command.into());
         answer.insert("params".into(), params.into());
         if self.mode == Mode::White {
-            let mut snoopers = self.objects_answer();
-            snoopers.extend(self.labels_answer());
-            // Alphabetical whether or not the map keeps the order of insertion.
-            let sorted: BTreeMap<String, Value> = snoopers.into_iter().collect();
-            answer.insert("snoopers".into(), sorted.into_iter().collect::<Map<_, _>>().into());
+            answer.insert("snoopers".into(), listed.into());
         }
         answer.insert("state".into(), if running { "running" } else { "stopped" }.into());
         answer.into()

@@ -27,7 +27,7 @@ use super::catalogue::PROBES;
 use super::{libconfig, upstream};
 
 /// Options of the command line that a file may set, spelled with `_` for `-`.
-pub const OPTIONS: [&str; 15] = [
+pub const OPTIONS: [&str; 16] = [
     "budget_cpu",
     "budget_memory",
     "data",
@@ -37,6 +37,7 @@ pub const OPTIONS: [&str; 15] = [
     "listen",
     "log",
     "log_format",
+    "metrics_buckets",
     "metrics_listen",
     "no_auth",
     "rest_listen",
@@ -70,7 +71,7 @@ enum Form {
 impl Form {
     fn of(option: &str) -> Self {
         match option {
-            "insecure" | "no_auth" => Self::Switch,
+            "insecure" | "metrics_buckets" | "no_auth" => Self::Switch,
             "log_format" => Self::OneOf(&["text", "json"]),
             "budget_cpu" => Self::Number,
             "topology.max_links_per_process" | "topology.offline_confirm" => Self::Number,

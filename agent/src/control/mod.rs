@@ -129,7 +129,7 @@ impl Control {
         let known = &entries[entry.name];
         let body =
             if known.addressed { known.config.answer(entry, self.is_running(entry.name)).to_string() } else { "{}".to_owned() };
-        Answer { status: 200, body: body + "\n" }
+        Answer { status: 200, body: body + "\n", warning: String::new() }
     }
 
     /// A PUT; what it changes is kept over a restart.
@@ -153,7 +153,7 @@ impl Control {
         match parsed().and_then(|object| self.ask(entry, &object)) {
             Ok(()) => {
                 self.save();
-                Answer::success()
+                Answer::success(self.without_effect(entry))
             }
             Err(refusal) => {
                 self.address(entry);
@@ -218,6 +218,14 @@ impl Control {
         Ok(())
     }
 
+    /// What a probe is configured to do and does not in this version.
+    fn without_effect(&self, entry: &ProbeEntry) -> String {
+        let entries = self.entries.lock();
+        let config = &entries[entry.name].config;
+        let names: Vec<&str> = config.unfilled(entry).chain(config.unused(entry.name)).collect();
+        if names.is_empty() { String::new() } else { format!("without effect in this version: {}", names.join(", ")) }
+    }
+
     /// Some parameters ask for what we never do, or not yet; they are accepted and said so.
     fn note_unused(&self, entry: &ProbeEntry, config: &ProbeConfig) {
         let place = format!("probe.{}", entry.name);
@@ -231,7 +239,7 @@ impl Control {
             self.ledger.add(
                 &place,
                 "cluster_ip_backend=2",
-                "it would insert a TCP option into others' packets; conntrack is used instead",
+                "it would insert a TCP option into others' packets, which is never done: addresses of services stay as they are",
                 1,
             );
         } else {
@@ -397,9 +405,22 @@ mod tests {
                 control.statuses.lock().insert(name, ProbeStatus::stopped(name));
                 answer.send(None).unwrap();
             });
-            assert_eq!(control.put("ksli", br#"{"state":"stopped"}"#), Answer::success());
+            assert_eq!(control.put("ksli", br#"{"state":"stopped"}"#), Answer::success(String::new()));
         });
         assert_eq!(control.statuses.lock()["ksli"].state, ProbeState::Stopped);
+    }
+
+    #[test]
+    fn an_answer_sent_back_that_says_stopped_keeps_a_probe_from_being_started_again() {
+        let (commands, received) = crossbeam_channel::unbounded();
+        let control = Control::new(commands, Arc::default(), Ledger::default(), None, Duration::from_secs(5), None);
+        let config = ProbeConfig { sub_probes: vec!["host"], ..ProbeConfig::default() };
+        control.entries.lock().insert("baseinfo", Entry { config, wanted: true, addressed: true, ..Entry::default() });
+        let answer = control.get("baseinfo").body;
+        assert!(answer.contains("\"state\":\"stopped\""), "{answer}");
+        assert_eq!(control.put("baseinfo", answer.as_bytes()), Answer::success(String::new()));
+        control.start_wanted();
+        assert!(received.is_empty(), "it was started");
     }
 
     #[test]

@@ -138,7 +138,8 @@ pub struct Range {
 
 impl Range {
     pub fn new(mode: Mode, objects: &Objects, observes: Observes) -> Self {
-        let everything = observes == Observes::Nothing || (mode == Mode::Black && objects.is_empty());
+        // Probes that need no range take one all the same: of rows that belong to a process those of others are left out.
+        let everything = objects.is_empty() && (mode == Mode::Black || observes == Observes::Nothing);
         Self { mode, objects: objects.clone(), everything, resolved: Arc::default() }
     }
 
@@ -291,5 +292,9 @@ mod tests {
         assert!(range.everything && range.processes().is_none());
         assert!(!Range::new(Mode::White, &Objects::default(), Observes::Processes).everything);
         assert!(Range::new(Mode::White, &Objects::default(), Observes::Nothing).everything);
+        let one = Objects { proc_id: vec![1], ..Objects::default() };
+        for mode in [Mode::White, Mode::Black] {
+            assert!(!Range::new(mode, &one, Observes::Nothing).everything, "what is listed is meant");
+        }
     }
 }

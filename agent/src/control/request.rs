@@ -124,7 +124,8 @@ pub fn apply(object: &Map<String, Value>, entry: &ProbeEntry, config: &mut Probe
     }
     // What we answered is accepted back whatever the rules for new requests say.
     if config.answer(entry, situation.running).as_object() == Some(object) {
-        return Ok(Wish::AsItIs);
+        // Its `state` is a wish all the same: what broke and is told to be stopped is not started again.
+        return Ok(if situation.running { Wish::Running } else { Wish::Stopped });
     }
     let (command, snoopers) = (section(object, "cmd")?, section(object, "snoopers")?);
     let (blacklist, given_params) = (section(object, "blacklist")?, section(object, "params")?);

@@ -53,6 +53,11 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, PUT"));
     }
+    if !answer.warning.is_empty()
+        && let Ok(warning) = header::HeaderValue::from_str(&format!("299 gala \"{}\"", answer.warning))
+    {
+        response.headers_mut().insert(header::WARNING, warning);
+    }
     response
 }
 

@@ -374,6 +374,7 @@ impl AgentHandle {
         let mut old = self.config.lock();
         let fixed = [
             ("metrics_listen", old.metrics_listen != new.metrics_listen),
+            ("metrics_buckets", old.style.bucket_series != new.style.bucket_series),
             ("rest_listen", old.rest_listen != new.rest_listen),
             ("run_dir", old.run_dir != new.run_dir),
             ("data", old.state_dir != new.state_dir),

@@ -1,8 +1,9 @@
 //! Which processes are reported. All would be too many series, so a process is reported while it does something: from the
 //! first period in which it runs (or is stuck) after it was first seen, until it was quiet for a minute, or for ten if it
-//! ever used a second of CPU. A process that only exists costs nothing.
+//! ever used a second of CPU. A process that only exists costs nothing. Where processes are named, all of these are reported.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ahash::HashMap;
@@ -65,14 +66,11 @@ impl Choice {
         self.latest = Some(now.at);
         let mut pairs = Vec::new();
         let mut kept = HashMap::default();
-        for pair in joined(before, now) {
+        for pair in candidates(before, now, only) {
             let tgid = pair.now.tgid;
-            if only.is_some_and(|only| !only.contains(&tgid)) {
-                continue;
-            }
             let known = self.known.get(&tgid).filter(|known| known.start_ns == pair.now.start_ns).copied();
             let keep = if pair.now.usage.runtime_ns >= BUSY_NS { KEEP_BUSY } else { KEEP };
-            let entry = if pair.is_active(elapsed) {
+            let entry = if only.is_some() || pair.is_active(elapsed) {
                 Known { start_ns: pair.now.start_ns, active_at: now.at, since: known.map_or(now.at, |known| known.since) }
             } else {
                 match known {
@@ -98,6 +96,19 @@ impl Choice {
         let first_report = self.known.get(&pair.now.tgid).is_some_and(|known| Some(known.since) == self.latest);
         first_report && self.youngest_ns.is_some_and(|youngest| pair.now.start_ns > youngest)
     }
+}
+
+/// Who may be reported, by id. Of those that are named also who began since `before`: all it did was done since.
+fn candidates<'a>(before: &'a Snapshot, now: &'a Snapshot, only: Option<&HashSet<u32>>) -> Vec<Pair<'a>> {
+    static UNBORN: LazyLock<Process> = LazyLock::new(Process::default);
+    let mut pairs: Vec<Pair<'a>> = joined(before, now).collect();
+    let Some(only) = only else { return pairs };
+    pairs.retain(|pair| only.contains(&pair.now.tgid));
+    let youngest_ns = before.processes.iter().map(|process| process.start_ns).max().unwrap_or(0);
+    let born = now.processes.iter().filter(|process| process.start_ns > youngest_ns && only.contains(&process.tgid));
+    pairs.extend(born.map(|now| Pair { before: &UNBORN, now }));
+    pairs.sort_unstable_by_key(|pair| pair.now.tgid);
+    pairs
 }
 
 /// Processes that are in both snapshots. An id that passed to another process does not match.
@@ -193,6 +204,19 @@ mod tests {
         let mut choice = Choice::default();
         let ids = chosen(&choice.select(&before, &now, None));
         assert_eq!((ids.len(), ids[0], choice.left_out), (MAX_PROCESSES, 7, 6));
+    }
+
+    #[test]
+    fn who_is_named_is_reported_from_its_start_on_also_while_it_does_nothing() {
+        let start = Instant::now();
+        let before = snapshot(start, vec![process(7, 1, 5), process(8, 1, 5)]);
+        let now = snapshot(start + Duration::from_secs(5), vec![process(7, 1, 5), process(8, 1, 5), process(9, 2, 3)]);
+        let mut choice = Choice::default();
+        let only = HashSet::from([7, 9]);
+        let pairs = choice.select(&before, &now, Some(&only));
+        assert_eq!(chosen(&pairs), [7, 9]);
+        assert_eq!((pairs[0].runtime_ns(), pairs[1].runtime_ns()), (0, 3));
+        assert!(!choice.is_new(&pairs[0]) && choice.is_new(&pairs[1]));
     }
 
     #[test]

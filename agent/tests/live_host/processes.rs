@@ -122,3 +122,14 @@ fn a_process_is_reported_with_what_it_holds() {
     assert!(row.number("cpu_util").unwrap() > 0.0);
     assert!(rows.sum("host_processes", &[], "processes").unwrap() >= 1.0);
 }
+
+#[test]
+fn a_process_that_only_sleeps_is_told_of() {
+    let mut probe = probes::baseinfo::start(&settings()).unwrap();
+    let sleeper = Burner(Command::new("sleep").arg("60").spawn().unwrap());
+    let pid = sleeper.pid();
+    // It never runs again from here on.
+    wait_for("it sleeps", || fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("State:\tS"));
+    let rows = collect_until(&mut *probe, "a sign of its life", |rows| !rows.all("system_proc", &[("tgid", &pid)]).is_empty());
+    assert_eq!(rows.all("system_proc", &[("tgid", &pid)])[0].number("num_threads"), Some(1.0));
+}

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::EntityGraph;
 use super::evidence::Direction;
 use super::live::Detector;
+use super::policy::Class;
 use super::route;
 use crate::incident::rarity;
 
@@ -18,8 +19,10 @@ pub struct AnomalyRow {
     pub machine_id: String,
     pub metric: String,
     pub unit: &'static str,
-    /// Whether it is what users feel (and opens incidents) or evidence.
+    /// Whether it opens incidents or is evidence.
     pub kpi: bool,
+    /// Whether users feel it.
+    pub class: Class,
     pub severity: Severity,
     pub incident_id: Option<String>,
     pub onset_ms: i64,
@@ -65,6 +68,7 @@ impl Detector {
                 metric: symptom.metric,
                 unit: route::unit(&entry.role),
                 kpi: true,
+                class: symptom.class,
                 severity: symptom.severity,
                 onset_ms: symptom.onset_ms,
                 last_ms: entry.kpi.state.last_ms,
@@ -90,6 +94,7 @@ impl Detector {
                 metric: series.labels.metric().to_owned(),
                 unit: meaning.field.unit,
                 kpi: false,
+                class: Class::Sys,
                 severity: Severity::Info,
                 incident_id: self.incident_of(&entity_id),
                 entity_id,

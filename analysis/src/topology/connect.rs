@@ -37,6 +37,8 @@ struct Link {
     key: FlowKey,
     client_port: u16,
     is_client: bool,
+    /// Pod or container it is in, which have a loopback of their own.
+    place: Option<Arc<str>>,
 }
 
 /// Adds `is_peer` between connection ends, `connect` between processes, and external peers.
@@ -54,12 +56,17 @@ pub fn connect(observed: &mut Observed) {
     let mut matched_servers: HashSet<usize> = HashSet::new();
     let mut externals = Vec::new();
     for client in links.iter().filter(|link| link.is_client) {
-        let candidates: Vec<&&Link> = servers
+        let mut candidates: Vec<&&Link> = servers
             .get(&client.key)
             .into_iter()
             .flatten()
             .filter(|server| client.client_port == 0 || server.client_port == 0 || client.client_port == server.client_port)
             .collect();
+        let is_beside = |server: &&&Link| server.place == client.place;
+        // Who shares the host's network talks to others all the same.
+        if client.key.server.is_loopback() && candidates.iter().any(is_beside) {
+            candidates.retain(is_beside);
+        }
         if candidates.is_empty() {
             externals.push((client, client.key.server, client.key.server_port.to_string()));
             continue;
@@ -101,6 +108,7 @@ fn collect_links(observed: &Observed) -> Vec<Link> {
             key: FlowKey { scope, client, server, server_port },
             client_port: port("client_port").unwrap_or(0),
             is_client: entity.label("role") == Some("client"),
+            place: ["pod_id", "container_id"].iter().find_map(|label| entity.label(label)).map(Arc::from),
         });
     }
     links
@@ -226,5 +234,44 @@ impl ConnectEdge {
 fn add_to(slot: &mut Option<f64>, value: Option<f64>) {
     if let Some(value) = value {
         *slot = Some(slot.unwrap_or(0.0) + value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entity_of(kind: &str, labels: &[(&str, &str)]) -> Entity {
+        let labels: LabelMap = labels.iter().map(|(name, value)| (Arc::from(*name), Arc::from(*value))).collect();
+        let tgid = labels["tgid"].clone();
+        let kind = entity::entity_type(kind).unwrap();
+        let id = format!("m_{}_{tgid}", kind.name);
+        Entity { id: id.into(), kind, machine_id: "m".into(), labels, metrics: BTreeMap::new(), last_sample_ms: 0 }
+    }
+
+    /// Who talks to whom, given process, role and container of each end of connections to one port of the loopback address.
+    fn talks(ends: &[(&str, &str, &str)]) -> Vec<String> {
+        let addresses = [("client_ip", "127.0.0.1"), ("server_ip", "127.0.0.1"), ("client_port", "0"), ("server_port", "6379")];
+        let mut observed = Observed::default();
+        for (tgid, role, container) in ends {
+            let own = [("tgid", *tgid), ("role", *role), ("container_id", *container)];
+            observed.entities.push(entity_of("proc", &own));
+            observed.entities.push(entity_of("tcp_link", &[&own[..], &addresses].concat()));
+        }
+        connect(&mut observed);
+        let told = |edge: &Edge| {
+            let sure = if edge.ambiguous { "?" } else { "" };
+            format!("{} > {}{sure}", edge.from.trim_start_matches("m_proc_"), edge.to.trim_start_matches("m_proc_"))
+        };
+        observed.edges.iter().filter(|edge| edge.relation == Relation::Connect).map(told).collect()
+    }
+
+    #[test]
+    fn each_container_has_a_loopback_of_its_own_but_those_on_the_hosts_network() {
+        let apart = [("1", "client", "a"), ("2", "server", "a"), ("3", "client", "b"), ("4", "server", "b")];
+        assert_eq!(talks(&apart), ["1 > 2", "3 > 4"]);
+        assert_eq!(talks(&[("1", "client", "a"), ("2", "server", "")]), ["1 > 2"]);
+        let workers = [("1", "client", ""), ("2", "server", ""), ("3", "client", ""), ("4", "server", "")];
+        assert_eq!(talks(&workers), ["1 > 2?", "1 > 4?", "3 > 2?", "3 > 4?"], "nothing tells which");
     }
 }

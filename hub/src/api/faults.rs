@@ -10,7 +10,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use gala_analysis::cause::rules::CATEGORIES;
 use gala_analysis::incident::{Incident, Scope, Symptom};
-use gala_model::incident::RootCause;
+use gala_model::incident::{Resource, RootCause};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -89,21 +89,32 @@ fn list_of(hub: &HubState, params: &Params) -> Result<Value, ApiError> {
     let explanations = hub.explanations.read();
     let resource = |incident: &Incident| explanations.get(&incident.id).map(|result| &result.resource);
     found.retain(|incident| {
-        let category =
-            || resource(incident).and_then(|found| found.cause_metrics.first()).map(|cause| cause.fault_category.as_str());
         let domain = || resource(incident).and_then(|found| found.fault_domain.as_ref()).map(|domain| domain.level.as_str());
         incident.closed_ms.unwrap_or(i64::MAX) >= from
             && incident.onset_ms <= to
             && open.is_none_or(|open| incident.is_open() == open)
             && scope.is_none_or(|scope| incident.scope == scope)
-            && entity.as_ref().is_none_or(|entity| entity.contains(&incident.entity_id))
-            && params.text("category").is_none_or(|wanted| category() == Some(wanted))
+            && entity.as_ref().is_none_or(|entity| incident.symptoms.iter().any(|symptom| is_hurt(symptom, entity)))
+            && params.text("category").is_none_or(|wanted| resource(incident).is_some_and(|found| is_of(found, wanted)))
             && params.text("domain").is_none_or(|wanted| domain() == Some(wanted))
     });
     drop(explanations);
     let page = params.page(found, |incident| (Reverse(incident.opened_ms), incident.id.clone()))?;
     let items: Vec<Value> = page.items.iter().map(|incident| row(hub, incident)).collect();
     Ok(json!({"items": items, "next_cursor": page.next_cursor}))
+}
+
+/// Whether a symptom is of an entity, in one of its spellings, or of a part of that process.
+fn is_hurt(symptom: &Symptom, entity: &[String]) -> bool {
+    entity.contains(&symptom.entity_id) || symptom.process_id.as_ref().is_some_and(|process| entity.contains(process))
+}
+
+/// Whether a result is of a category: that of its first cause, or `unknown` where none of its causes leads.
+fn is_of(found: &Resource, category: &str) -> bool {
+    match category {
+        "unknown" => found.fault_category.as_ref().is_some_and(|likeliest| likeliest.code == category),
+        _ => found.cause_metrics.first().is_some_and(|cause| cause.fault_category == category),
+    }
 }
 
 /// Rows of incidents in which one of the entities suffers or is a cause, newest first.
@@ -253,7 +264,21 @@ pub async fn feedback(
 
 #[cfg(test)]
 mod tests {
+    use gala_model::incident::{CauseMetric, FaultCategory};
+
     use super::*;
+
+    #[test]
+    fn what_has_no_leading_cause_is_found_as_unknown() {
+        let code = "unknown".to_owned();
+        let mut found =
+            Resource { fault_category: Some(FaultCategory { code, ..FaultCategory::default() }), ..Resource::default() };
+        assert!(is_of(&found, "unknown") && !is_of(&found, "S4"));
+        // A hint is listed with the row, so it is found by its category, too.
+        found.cause_metrics.push(CauseMetric { fault_category: "S4".to_owned(), ..CauseMetric::default() });
+        assert!(is_of(&found, "unknown") && is_of(&found, "S4") && !is_of(&found, "S1"));
+        assert!(!is_of(&Resource::default(), "unknown"), "nothing is explained yet");
+    }
 
     #[test]
     fn a_cause_of_several_processes_says_so() {

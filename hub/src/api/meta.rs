@@ -60,7 +60,15 @@ pub async fn relations(State(hub): State<Arc<HubState>>, params: Params) -> Resu
             })
         })
         .collect();
-    for (from, relation, to) in [("tcp_link", Relation::IsPeer, "tcp_link"), ("proc", Relation::Connect, "proc")] {
+    // Those that more than equal labels tell.
+    let others = [
+        ("proc", Relation::Uses, "disk"),
+        ("tcp_link", Relation::IsPeer, "tcp_link"),
+        ("proc", Relation::Connect, "proc"),
+        ("proc", Relation::Connect, "external"),
+        ("external", Relation::Connect, "proc"),
+    ];
+    for (from, relation, to) in others {
         rows.push(json!({
             "from": from, "relation": relation, "to": to, "layer": relation.layer(), "matches": [], "requires": [],
         }));

@@ -23,13 +23,14 @@ pub struct Moment {
 
 impl Moment {
     pub fn at(hub: &HubState, at_ms: Option<i64>) -> Self {
-        Self { at_ms, snapshot: hub.snapshot_at(at_ms), badges: badges(hub, at_ms), judged: judged(hub) }
+        let snapshot = hub.snapshot_at(at_ms);
+        Self { at_ms, badges: badges(hub, at_ms, &snapshot), snapshot, judged: judged(hub) }
     }
 
     /// A moment at which the entity is known: the one asked for, else now.
     pub fn knowing(hub: &HubState, entity_id: &str, at_ms: i64) -> Self {
         let snapshot = hub.snapshot_knowing(entity_id, at_ms);
-        Self { at_ms: Some(at_ms), snapshot, badges: badges(hub, Some(at_ms)), judged: judged(hub) }
+        Self { at_ms: Some(at_ms), badges: badges(hub, Some(at_ms), &snapshot), snapshot, judged: judged(hub) }
     }
 
     /// Does work on the state of the parameter `at`, off the threads that serve connections and so many at once: a map of
@@ -45,7 +46,7 @@ impl Moment {
         Written::by(gate, move || work(&worker, &params, &Self::at(&worker, at_ms))).await
     }
 
-    /// Anomalies of one entity.
+    /// Anomalies of one entity and of its parts.
     pub fn badge(&self, id: &str) -> Badges {
         let judged = self.at_ms.is_none().then(|| self.judged(id) > 0);
         Badges { judged, ..self.badges.get(id).cloned().unwrap_or_default() }
@@ -61,9 +62,9 @@ fn judged(hub: &HubState) -> Arc<HashMap<String, usize>> {
     hub.progress.lock().judged.clone()
 }
 
-fn badges(hub: &HubState, at_ms: Option<i64>) -> Arc<HashMap<String, Badges>> {
+fn badges(hub: &HubState, at_ms: Option<i64>, snapshot: &Snapshot) -> Arc<HashMap<String, Badges>> {
     match at_ms {
         None => hub.progress.lock().anomalies.clone(),
-        Some(at_ms) => Arc::new(hub.anomalies.read().badges_at(at_ms)),
+        Some(at_ms) => Arc::new(hub.anomalies.read().badges_at(at_ms, snapshot)),
     }
 }

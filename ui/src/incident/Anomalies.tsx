@@ -28,8 +28,11 @@ function chartOf(row: Anomaly): string {
   return `/entities/${encodeURIComponent(row.entity_id)}?metric=${encodeURIComponent(row.metric_id)}&at=${row.time_ms + 60_000}&range=${minutes}m`;
 }
 
+const PARTS_OF_HOST = new Set(["host", "cpu", "mem", "disk", "block", "fs", "nic", "qdisc", "net", "sched", "hw", "sli_node"]);
+
+/** The layer its entity is of, whatever kind of trouble it is. */
 function mapOf(row: Anomaly): string {
-  return `/map?center=${encodeURIComponent(row.entity_id)}&layer=${row.kind === "sys" ? "host" : "process"}`;
+  return `/map?center=${encodeURIComponent(row.entity_id)}&layer=${PARTS_OF_HOST.has(row.entity_type) ? "host" : "process"}`;
 }
 
 export function Anomalies() {

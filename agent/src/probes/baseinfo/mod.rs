@@ -54,6 +54,8 @@ enum Part<T> {
     #[default]
     Off,
     On(T),
+    /// Its last report failed; the next one is tried.
+    Stumbled(T, String),
     Failed(String),
 }
 
@@ -61,32 +63,38 @@ impl<T> Part<T> {
     fn switch(&mut self, on: bool, start: impl FnOnce() -> anyhow::Result<T>) {
         match (on, &self) {
             (false, _) => *self = Self::Off,
-            (true, Self::On(_)) => {}
+            (true, Self::On(_) | Self::Stumbled(..)) => {}
             (true, _) => *self = start().map_or_else(|error| Self::Failed(error.to_string()), Self::On),
         }
     }
 
     fn get(&self) -> Option<&T> {
-        if let Self::On(part) = self { Some(part) } else { None }
+        if let Self::On(part) | Self::Stumbled(part, _) = self { Some(part) } else { None }
     }
 
-    /// Runs the part; one that fails stops with its reason and leaves the others alone.
+    /// Runs the part; one that fails says why, leaves the others alone and is tried again at the next report: descriptors or
+    /// memory were short for a moment.
     fn run<R>(&mut self, collect: impl FnOnce(&mut T) -> anyhow::Result<R>) -> Option<R> {
-        let Self::On(part) = self else { return None };
-        match collect(part) {
-            Ok(result) => Some(result),
-            Err(error) => {
-                *self = Self::Failed(error.to_string());
-                None
+        let mut part = match std::mem::take(self) {
+            Self::On(part) | Self::Stumbled(part, _) => part,
+            other => {
+                *self = other;
+                return None;
             }
-        }
+        };
+        let result = collect(&mut part);
+        *self = match &result {
+            Ok(_) => Self::On(part),
+            Err(error) => Self::Stumbled(part, format!("{error:#}")),
+        };
+        result.ok()
     }
 
     fn report(&self, what: &str) -> Option<HookReport> {
         let (state, reason) = match self {
             Self::Off => return None,
             Self::On(_) => (HookState::Full, String::new()),
-            Self::Failed(reason) => (HookState::Off, format!("{what} cannot be read: {reason}")),
+            Self::Stumbled(_, reason) | Self::Failed(reason) => (HookState::Off, format!("{what} cannot be read: {reason}")),
         };
         let rung = (state == HookState::Full).then_some(Rung::Procfs);
         Some(HookReport { probe: "baseinfo", hook: what.to_owned(), state, rung, ladder: vec![Rung::Procfs], reason })
@@ -149,11 +157,11 @@ impl Probe for BaseInfo {
             self.interfaces.get().map(network::Interfaces::queues_hook),
             self.stack.report("/proc/net/snmp"),
             self.file_systems.report("/proc/self/mounts"),
-            if let Part::Failed(_) = self.processes { self.processes.report("task") } else { None },
+            if let Part::On(_) = self.processes { None } else { self.processes.report("task") },
         ]
         .into_iter()
         .flatten()
-        .chain(self.processes.get().into_iter().flat_map(|part| part.tasks.hooks()))
+        .chain(if let Part::On(part) = &self.processes { part.tasks.hooks() } else { Vec::new() })
         .collect()
     }
 
@@ -190,3 +198,18 @@ pub const SPEC: crate::kernel::ObjectSpec = crate::tasks::WALK;
 
 /// How long facts that rarely change are kept.
 const FACTS_PERIOD: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_fails_once_is_tried_again() {
+        let mut part = Part::On(1);
+        assert_eq!(part.run(|_| anyhow::bail!("no descriptor left")).map(|()| 0), None);
+        let report = part.report("task").unwrap();
+        assert_eq!((report.state, report.reason.as_str()), (HookState::Off, "task cannot be read: no descriptor left"));
+        assert_eq!(part.run(|number| Ok(*number + 1)), Some(2));
+        assert_eq!(part.report("task").unwrap().state, HookState::Full);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ahash::HashMap;
@@ -58,7 +58,7 @@ impl Processes {
         Ok(Self {
             tasks,
             choice: Choice::default(),
-            alive: Alive::start(Path::new("/proc"), &before),
+            alive: Alive::start(&before),
             before,
             rolled_up: HashMap::default(),
             counted_from: 0,

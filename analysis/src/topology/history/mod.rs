@@ -298,7 +298,7 @@ impl History {
             } else {
                 record.missed_cycles += 1;
                 record.state = LifeState::Suspect;
-                if record.missed_cycles > self.config.offline_confirm {
+                if record.missed_cycles >= self.config.offline_confirm {
                     record.end(record.last_seen_ms);
                 }
             }

@@ -336,6 +336,18 @@ mod tests {
     }
 
     #[test]
+    fn silence_is_an_end_once_as_many_looks_confirm_it_as_are_asked_for() {
+        let mut history = History::new(Config { offline_confirm: 2, ..Config::default() });
+        history.apply(seen(0, "a"));
+        let mut look = |at_ms| {
+            let host = seen(at_ms, "a").entities.into_iter().take(1).collect();
+            history.apply(Observed { at_ms, entities: host, ..Observed::default() });
+            history.at(at_ms).entities["m_proc_1"].state
+        };
+        assert_eq!((look(60_000), look(120_000)), (LifeState::Suspect, LifeState::Offline));
+    }
+
+    #[test]
     fn ended_lives_hold_no_numbers() {
         let mut history = History::new(Config::default());
         let busy = |at_ms: i64| {

@@ -176,6 +176,17 @@ impl Snapshot {
         chain
     }
 
+    /// All an entity is a part of: what it belongs to or runs on, nearest first, and the application of its process.
+    pub fn wholes(&self, id: &str) -> Vec<&EntityRecord> {
+        let mut wholes = self.parents(id);
+        let own = self.entities.get(id).into_iter();
+        let process = own.chain(wholes.iter().copied()).find(|record| record.kind.name == "proc");
+        let Some(process) = process else { return wholes };
+        let mut parents = self.out(&process.id, &[Relation::BelongsTo]).filter_map(|(_, edge)| self.entities.get(&edge.to));
+        wholes.extend(parents.find(|parent| parent.kind.name == "appinstance"));
+        wholes
+    }
+
     /// Host entity of a machine, both spellings.
     pub fn host_of(&self, machine_id: &str) -> Option<&EntityRecord> {
         let machine = gala_model::entity::id::canonical_machine(machine_id);
